@@ -1,0 +1,98 @@
+"""Files of weights and of interrupted trainings; each appears only when it is whole."""
+
+import hashlib
+import json
+from collections.abc import Mapping
+from pathlib import Path
+from typing import Any, Protocol
+
+import torch
+from safetensors import SafetensorError, safe_open
+from safetensors.torch import save_file
+from torch import Tensor
+
+from pipeline.errors import UserError
+
+
+class Stateful(Protocol):
+    """A module or optimiser."""
+
+    def state_dict(self) -> dict[str, Any]:
+        """Everything that must be kept."""
+
+    def load_state_dict(self, state_dict: dict[str, Any]) -> Any:
+        """Take it back."""
+
+
+def fingerprint(*parts: object) -> str:
+    """A hash of JSON values, such as settings and digests of inputs; 16 hexadecimal digits."""
+    return hashlib.sha256(json.dumps(parts, sort_keys=True).encode()).hexdigest()[:16]
+
+
+def file_hash(path: Path) -> str:
+    """SHA-256 of a file, in hexadecimal."""
+    with path.open("rb") as file:
+        return hashlib.file_digest(file, "sha256").hexdigest()
+
+
+def save_weights(path: Path, state: Mapping[str, Tensor], metadata: Mapping[str, object]) -> None:
+    """Write a safetensors file; ``metadata`` values are stored as JSON.
+
+    Raises:
+        UserError: The file cannot be written.
+    """
+    partial = path.with_name(f".{path.name}.partial")
+    tensors = {key: value.detach().cpu().contiguous() for key, value in state.items()}
+    described = {key: json.dumps(value) for key, value in metadata.items()}
+    try:
+        path.parent.mkdir(parents=True, exist_ok=True)
+        save_file(tensors, partial, described)
+        partial.replace(path)
+    except OSError as error:
+        raise UserError(f"{path}: cannot be written: {error.strerror}") from error
+
+
+def load_weights(path: Path, format_name: str) -> tuple[dict[str, Tensor], dict[str, Any]]:
+    """Read a safetensors file written by ``save_weights``: tensors and metadata.
+
+    Raises:
+        UserError: It is missing, damaged, or its metadata does not name ``format_name``.
+    """
+    if not path.is_file():
+        raise UserError(f"{path}: there is no such weights file")
+    try:
+        with safe_open(path, framework="pt") as file:  # type: ignore[no-untyped-call]
+            metadata = {key: json.loads(text) for key, text in (file.metadata() or {}).items()}
+            state = {key: file.get_tensor(key) for key in file.keys()}  # noqa: SIM118
+    except (SafetensorError, OSError, ValueError) as error:
+        raise UserError(f"{path}: is not a whole safetensors file: {error}") from error
+    if metadata.get("format") != format_name:
+        found = metadata.get("format", "no format")
+        raise UserError(f"{path}: is marked {found}, expected {format_name}")
+    return state, metadata
+
+
+def save_state(path: Path, parts: Mapping[str, Stateful], progress: Mapping[str, Any]) -> None:
+    """Write the state of an interrupted training in one file."""
+    partial = path.with_name(f".{path.name}.partial")
+    path.parent.mkdir(parents=True, exist_ok=True)
+    state = {name: part.state_dict() for name, part in parts.items()}
+    torch.save({"parts": state, "progress": dict(progress)}, partial)
+    partial.replace(path)
+
+
+def load_state(path: Path, parts: Mapping[str, Stateful]) -> dict[str, Any] | None:
+    """Give the parts their state back and return the progress; None if there is no file.
+
+    Raises:
+        UserError: The file is damaged.
+    """
+    if not path.is_file():
+        return None
+    try:
+        saved = torch.load(path, map_location="cpu", weights_only=True)
+        for name, part in parts.items():
+            part.load_state_dict(saved["parts"][name])
+    except Exception as error:  # torch raises many types on damaged files
+        raise UserError(f"{path}: is damaged; delete it to start the training again") from error
+    return dict(saved["progress"])

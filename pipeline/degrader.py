@@ -1,0 +1,98 @@
+"""A trained DSN applied to whole HR images, tile by tile."""
+
+from pathlib import Path
+
+import numpy as np
+import torch
+from accelerate import Accelerator
+from numpy.typing import NDArray
+from torch import Tensor
+
+from pipeline.checkpoints import load_weights
+from pipeline.errors import UserError
+from pipeline.images import Image, to_float
+from pipeline.laplace import GRAY_LEVEL
+from pipeline.networks.dsn import DSN, FORMAT, HALO, theta_from_log
+from pipeline.tiling import Box, tiles
+
+
+class Degrader:
+    """Maps HR images of any size to mean and theta.
+
+    Args:
+        dsn: The network.
+        device: Where it runs.
+        constant_theta: Scale in the unit of the image that replaces the learned one, if any.
+    """
+
+    def __init__(
+        self, dsn: DSN, device: torch.device, constant_theta: float | None = None
+    ) -> None:
+        self.dsn, self.device, self.constant_theta = dsn.eval().to(device), device, constant_theta
+        self.scale = dsn.scale
+
+    @classmethod
+    def load(cls, path: Path) -> "Degrader":
+        """Open a DSN written by the train_dsn stage, on the best device there is.
+
+        Raises:
+            UserError: The file is missing, damaged or not a DSN.
+        """
+        state, metadata = load_weights(path, FORMAT)
+        settings = metadata["settings"]
+        dsn = DSN(metadata["scale"], settings["features"], settings["blocks"])
+        try:
+            dsn.load_state_dict(state)
+        except RuntimeError as error:
+            raise UserError(f"{path}: its tensors do not fit its description: {error}") from error
+        constant = None if settings["learn_theta"] else settings["prior_scale"] * GRAY_LEVEL
+        return cls(dsn, Accelerator().device, constant)
+
+    @torch.no_grad()
+    def whole(self, hr: Tensor) -> tuple[Tensor, Tensor]:
+        """Degrade an HR image (3, H, W) in [0, 1] in one piece.
+
+        Returns:
+            Mean and theta, (3, H/s, W/s) each, in the unit of the image, on the CPU.
+        """
+        mean, log_theta, _ = self.dsn(hr[None].to(self.device))
+        theta = theta_from_log(log_theta)
+        if self.constant_theta is not None:
+            theta = torch.full_like(theta, self.constant_theta)
+        return mean[0].cpu(), theta[0].cpu()
+
+    def tiled(
+        self, hr: Image, tile: int, halo: int = HALO
+    ) -> tuple[NDArray[np.float32], NDArray[np.float32]]:
+        """Degrade an HR image (3, H, W), 0..255, in tiles; equal to ``whole``.
+
+        Args:
+            hr: The image; H and W multiples of the scale.
+            tile: Side of a tile in LR pixels; memory grows with its square.
+            halo: HR pixels seen around a tile, a multiple of the scale; ``HALO`` is enough.
+
+        Returns:
+            Mean and theta, (3, H/s, W/s) each, in the unit of the image.
+        """
+        height, width = hr.shape[1:]
+        mean = np.empty((3, height // self.scale, width // self.scale), np.float32)
+        theta = np.empty_like(mean)
+        for area in tiles(*mean.shape[1:], tile):
+            outer = area.times(self.scale).grown(halo, height, width)
+            inner = area.within(outer.over(self.scale)).slices
+            tile_mean, tile_theta = self.whole(to_float(hr[outer.slices]))
+            mean[area.slices], theta[area.slices] = tile_mean[inner], tile_theta[inner]
+        return mean, theta
+
+    def part(self, shape: tuple[int, int], area: Box) -> tuple[Box, Box]:
+        """What must be read of an HR image to degrade one area of its LR grid.
+
+        Args:
+            shape: (H, W) of the HR image.
+            area: The area on the LR grid.
+
+        Returns:
+            The HR box to read, and the area within the result for that box.
+        """
+        outer = area.times(self.scale).grown(HALO, *shape)
+        return outer, area.within(outer.over(self.scale))

@@ -1,0 +1,130 @@
+"""Fixed image filters: bicubic resampling, Gaussian low- and high-pass, the gradient map (Eq. 11).
+
+All take float tensors (..., C, H, W).
+"""
+
+import math
+from functools import lru_cache
+
+import torch
+import torch.nn.functional as F
+from torch import Tensor
+
+
+def _cubic(t: Tensor) -> Tensor:
+    """Keys' cubic convolution kernel with a = -1/2."""
+    t = t.abs()
+    inner = 1.5 * t**3 - 2.5 * t**2 + 1
+    outer = -0.5 * t**3 + 2.5 * t**2 - 4 * t + 2
+    return torch.where(t <= 1, inner, torch.where(t < 2, outer, torch.zeros_like(t)))
+
+
+@lru_cache(maxsize=64)
+def _taps(length: int, out_length: int) -> tuple[Tensor, Tensor]:
+    """Source positions and weights (taps, out_length) of a bicubic resampling along one axis.
+
+    When the axis shrinks the kernel is stretched by the same factor (antialiasing).  Positions
+    outside the axis are mirrored with the edge repeated, as MATLAB's ``imresize`` does.
+    """
+    stretch = max(1.0, length / out_length)
+    centre = (torch.arange(out_length, dtype=torch.float64) + 0.5) * (length / out_length) - 0.5
+    count = math.ceil(4 * stretch) + 2
+    first = torch.floor(centre - 2 * stretch).long()
+    position = first + torch.arange(count)[:, None]
+    weight = _cubic((position - centre) / stretch)
+    weight = weight / weight.sum(dim=0)
+    used = (weight != 0).any(dim=1)
+    mirrored = position[used] % (2 * length)
+    mirrored = torch.where(mirrored < length, mirrored, 2 * length - 1 - mirrored)
+    return mirrored, weight[used]
+
+
+def _resample_last(image: Tensor, out_length: int) -> Tensor:
+    positions, weights = _taps(image.shape[-1], out_length)
+    positions, weights = positions.to(image.device), weights.to(image)
+    result = image.index_select(-1, positions[0]) * weights[0]
+    for position, weight in zip(positions[1:], weights[1:], strict=True):
+        result = result.addcmul_(image.index_select(-1, position), weight)
+    return result
+
+
+def bicubic_resize(image: Tensor, height: int, width: int) -> Tensor:
+    """Resize with the antialiased bicubic kernel of MATLAB's ``imresize`` (a = -1/2).
+
+    Args:
+        image: (..., H, W), floating point, no gradient is needed through it.
+        height: Rows of the result.
+        width: Columns of the result.
+
+    Returns:
+        (..., height, width).  Not clamped: the kernel overshoots at edges by a few per cent.
+    """
+    columns = _resample_last(image, width)
+    return _resample_last(columns.transpose(-1, -2), height).transpose(-1, -2)
+
+
+def bicubic_downsample(image: Tensor, scale: int) -> Tensor:
+    """The reference y_b: an HR image (..., H, W) made ``scale`` times smaller, in the same unit.
+
+    Raises:
+        ValueError: H or W is not a multiple of the scale.
+    """
+    height, width = image.shape[-2:]
+    if height % scale or width % scale:
+        raise ValueError(f"{height}x{width} is not a multiple of the scale {scale}")
+    return bicubic_resize(image, height // scale, width // scale)
+
+
+def bicubic_upsample(image: Tensor, scale: int) -> Tensor:
+    """An LR image (..., H, W) made ``scale`` times larger, in the same unit."""
+    height, width = image.shape[-2:]
+    return bicubic_resize(image, height * scale, width * scale)
+
+
+def gaussian_window(size: int, sigma: float) -> Tensor:
+    """A normalised 1-D Gaussian of ``size`` taps, float64."""
+    distance = torch.arange(size, dtype=torch.float64) - (size - 1) / 2
+    window = torch.exp(-(distance**2) / (2 * sigma**2))
+    return window / window.sum()
+
+
+def gaussian_blur(image: Tensor, size: int, sigma: float) -> Tensor:
+    """Gaussian low-pass of (N, C, H, W) without padding: (N, C, H - size + 1, W - size + 1)."""
+    channels = image.shape[1]
+    window = gaussian_window(size, sigma).to(image).expand(channels, 1, -1)
+    rows = F.conv2d(image, window[:, :, None, :], groups=channels)
+    return F.conv2d(rows, window[:, :, :, None], groups=channels)
+
+
+HIGH_PASS_SIZE = 5
+HIGH_PASS_SIGMA = 5 / 6
+
+
+def high_pass(image: Tensor) -> Tensor:
+    """F of Eq. 5 and 6: what the DSN discriminator sees of an LR image.
+
+    Args:
+        image: (N, C, H, W) in [0, 1].
+
+    Returns:
+        ``0.5 + 0.5 (x - G(x))``, G the 5x5 Gaussian of sigma 5/6 without padding, so
+        (N, C, H - 4, W - 4); in [0, 1], 0.5 on flat areas.
+    """
+    border = HIGH_PASS_SIZE // 2
+    inner = image[..., border:-border, border:-border]
+    return 0.5 + 0.5 * (inner - gaussian_blur(image, HIGH_PASS_SIZE, HIGH_PASS_SIGMA))
+
+
+def gradient_map(image: Tensor) -> Tensor:
+    """G of Eq. 11: the L2 norm of the forward differences of every channel.
+
+    Args:
+        image: (..., H, W).
+
+    Returns:
+        (..., H - 1, W - 1), where both differences exist.  The subgradient where both are zero is
+        zero, so flat areas give no NaN.
+    """
+    down = image[..., 1:, :-1] - image[..., :-1, :-1]
+    right = image[..., :-1, 1:] - image[..., :-1, :-1]
+    return torch.linalg.vector_norm(torch.stack((down, right)), dim=0)

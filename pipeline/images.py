@@ -1,0 +1,162 @@
+"""Image files: found, decoded to 8-bit RGB, written."""
+
+import logging
+import struct
+import warnings
+from collections.abc import Mapping
+from pathlib import Path
+
+import imageio.v3 as iio
+import numpy as np
+import torch
+from imagecodecs import png_decode
+from numpy.typing import NDArray
+from torch import Tensor
+
+from pipeline.errors import UserError
+
+EXTENSIONS = (".png", ".jpg", ".jpeg", ".tif", ".tiff", ".webp", ".bmp")
+
+Image = NDArray[np.uint8]
+"""An RGB image (3, H, W), 0..255."""
+
+log = logging.getLogger(__name__)
+
+
+def find_images(folder: Path) -> list[Path]:
+    """List the image files directly in a folder, by name; hidden and other files are passed over.
+
+    Raises:
+        UserError: The folder does not exist or holds no image.
+    """
+    if not folder.is_dir():
+        raise UserError(f"{folder}: there is no such folder")
+    files = [
+        path
+        for path in sorted(folder.iterdir())
+        if path.suffix.lower() in EXTENSIONS and not path.name.startswith(".")
+    ]
+    if not files:
+        raise UserError(f"{folder}: holds no image ({', '.join(EXTENSIONS)})")
+    return files
+
+
+def read_image(path: Path) -> Image:
+    """Decode PNG, JPEG, TIFF, WebP or BMP to RGB.
+
+    8 and 16 bit (16-bit values are divided by 257 and rounded), grey, palette, RGB and RGBA, with
+    the EXIF orientation applied.  An alpha channel is dropped with a warning in the log.
+
+    Returns:
+        (3, H, W), uint8.
+
+    Raises:
+        UserError: The file is empty, truncated, no image, animated, multi-page or not integer.
+    """
+    try:
+        if path.stat().st_size == 0:
+            raise UserError(f"{path}: is empty (0 bytes)")
+        with warnings.catch_warnings():
+            warnings.simplefilter("ignore")  # Pillow's remarks on large or odd but readable files
+            pixels = _decode(path)
+    except UserError:
+        raise
+    except Exception as error:  # the decoders raise dozens of types on damaged files
+        reason = " ".join(str(error).split())[:160] or type(error).__name__
+        raise UserError(f"{path}: cannot be read as an image: {reason}") from error
+    return _to_rgb8(path, pixels)
+
+
+def read_size(path: Path) -> tuple[int, int]:
+    """Return (H, W) of an image file; decodes it, so that a damaged file is found too."""
+    _, height, width = read_image(path).shape
+    return height, width
+
+
+def write_png(path: Path, image: Image) -> None:
+    """Write (3, H, W) uint8 as an RGB PNG; the file appears only when it is whole."""
+    partial = path.with_name(f".{path.name}.partial")
+    iio.imwrite(partial, np.moveaxis(image, 0, -1), extension=".png", plugin="pillow")
+    partial.replace(path)
+
+
+def to_float(image: Image) -> Tensor:
+    """Return (3, H, W) uint8 as a float32 tensor in [0, 1]."""
+    return torch.from_numpy(image).float() / 255
+
+
+def to_uint8(image: Tensor) -> Image:
+    """Round (3, H, W) in [0, 1] to 8 bit; values outside are clamped."""
+    levels = (image.detach().float().clamp(0, 1) * 255).round().to(torch.uint8)
+    return np.asarray(levels.cpu().numpy())
+
+
+def _decode(path: Path) -> NDArray[np.generic]:
+    data = path.read_bytes()
+    if _png_depth(data) == 16:
+        return np.asarray(png_decode(data))  # Pillow would cut RGB to the high byte
+    if data[:4] in (b"II*\x00", b"MM\x00*", b"II+\x00", b"MM\x00+"):
+        return _decode_tiff(path)
+    return _decode_pillow(path)
+
+
+def _decode_pillow(path: Path) -> NDArray[np.generic]:
+    with iio.imopen(path, "r", plugin="pillow") as file:
+        if (count := file.properties(index=...).n_images or 1) > 1:
+            raise UserError(f"{path}: holds {count} pages or frames, one image is expected")
+        mode = str(file.metadata().get("mode", ""))
+        plain = mode in ("L", "LA", "RGB", "RGBA", "1") or mode.startswith("I;16")
+        return np.asarray(file.read(index=0, rotate=True, mode=None if plain else "RGB"))
+
+
+def _decode_tiff(path: Path) -> NDArray[np.generic]:
+    with iio.imopen(path, "r", plugin="tifffile") as file:
+        properties = file.properties(index=0, page=0)
+        if (count := len(list(file.iter_pages()))) > 1:
+            raise UserError(f"{path}: holds {count} pages or frames, one image is expected")
+        if properties.dtype != np.uint16:
+            if np.issubdtype(properties.dtype, np.floating):
+                raise UserError(f"{path}: holds {properties.dtype} values, not 8 or 16 bit integers")
+            return _decode_pillow(path)
+        pixels = np.asarray(file.read(index=0, page=0))
+        tags: Mapping[str, object] = file.metadata(index=0, page=0)
+    if pixels.ndim == 3 and pixels.shape[-1] > 4:  # one plane per channel
+        pixels = np.moveaxis(pixels, 0, -1)
+    orientation = tags.get("Orientation", 1)
+    return _orient(pixels, int(getattr(orientation, "value", orientation)))  # type: ignore[call-overload]
+
+
+def _orient(pixels: NDArray[np.generic], orientation: int) -> NDArray[np.generic]:
+    """Undo one of the eight EXIF orientations."""
+    if orientation >= 5:
+        pixels = pixels.swapaxes(0, 1)
+    if orientation in (3, 4, 7, 8):
+        pixels = pixels[::-1]
+    if orientation in (2, 3, 6, 7):
+        pixels = pixels[:, ::-1]
+    return pixels
+
+
+def _png_depth(data: bytes) -> int | None:
+    if data[:8] != b"\x89PNG\r\n\x1a\n" or len(data) < 25:
+        return None
+    return int(struct.unpack(">B", data[24:25])[0])
+
+
+def _to_rgb8(path: Path, pixels: NDArray[np.generic]) -> Image:
+    if pixels.dtype == np.bool_:
+        pixels = pixels.astype(np.uint8) * 255
+    elif pixels.dtype == np.uint16:
+        pixels = ((pixels.astype(np.uint32) + 128) // 257).astype(np.uint8)
+    if pixels.dtype != np.uint8:
+        raise UserError(f"{path}: holds {pixels.dtype} values, not 8 or 16 bit integers")
+    if pixels.ndim == 2:
+        pixels = pixels[..., None]
+    if pixels.ndim != 3 or pixels.shape[-1] not in (1, 2, 3, 4):
+        raise UserError(f"{path}: has the shape {pixels.shape}, not that of a grey or RGB image")
+    if pixels.shape[-1] in (2, 4):
+        log.warning("%s: the alpha channel is dropped", path)
+        pixels = pixels[..., :-1]
+    if pixels.shape[-1] == 1:
+        pixels = np.repeat(pixels, 3, axis=-1)
+    return np.ascontiguousarray(np.moveaxis(pixels, -1, 0).astype(np.uint8, copy=False))

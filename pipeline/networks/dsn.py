@@ -1,0 +1,120 @@
+"""The downsampling network (DSN) with its three heads."""
+
+from typing import NamedTuple
+
+import torch
+from torch import Tensor, nn
+
+FORMAT = "usrdu-dsn"
+"""Mark of a DSN weights file."""
+
+HALO = 32
+"""HR pixels around an area of the input on which mean and theta of that area depend (scale 4).
+
+17 (first convolution, 8 blocks) + 1 + 2 (strided convolutions) + 4 * 3 (theta head).  At scale 2 it
+is less, 17 + 1 + 2 * 3 = 24.
+"""
+
+MIN_LOG_THETA = -1.0
+"""The ELU at the end of the head bounds log theta in gray levels from below."""
+
+
+class ResidualBlock(nn.Module):
+    """conv - PReLU - conv, plus the input."""
+
+    def __init__(self, features: int) -> None:
+        super().__init__()
+        self.conv1 = nn.Conv2d(features, features, 3, padding=1)
+        self.prelu = nn.PReLU()
+        self.conv2 = nn.Conv2d(features, features, 3, padding=1)
+
+    def forward(self, x: Tensor) -> Tensor:
+        out: Tensor = x + self.conv2(self.prelu(self.conv1(x)))
+        return out
+
+
+class Degradation(NamedTuple):
+    """What the DSN says of an HR batch (N, 3, H, W) at scale s."""
+
+    mean: Tensor
+    """y_g, (N, 3, H/s, W/s), in the unit of the image, about [0, 1], not clamped."""
+    log_theta: Tensor
+    """Natural logarithm of theta in gray levels, shape of ``mean``; above -1."""
+    log_sigma: Tensor | None
+    """Logarithm of the feature scale, (N, 512, H/16s, W/16s), if it was asked for; above -1."""
+
+
+class DSN(nn.Module):
+    """Maps HR images to the mean and the Laplace scale of their degraded LR images (Sec. 3.1).
+
+    A first convolution and residual blocks at HR size, one strided convolution per factor two, and
+    three heads on the result: the mean (one convolution), log theta (three convolutions, ELU after
+    each) and log sigma (VGG-shaped, down to the size of conv5_4 of the VGG19 of the LR image).
+
+    Args:
+        scale: 2 or 4.
+        features: Width of the trunk; 64 in the paper.
+        blocks: Residual blocks; 8 in the paper.
+
+    Raises:
+        ValueError: The scale is not 2 or 4.
+    """
+
+    def __init__(self, scale: int = 4, features: int = 64, blocks: int = 8) -> None:
+        super().__init__()
+        if scale not in (2, 4):
+            raise ValueError(f"the DSN halves once or twice: scale must be 2 or 4, got {scale}")
+        self.scale = scale
+        halvings = scale // 2
+        self.head = nn.Sequential(nn.Conv2d(3, features, 3, padding=1), nn.PReLU())
+        self.blocks = nn.Sequential(*(ResidualBlock(features) for _ in range(blocks)))
+        down: list[nn.Module] = []
+        for _ in range(halvings):
+            down += [nn.Conv2d(features, features, 3, stride=2, padding=1), nn.PReLU()]
+        self.down = nn.Sequential(*down)
+        self.mean_head = nn.Conv2d(features, 3, 3, padding=1)
+        self.log_theta_head = nn.Sequential(
+            *_conv(features, features, nn.ELU()),
+            *_conv(features, features, nn.ELU()),
+            *_conv(features, 3, nn.ELU()),
+        )
+        pooled: list[nn.Module] = []
+        width = features
+        for wider in (64, 128, 256, 512):
+            pooled += [*_conv(width, wider, nn.ReLU()), nn.MaxPool2d(2)]
+            width = wider
+        for _ in range(3):
+            pooled += _conv(512, 512, nn.ELU())
+        self.log_sigma_head = nn.Sequential(*pooled)
+
+    def forward(self, hr: Tensor, with_sigma: bool = False) -> Degradation:
+        """Degrade a batch.
+
+        Args:
+            hr: (N, 3, H, W) in [0, 1]; H and W multiples of the scale, and of 16 times the scale
+                with ``with_sigma``.
+            with_sigma: Also evaluate the log sigma head, which only training needs.
+
+        Raises:
+            ValueError: The shape does not fit.
+        """
+        multiple = self.scale * (16 if with_sigma else 1)
+        if hr.ndim != 4 or hr.shape[1] != 3 or hr.shape[2] % multiple or hr.shape[3] % multiple:
+            raise ValueError(
+                f"expected (N, 3, H, W) with H and W multiples of {multiple}, got {tuple(hr.shape)}"
+            )
+        features = self.down(self.blocks(self.head(hr)))
+        return Degradation(
+            self.mean_head(features),
+            self.log_theta_head(features),
+            self.log_sigma_head(features) if with_sigma else None,
+        )
+
+
+def theta_from_log(log_theta: Tensor) -> Tensor:
+    """Theta in the unit of the image, from the DSN's logarithm of theta in gray levels."""
+    return torch.exp(log_theta) / 255
+
+
+def _conv(inputs: int, outputs: int, activation: nn.Module) -> list[nn.Module]:
+    return [nn.Conv2d(inputs, outputs, 3, padding=1), activation]

@@ -1,0 +1,69 @@
+"""Typed, frozen settings and the ``params.yaml`` sections they are read from."""
+
+from pathlib import Path
+from typing import TypeVar
+
+from pydantic import BaseModel, ConfigDict, ValidationError
+from ruamel.yaml import YAML
+from ruamel.yaml.error import YAMLError
+
+from pipeline.errors import UserError
+
+
+class Settings(BaseModel):
+    """Base of every settings class: frozen, strictly typed, unknown and missing keys refused."""
+
+    model_config = ConfigDict(frozen=True, extra="forbid", strict=True, allow_inf_nan=False)
+
+
+S = TypeVar("S", bound=Settings)
+
+
+def load_yaml(path: Path) -> dict[str, object]:
+    """Read a YAML 1.2 mapping.
+
+    Raises:
+        UserError: The file is missing, is not YAML, or is not a mapping.
+    """
+    try:
+        content = YAML(typ="safe", pure=True).load(path.read_text(encoding="utf-8"))
+    except OSError as error:
+        raise UserError(f"{path}: cannot be read: {error.strerror}") from error
+    except (YAMLError, UnicodeDecodeError) as error:
+        raise UserError(f"{path}: is not valid YAML: {' '.join(str(error).split())}") from error
+    if not isinstance(content, dict):
+        raise UserError(f"{path}: must be a mapping of sections, found {type(content).__name__}")
+    return content
+
+
+def load_section(path: Path, section: str, kind: type[S]) -> S:
+    """Read one section of a params file, ``"a"`` or nested ``"a.b"``, into its settings class.
+
+    Raises:
+        UserError: The section is missing, or a key in it is unknown, missing or has a bad value.
+    """
+    content: object = load_yaml(path)
+    for name in section.split("."):
+        if not isinstance(content, dict) or name not in content:
+            raise UserError(f"{path}: the section '{section}' is missing")
+        content = content[name]
+    try:
+        return kind.model_validate(content)
+    except ValidationError as error:
+        faults = "; ".join(_sentence(section, fault) for fault in error.errors())
+        raise UserError(f"{path}: {faults}") from error
+
+
+def _sentence(section: str, fault: object) -> str:
+    assert isinstance(fault, dict)
+    key = ".".join([section, *(str(part) for part in fault["loc"])])
+    match fault["type"]:
+        case "extra_forbidden":
+            return f"{key} is not a known setting"
+        case "missing":
+            return f"{key} is missing"
+        case "value_error":
+            return f"{section}: {str(fault['msg']).removeprefix('Value error, ')}"
+        case _:
+            message = str(fault["msg"])
+            return f"{key}: {message[0].lower()}{message[1:]}, found {fault['input']!r}"

@@ -1,0 +1,87 @@
+"""How close an SR image is to its HR image: PSNR, SSIM and LPIPS, protocol ``usrdu``.
+
+RGB, 8 bit, 4 pixels cut from every border for all three; means are means of per-image values.
+"""
+
+from pathlib import Path
+
+import lpips
+import numpy as np
+import torch
+from skimage.metrics import peak_signal_noise_ratio, structural_similarity
+
+from pipeline.errors import UserError
+from pipeline.images import Image, to_float
+
+PROTOCOL = "usrdu"
+BORDER = 4
+
+
+def shave(image: Image) -> Image:
+    """Cut the border of the protocol from (3, H, W)."""
+    return image[:, BORDER:-BORDER, BORDER:-BORDER]
+
+
+def psnr(sr: Image, hr: Image) -> float:
+    """Peak signal-to-noise ratio in dB over all pixels and channels of two shaved images.
+
+    Infinite for equal images.
+    """
+    with np.errstate(divide="ignore"):
+        return float(peak_signal_noise_ratio(shave(hr), shave(sr), data_range=255))
+
+
+def ssim(sr: Image, hr: Image) -> float:
+    """Structural similarity of two shaved images (Wang et al. 2004).
+
+    Gaussian window 11x11 of sigma 1.5, its valid part only, mean over pixels and channels, float64.
+    """
+    return float(
+        structural_similarity(
+            shave(hr).astype(np.float64),
+            shave(sr).astype(np.float64),
+            channel_axis=0,
+            data_range=255,
+            gaussian_weights=True,
+            sigma=1.5,
+            use_sample_covariance=False,
+        )
+    )
+
+
+class Lpips:
+    """LPIPS v0.1 with AlexNet (Zhang et al. 2018) of two shaved images; lower is closer.
+
+    Args:
+        weights: ``"imagenet"`` (torchvision's AlexNet, downloaded once) or a file with its state
+            dict.  There is no random variant: its figures would not be LPIPS.
+
+    Raises:
+        UserError: The weights cannot be had or do not fit.
+    """
+
+    def __init__(self, weights: str) -> None:
+        try:
+            from_file = weights != "imagenet"
+            self.network = lpips.LPIPS(net="alex", pnet_rand=from_file, verbose=False).eval()
+            if from_file:
+                self._load_alexnet(Path(weights))
+        except Exception as error:  # network, file, unpickling and shape errors, all the user's
+            raise UserError(
+                f"AlexNet weights '{weights}' for LPIPS cannot be had "
+                f"({' '.join(str(error).split())[:160]}); name a state dict file, or 'none'"
+            ) from error
+
+    def _load_alexnet(self, path: Path) -> None:
+        """Fill the five slices of the lpips package from torchvision's keys."""
+        state = torch.load(path, map_location="cpu", weights_only=True)
+        for name, parameter in self.network.net.named_parameters():
+            index = name.split(".", 1)[1]  # "slice2.3.weight" is "features.3.weight"
+            with torch.no_grad():
+                parameter.copy_(state[f"features.{index}"])
+
+    @torch.inference_mode()
+    def __call__(self, sr: Image, hr: Image) -> float:
+        """Distance of two images (3, H, W), 0..255."""
+        pair = [to_float(np.ascontiguousarray(shave(image)))[None] * 2 - 1 for image in (sr, hr)]
+        return float(self.network(*pair).item())

@@ -1,0 +1,329 @@
+"""Image stores: Zarr format 3 groups of whole images, strict in writing and in reading.
+
+A store is a folder that holds ``images/ID/ARRAY``.  Its root attribute ``usrdu`` describes it: schema
+version, kind, scale, axis order, the unit of every array, ids and shapes in order, and a digest of
+the content.  Every chunk ends with a CRC-32C, so damage is an error that names image and chunk.
+
+Only codecs of the Zarr core specification are used: blosc (zstd, bit shuffle), then crc32c.
+"""
+
+import hashlib
+import json
+import math
+import re
+import shutil
+import unicodedata
+import warnings
+from collections.abc import Mapping, Sequence
+from pathlib import Path
+from types import TracebackType
+from typing import Any, Literal, Self
+
+import numpy as np
+import zarr
+from numcodecs import BitRound
+from numpy.typing import NDArray
+from zarr.codecs import BloscCodec, BloscShuffle, Crc32cCodec
+from zarr.errors import ZarrUserWarning
+
+from pipeline.errors import UserError
+from pipeline.tiling import Box
+
+SCHEMA = 1
+Kind = Literal["hr", "lr", "val", "maps"]
+
+ARRAYS: Mapping[Kind, Mapping[str, str]] = {
+    "hr": {"image": "8-bit intensity, 0..255"},
+    "lr": {"image": "8-bit intensity, 0..255"},
+    "val": {"hr": "8-bit intensity, 0..255", "lr": "8-bit intensity, 0..255"},
+    "maps": {
+        "mean": "intensity in [0, 1]",
+        "theta": "Laplace scale in the unit of mean, intensity in [0, 1]; positive",
+    },
+}
+"""Arrays of one image in each kind of store, with their units."""
+
+CHUNK = {"hr": 4096, "lr": 4096, "val": 4096, "maps": 1024}
+"""Longest side of a chunk: a photograph is one object, a huge scan a few."""
+
+
+def safe_id(name: str) -> str:
+    """Make an image id from a file name: the stem, letters, digits, ``.``, ``-`` and ``_`` only."""
+    stem = unicodedata.normalize("NFKC", Path(name).stem)
+    return re.sub(r"[^\w.-]|^\.+", "_", stem, flags=re.ASCII) or "_"
+
+
+def unique_ids(names: Sequence[str]) -> list[str]:
+    """Ids for file names, in order.
+
+    Raises:
+        UserError: Two names give the same id, also where they differ in case only.
+    """
+    taken: dict[str, str] = {}
+    ids = []
+    for name in names:
+        image_id = safe_id(name)
+        other = taken.setdefault(image_id.casefold(), name)
+        if other != name:
+            raise UserError(f"{other} and {name} would both be called '{image_id}'; rename one")
+        ids.append(image_id)
+    return ids
+
+
+def round_mantissa(array: NDArray[np.float32], keep_bits: int) -> NDArray[np.float16]:
+    """Round to ``keep_bits`` mantissa bits (1 to 10) and store as float16.
+
+    For magnitudes from 2^-14 (0.016 gray levels) to 65504 the relative error is at most
+    2^-(keep_bits + 1).
+    """
+    codec = BitRound(keepbits=keep_bits)
+    rounded = codec.decode(codec.encode(np.ascontiguousarray(array, dtype=np.float32)))
+    return np.asarray(rounded).view(np.float32).reshape(array.shape).astype(np.float16)
+
+
+class StoreWriter:
+    """Writes a store under ``PATH.partial`` and gives it its name when it is whole.
+
+    Use it as a context manager.  If the block fails, a resumable partial store is kept and the next
+    writer with the same attributes goes on with it; any other is removed.
+
+    Args:
+        path: The store to be.
+        kind: What it holds.
+        scale: HR pixels per LR pixel.
+        ids: Every image that will be written, in order.
+        attributes: Further root attributes, JSON values.
+        resumable: Whether a partial store outlives a failure.
+    """
+
+    def __init__(
+        self,
+        path: Path,
+        kind: Kind,
+        scale: int,
+        ids: Sequence[str],
+        attributes: Mapping[str, Any] | None = None,
+        resumable: bool = False,
+    ) -> None:
+        self.path = path
+        self.partial = path.with_name(path.name + ".partial")
+        self.resumable = resumable
+        self.kind: Kind = kind
+        self.ids = list(ids)
+        self.described = {
+            "schema": SCHEMA,
+            "kind": kind,
+            "scale": scale,
+            "axes": ["channel", "row", "column"],
+            "channels": ["red", "green", "blue"],
+            "units": dict(ARRAYS[kind]),
+            **(attributes or {}),
+            "ids": self.ids,
+        }
+        try:
+            self._open()
+        except OSError as error:
+            raise UserError(f"{path}: cannot be written: {error.strerror}") from error
+
+    def _open(self) -> None:
+        self.path.parent.mkdir(parents=True, exist_ok=True)
+        if self.partial.exists():
+            try:
+                self.root = zarr.open_group(self.partial, mode="r+", zarr_format=3)
+                if self.resumable and self.root.attrs.get("usrdu") == self.described:
+                    return
+            except (OSError, ValueError, KeyError):
+                pass
+            shutil.rmtree(self.partial)
+        self.root = zarr.create_group(
+            self.partial, zarr_format=3, attributes={"usrdu": self.described}
+        )
+        self.root.create_group("images")
+
+    def __enter__(self) -> Self:
+        return self
+
+    def __exit__(
+        self,
+        kind: type[BaseException] | None,
+        error: BaseException | None,
+        trace: TracebackType | None,
+    ) -> None:
+        if error is None:
+            self._publish()
+        elif not self.resumable:
+            shutil.rmtree(self.partial, ignore_errors=True)
+        if isinstance(error, OSError) and error.strerror:
+            raise UserError(f"{self.path}: cannot be written: {error.strerror}") from error
+
+    def done(self, image_id: str) -> bool:
+        """Whether an image was written completely, perhaps by an earlier run."""
+        return f"images/{image_id}" in self.root and "digest" in self._group(image_id).attrs
+
+    def start(self, image_id: str, height: int, width: int, name: str, dtype: str) -> zarr.Array[Any]:
+        """Create one (3, height, width) array of an image, to be filled chunk by chunk."""
+        side = CHUNK[self.kind]
+        group = self.root.require_group(f"images/{image_id}")
+        return group.create_array(
+            name,
+            shape=(3, height, width),
+            chunks=(3, min(side, height), min(side, width)),
+            dtype=dtype,
+            compressors=[
+                BloscCodec(cname="zstd", clevel=3, shuffle=BloscShuffle.bitshuffle),
+                Crc32cCodec(),
+            ],
+            dimension_names=["channel", "row", "column"],
+            fill_value=0,
+            overwrite=True,
+            config={"write_empty_chunks": True},
+        )
+
+    def finish(self, image_id: str, digest: str) -> None:
+        """Mark an image as complete; ``digest`` stands for its content."""
+        self._group(image_id).attrs["digest"] = digest
+
+    def add(self, image_id: str, arrays: Mapping[str, NDArray[Any]]) -> None:
+        """Write a whole image at once: arrays (3, H, W) by name."""
+        digest = hashlib.sha256()
+        for name, array in arrays.items():
+            target = self.start(image_id, *array.shape[1:], name=name, dtype=str(array.dtype))
+            target[...] = array
+            digest.update(np.ascontiguousarray(array).tobytes())
+        self.finish(image_id, digest.hexdigest())
+
+    def _group(self, image_id: str) -> zarr.Group:
+        group = self.root[f"images/{image_id}"]
+        assert isinstance(group, zarr.Group)
+        return group
+
+    def _publish(self) -> None:
+        shapes: dict[str, list[int]] = {}
+        total = hashlib.sha256(json.dumps(self.described, sort_keys=True).encode())
+        for image_id in self.ids:
+            group = self._group(image_id)
+            first = next(iter(ARRAYS[self.kind]))
+            shapes[image_id] = list(group[first].shape)  # type: ignore[union-attr]
+            total.update(str(group.attrs["digest"]).encode())
+        complete = {**self.described, "shapes": shapes, "digest": total.hexdigest()}
+        self.root.attrs["usrdu"] = complete
+        with warnings.catch_warnings():  # the only remark is that format 3 has no standard for it yet
+            warnings.simplefilter("ignore", ZarrUserWarning)
+            zarr.consolidate_metadata(self.root.store)
+        replace_folder(self.partial, self.path)
+
+
+def replace_folder(new: Path, path: Path) -> None:
+    """Give a finished folder its name; a folder that has the name goes only once that worked."""
+    old = path.with_name(path.name + ".old")
+    shutil.rmtree(old, ignore_errors=True)
+    if path.exists():
+        path.rename(old)
+    new.rename(path)
+    shutil.rmtree(old, ignore_errors=True)
+
+
+class Store:
+    """A finished store, open for reading.
+
+    Args:
+        path: The folder.
+        kind: What it must hold.
+
+    Raises:
+        UserError: It is missing, unfinished, of another kind or of another schema version.
+    """
+
+    def __init__(self, path: Path, kind: Kind) -> None:
+        self.path = path
+        self.kind: Kind = kind
+        if not path.is_dir():
+            raise UserError(f"{path}: there is no such store; run the stage that writes it first")
+        try:
+            self.root = zarr.open_group(path, mode="r", zarr_format=3)
+            attributes = self.root.attrs.get("usrdu")
+        except Exception as error:
+            raise UserError(f"{path}: is not a Zarr store: {error}") from error
+        if not isinstance(attributes, dict) or "digest" not in attributes:
+            raise UserError(f"{path}: was not written by usrdu, or not to its end")
+        for key, expected in (("schema", SCHEMA), ("kind", kind)):
+            if attributes.get(key) != expected:
+                raise UserError(f"{path}: has the {key} {attributes.get(key)}, expected {expected}")
+        self.attributes: dict[str, Any] = attributes
+        self.scale = int(attributes["scale"])
+        self.ids: list[str] = list(attributes["ids"])
+        self.digest = str(attributes["digest"])
+
+    def size(self, image_id: str) -> tuple[int, int]:
+        """(H, W) of the first array of an image, without reading data."""
+        _, height, width = self.attributes["shapes"][image_id]
+        return int(height), int(width)
+
+    def array(self, image_id: str, name: str) -> zarr.Array[Any]:
+        """An array (3, H, W) of an image, not yet read.
+
+        Raises:
+            UserError: The image or the array is not in the store.
+        """
+        try:
+            array = self.root[f"images/{image_id}/{name}"]
+        except KeyError as error:
+            raise UserError(f"{self.path}: has no array '{name}' of image '{image_id}'") from error
+        assert isinstance(array, zarr.Array)
+        return array
+
+    def read(self, image_id: str, name: str, box: Box | None = None) -> NDArray[Any]:
+        """Read an array (3, H, W), or the part of it in ``box``.
+
+        Raises:
+            UserError: A chunk is missing or damaged; names the image, the array and the chunk.
+        """
+        array = self.array(image_id, name)
+        box = box or Box(0, array.shape[1], 0, array.shape[2])
+        self._require_chunks(image_id, name, array, box)
+        try:
+            return np.asarray(array[box.slices])
+        except Exception as error:  # codecs raise their own types on damaged bytes
+            for chunk in _chunks(array, box):
+                try:
+                    array.get_block_selection(chunk)
+                except Exception as fault:
+                    raise self._damaged(image_id, name, chunk, str(fault)) from fault
+            raise UserError(f"{self.path}: image '{image_id}' cannot be read: {error}") from error
+
+    def _require_chunks(self, image_id: str, name: str, array: zarr.Array[Any], box: Box) -> None:
+        """Zarr reads a missing chunk as zeros; here it is an error."""
+        for chunk in _chunks(array, box):
+            key = "/".join(str(index) for index in chunk)
+            if not (self.path / "images" / image_id / name / "c" / key).is_file():
+                raise self._damaged(image_id, name, chunk, "it is missing")
+
+    def _damaged(self, image_id: str, name: str, chunk: tuple[int, ...], reason: str) -> UserError:
+        place = "/".join(str(index) for index in chunk)
+        return UserError(
+            f"{self.path}: image '{image_id}', array '{name}', chunk {place} is damaged: {reason}"
+        )
+
+
+def _chunks(array: zarr.Array[Any], box: Box) -> list[tuple[int, int, int]]:
+    rows, columns = array.chunks[1:]
+    return [
+        (0, row, column)
+        for row in range(box.top // rows, math.ceil(box.bottom / rows))
+        for column in range(box.left // columns, math.ceil(box.right / columns))
+    ]
+
+
+def require_same_scale(*stores: Store) -> int:
+    """The scale of stores that are used together.
+
+    Raises:
+        UserError: They differ; both values are named.
+    """
+    first = stores[0]
+    for store in stores[1:]:
+        if store.scale != first.scale:
+            raise UserError(
+                f"{first.path} has the scale {first.scale}, but {store.path} has {store.scale}"
+            )
+    return first.scale

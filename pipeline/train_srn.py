@@ -1,0 +1,274 @@
+"""Training of an SR network on sampled degradations (Sec. 3.2)."""
+
+from collections.abc import Callable
+from pathlib import Path
+from typing import Literal
+
+import torch
+import torch.nn.functional as F
+from accelerate import Accelerator
+from pydantic import Field, model_validator
+from torch import Tensor, nn
+from torch.optim import Adam
+from torch.optim.swa_utils import AveragedModel, get_ema_multi_avg_fn
+
+from pipeline import pictures
+from pipeline.checkpoints import fingerprint, save_weights
+from pipeline.crops import Schedule
+from pipeline.errors import UserError
+from pipeline.filters import bicubic_upsample, gradient_map
+from pipeline.losses import discriminator_loss, generator_loss
+from pipeline.networks import srn
+from pipeline.networks.discriminator import UNetDiscriminator
+from pipeline.perceptual import VGG19Features
+from pipeline.settings import Settings
+from pipeline.stores import Store
+from pipeline.stream import Pair, PairStream, Theta
+from pipeline.training import TrainingRun, set_learning_rate
+
+FORMAT = "usrdu-srn"
+SHEET_ROWS = 4
+
+
+class Architecture(Settings):
+    """One entry of the section ``architectures``."""
+
+    network: str
+    """Name of the architecture in spandrel."""
+    options: dict[str, object]
+    """Keyword arguments of its constructor; the scale is added."""
+    warm_start: str | None
+    """File of an SR model of this architecture to start from, or null."""
+
+
+class TrainSrnSettings(Settings):
+    """The section ``train_srn``."""
+
+    seed: int = Field(ge=0)
+    """Seed of weights, crops and samples."""
+    theta: Theta
+    """What samples are drawn with: ``raw``, the stored theta (Eq. 8), or ``none``, the mean alone."""
+    lr_patch: int = Field(ge=8)
+    """Side of an LR crop in pixels."""
+    batch_size: int = Field(gt=0)
+    """Crops in a batch."""
+    crops_per_image: int = Field(gt=0)
+    """Crops of every image in one epoch."""
+    epochs: int = Field(gt=0)
+    """Length of the training."""
+    learning_rate: float = Field(gt=0)
+    """Adam's rate at the start, for both networks."""
+    halve_every: int = Field(gt=0)
+    """Epochs after which the rate is halved, again and again."""
+    ema_decay: float = Field(ge=0, lt=1)
+    """Weight of the past in the moving average of the weights, per step."""
+    discriminator_features: int = Field(gt=0)
+    """Width of the U-Net discriminator at full size."""
+    content_weight: float = Field(ge=0)
+    """beta_1 of Eq. 12, on the L1 distance."""
+    perceptual_weight: float = Field(ge=0)
+    """beta_2 of Eq. 12; zero switches the term and VGG19 off."""
+    adversarial_weight: float = Field(ge=0)
+    """beta_3 of Eq. 12; zero switches the term and the discriminator off."""
+    adversarial_on: Literal["gradient", "pixels"]
+    """What the discriminator sees: the gradient map (Eq. 9 to 11) or the image (Table 1, row 4)."""
+    perceptual_weights: str
+    """VGG19: ``imagenet``, ``random``, or a file."""
+    precision: Literal["no", "bf16"]
+    """Mixed precision of the training device."""
+    log_every: int = Field(gt=0)
+    """Steps per row of the curves."""
+    checkpoint_every: int = Field(gt=0)
+    """Steps between checkpoints and contact sheets."""
+
+    @model_validator(mode="after")
+    def _some_loss(self) -> "TrainSrnSettings":
+        if self.content_weight == 0 and self.perceptual_weight == 0:
+            raise ValueError("content_weight and perceptual_weight are both zero")
+        return self
+
+
+class SrnTrainer:
+    """Networks, optimisers and one step of the SRN training.
+
+    Args:
+        hr: Store of kind hr.
+        maps: Store of kind maps.
+        architecture: The network to train.
+        settings: The section ``train_srn``.
+
+    Raises:
+        UserError: The stores do not belong together, an image is too small, the network cannot be
+            built, or the warm start does not fit it.
+    """
+
+    def __init__(
+        self, hr: Store, maps: Store, architecture: Architecture, settings: TrainSrnSettings
+    ) -> None:
+        self.settings = settings
+        self.accelerator = Accelerator(mixed_precision=settings.precision)
+        self.device = self.accelerator.device
+        self.stream = PairStream(
+            hr, maps, settings.lr_patch, settings.theta, self.device, settings.seed
+        )
+        self.schedule = Schedule(
+            len(maps.ids),
+            settings.crops_per_image,
+            settings.batch_size,
+            settings.seed,
+            "train_srn/images",
+        )
+        with torch.random.fork_rng(devices=[]):
+            torch.manual_seed(settings.seed)
+            network = srn.build(architecture.network, maps.scale, architecture.options)
+            discriminator = UNetDiscriminator(settings.discriminator_features)
+        if architecture.warm_start:
+            _warm_start(network, Path(architecture.warm_start))
+        self.network, self.discriminator, self.optimiser, self.discriminator_optimiser = (
+            self.accelerator.prepare(
+                network,
+                discriminator,
+                Adam(network.parameters(), settings.learning_rate),
+                Adam(discriminator.parameters(), settings.learning_rate),
+            )
+        )
+        self.ema = AveragedModel(network, multi_avg_fn=get_ema_multi_avg_fn(settings.ema_decay))
+        self.vgg = (
+            VGG19Features(settings.perceptual_weights).to(self.device)
+            if settings.perceptual_weight
+            else None
+        )
+        self.judged: Callable[[Tensor], Tensor] = (
+            gradient_map if settings.adversarial_on == "gradient" else nn.Identity()
+        )
+
+    def step(self, step: int) -> dict[str, Tensor]:
+        """Train both networks on one batch; returns the unweighted terms of Eq. 12."""
+        rate = self.settings.learning_rate * 0.5 ** (
+            self.schedule.epoch(step) // self.settings.halve_every
+        )
+        set_learning_rate(self.optimiser, rate)
+        set_learning_rate(self.discriminator_optimiser, rate)
+        pair = self.stream.batch(step, self.schedule.batch(step))
+        terms, sr = self._step_network(pair)
+        if self.settings.adversarial_weight:
+            terms["discriminator"] = self._step_discriminator(sr, pair.hr)
+        self.ema.update_parameters(self.accelerator.unwrap_model(self.network))
+        return terms
+
+    def _step_network(self, pair: Pair) -> tuple[dict[str, Tensor], Tensor]:
+        settings = self.settings
+        with self.accelerator.autocast():
+            sr = self.network(pair.lr)
+            terms = {"content": F.l1_loss(sr, pair.hr)}
+            if self.vgg is not None:
+                terms["perceptual"] = F.l1_loss(self.vgg(sr), self.vgg(pair.hr))
+            if settings.adversarial_weight:
+                self.discriminator.requires_grad_(False)
+                terms["adversarial"] = generator_loss(self.discriminator(self.judged(sr)))
+                self.discriminator.requires_grad_(True)
+        total = settings.content_weight * terms["content"]
+        total = total + settings.perceptual_weight * terms.get("perceptual", 0)
+        total = total + settings.adversarial_weight * terms.get("adversarial", 0)
+        self.optimiser.zero_grad()
+        self.accelerator.backward(total)
+        self.optimiser.step()
+        terms["total"] = total
+        return terms, sr.detach().float()
+
+    def _step_discriminator(self, sr: Tensor, hr: Tensor) -> Tensor:
+        with self.accelerator.autocast():
+            loss = discriminator_loss(
+                self.discriminator(self.judged(hr)), self.discriminator(self.judged(sr))
+            )
+        self.discriminator_optimiser.zero_grad()
+        self.accelerator.backward(loss)
+        self.discriminator_optimiser.step()
+        return loss
+
+    @torch.no_grad()
+    def contact_sheet(self, path: Path) -> None:
+        """Draw the sampled LR enlarged by bicubic, the SR of the averaged weights, and the HR."""
+        count = min(SHEET_ROWS, self.settings.batch_size)
+        pair = self.stream.batch(0, self.schedule.batch(0)[:count])
+        columns = (bicubic_upsample(pair.lr, self.stream.scale), self.ema(pair.lr), pair.hr)
+        figure, axes = pictures.sheet(count, len(columns), side=2.2)
+        for row, drawn in enumerate(axes):
+            for axis, images in zip(drawn, columns, strict=True):
+                pictures.show(axis, images[row])
+        pictures.label_columns(axes, ("sampled LR, bicubic", "SR", "HR"))
+        pictures.save(figure, path)
+
+
+def train_srn(
+    hr: Store,
+    maps: Store,
+    name: str,
+    architecture: Architecture,
+    settings: TrainSrnSettings,
+    work: Path,
+    folder: Path,
+) -> dict[str, float]:
+    """Train an SR network, or go on with an interrupted training of the same settings and stores.
+
+    Writes ``srn.safetensors`` (the averaged weights, in the keys of the architecture),
+    ``contact_sheet.png`` and ``curves.csv``.
+
+    Args:
+        hr: Store of kind hr.
+        maps: Store of kind maps.
+        name: What the architecture is called in the settings.
+        architecture: The network.
+        settings: The section ``train_srn``.
+        work: Folder for checkpoints; each run has a folder of its own in it.
+        folder: Where the results go.
+
+    Returns:
+        Metrics: the last row of the curves.
+
+    Raises:
+        UserError: See ``SrnTrainer`` and ``TrainingRun``.
+    """
+    trainer = SrnTrainer(hr, maps, architecture, settings)
+    key = fingerprint(settings.model_dump(), architecture.model_dump(), hr.digest, maps.digest)
+    run = TrainingRun(
+        f"train_srn@{name}",
+        work / key,
+        {
+            "network": trainer.network,
+            "ema": trainer.ema,
+            "discriminator": trainer.discriminator,
+            "optimiser": trainer.optimiser,
+            "discriminator_optimiser": trainer.discriminator_optimiser,
+        },
+        trainer.schedule.steps(settings.epochs),
+        settings.log_every,
+        settings.checkpoint_every,
+    )
+    for step in run:
+        run.record(step, trainer.step(step))
+        if (step + 1) % settings.checkpoint_every == 0:
+            trainer.contact_sheet(work / key / "contact_sheet.png")
+    metadata = {
+        "format": FORMAT,
+        "scale": maps.scale,
+        "architecture": architecture.model_dump(),
+        "settings": settings.model_dump(),
+        "maps_digest": maps.digest,
+    }
+    folder.mkdir(parents=True, exist_ok=True)
+    trainer.contact_sheet(folder / "contact_sheet.png")
+    run.write_curves(folder / "curves.csv")
+    save_weights(folder / "srn.safetensors", trainer.ema.module.state_dict(), metadata)
+    run.close()
+    return run.curves[-1]
+
+
+def _warm_start(network: nn.Module, path: Path) -> None:
+    """Load the weights of an SR model file, in any key style spandrel reads."""
+    state = srn.open_model(path).model.state_dict()
+    try:
+        network.load_state_dict(state)
+    except RuntimeError as error:
+        reason = " ".join(str(error).split())[:160]
+        raise UserError(f"{path}: does not fit the architecture: {reason}") from error

@@ -1,0 +1,119 @@
+"""The loop around both trainings: progress, curves, checkpoints, and the watch on the losses."""
+
+import csv
+import shutil
+from collections.abc import Iterator, Mapping
+from pathlib import Path
+
+import torch
+from torch import Tensor
+from torch.optim import Optimizer
+from tqdm import tqdm
+
+from pipeline.checkpoints import Stateful, load_state, save_state
+from pipeline.errors import UserError
+
+Row = dict[str, float]
+
+
+class TrainingRun:
+    """A training that may be killed at any moment and goes on from its last checkpoint.
+
+    Use: ``for step in run: run.record(step, terms)``.  The checkpoint holds the state of all parts
+    and the curves, so that a resumed run ends with the files of a straight one.
+
+    Args:
+        name: Name of the stage, for the progress bar and for messages.
+        folder: Where the checkpoint and the curves of this very run live; a run with other settings
+            or inputs has another folder.
+        parts: Networks and optimisers by name.
+        total_steps: Length of the run.
+        log_every: Steps per row of the curves, each the mean over the interval.
+        checkpoint_every: Steps between checkpoints.
+
+    Raises:
+        UserError: The checkpoint is damaged.
+    """
+
+    def __init__(
+        self,
+        name: str,
+        folder: Path,
+        parts: Mapping[str, Stateful],
+        total_steps: int,
+        log_every: int,
+        checkpoint_every: int,
+    ) -> None:
+        self.name, self.folder, self.parts = name, folder, parts
+        self.total_steps, self.log_every = total_steps, log_every
+        self.checkpoint_every = checkpoint_every
+        self.checkpoint = folder / "checkpoint.pt"
+        progress = load_state(self.checkpoint, parts) or {"step": 0, "curves": []}
+        self.first_step: int = progress["step"]
+        self.curves: list[Row] = progress["curves"]
+        self._pending: list[tuple[int, Mapping[str, Tensor]]] = []
+
+    def __iter__(self) -> Iterator[int]:
+        """Yield the steps that are left."""
+        steps = range(self.first_step, self.total_steps)
+        with tqdm(
+            steps, self.name, self.total_steps, initial=self.first_step, unit="step", leave=True
+        ) as bar:
+            for step in bar:
+                yield step
+                last = step + 1 == self.total_steps
+                if last or (step + 1) % self.log_every == 0:
+                    bar.set_postfix({k: f"{v:.4g}" for k, v in self._log().items() if k != "step"})
+                if last or (step + 1) % self.checkpoint_every == 0:
+                    self._log()
+                    progress = {"step": step + 1, "curves": self.curves}
+                    save_state(self.checkpoint, self.parts, progress)
+
+    def record(self, step: int, terms: Mapping[str, Tensor]) -> None:
+        """Take the scalar terms of a step; they stay on the device until the interval ends."""
+        self._pending.append((step, {name: term.detach() for name, term in terms.items()}))
+
+    def write_curves(self, path: Path) -> None:
+        """Write the curves so far as CSV, one row per interval."""
+        if self.curves:
+            with path.open("w", newline="") as file:
+                writer = csv.DictWriter(file, self.curves[0].keys())
+                writer.writeheader()
+                writer.writerows(
+                    {key: f"{value:.6g}" for key, value in row.items()} for row in self.curves
+                )
+
+    def close(self) -> None:
+        """Delete the folder: the results are published, there is nothing to go on with."""
+        shutil.rmtree(self.folder, ignore_errors=True)
+
+    def _log(self) -> Row:
+        if not self._pending:
+            return {}
+        names = list(self._pending[0][1])
+        values = torch.stack(
+            [torch.stack([terms[name].float() for name in names]) for _, terms in self._pending]
+        ).cpu()
+        for (step, _), row in zip(self._pending, values, strict=True):
+            for name, value in zip(names, row.tolist(), strict=True):
+                if not torch.isfinite(torch.tensor(value)):
+                    kept = f"the checkpoint {self.checkpoint} is kept" if (
+                        self.checkpoint.exists()
+                    ) else "there was no checkpoint yet"
+                    raise UserError(
+                        f"{self.name}: the term '{name}' is {value} at step {step}; {kept}; "
+                        "a lower learning rate usually helps"
+                    )
+        means = values.mean(dim=0).tolist()
+        logged: Row = {"step": self._pending[-1][0] + 1, **dict(zip(names, means, strict=True))}
+        self.curves.append(logged)
+        self._pending.clear()
+        self.folder.mkdir(parents=True, exist_ok=True)
+        self.write_curves(self.folder / "curves.csv")
+        return logged
+
+
+def set_learning_rate(optimiser: Optimizer, rate: float) -> None:
+    """Set the rate of every parameter group."""
+    for group in optimiser.param_groups:
+        group["lr"] = rate

@@ -1,0 +1,1 @@
+"""The commands: one module per DVC stage, each a thin Click command over its engine."""

@@ -1,0 +1,46 @@
+"""``usrdu``: the group of all commands; a command is imported when it is called."""
+
+from importlib import import_module
+
+import click
+
+COMMANDS = {
+    "demo": "Write the demo's photographs as a simulated camera sees them.",
+    "prepare": "Decode HR, real LR and validation images once, into stores.",
+    "train-dsn": "Learn the camera's degradation from unpaired HR and LR images.",
+    "export": "Write mean and theta of every HR image into maps.zarr.",
+    "audit": "Tables, pictures and a page about maps.zarr.",
+    "train-srn": "Train an SR network on sampled degradations.",
+    "evaluate": "Score an SR model on held-out pairs.",
+    "upscale": "Super-resolve images with a trained model.",
+}
+
+
+class LazyGroup(click.Group):
+    """A group whose commands live in ``stages.NAME`` and are imported on use."""
+
+    def list_commands(self, ctx: click.Context) -> list[str]:
+        """Names in the order of the pipeline."""
+        return list(COMMANDS)
+
+    def get_command(self, ctx: click.Context, cmd_name: str) -> click.Command | None:
+        """Import one command, or None if there is none of that name."""
+        if cmd_name not in COMMANDS:
+            return None
+        module = import_module(f"stages.{cmd_name.replace('-', '_')}")
+        command: click.Command = module.command
+        return command
+
+    def format_commands(self, ctx: click.Context, formatter: click.HelpFormatter) -> None:
+        """List the commands without importing them."""
+        with formatter.section("Commands"):
+            formatter.write_dl(list(COMMANDS.items()))
+
+
+@click.group(cls=LazyGroup, context_settings={"help_option_names": ["-h", "--help"]})
+@click.version_option(package_name="usrdu")
+def main() -> None:
+    """Unsupervised real-world super-resolution with learned degradation uncertainty (USR-DU).
+
+    Each command is a stage of dvc.yaml; 'dvc repro' runs them all in order.
+    """

@@ -1,0 +1,29 @@
+"""Stage ``demo``."""
+
+from pathlib import Path
+
+import click
+
+from stages.options import FILE, FOLDER, params_option, plain_errors, report, write_json
+
+
+@click.command("demo", epilog="Example: usrdu demo --out data/raw/demo --metrics data/demo.json")
+@click.option("--out", type=FOLDER, required=True, help="Folder for the image files.")
+@click.option("--metrics", type=FILE, required=True, help="JSON file for the metrics.")
+@params_option
+@plain_errors
+def command(out: Path, metrics: Path, params: Path) -> None:
+    """Write the demo's photographs as a simulated camera sees them.
+
+    HR images, LR images of other scenes, and held-out pairs, all from photographs that ship with
+    scikit-image.  The truth about the camera is written beside them.
+    """
+    from pipeline.demo import DemoSettings, write_demo
+    from pipeline.prepare import PrepareSettings
+    from pipeline.settings import load_section
+
+    settings = load_section(params, "demo", DemoSettings)
+    scale = load_section(params, "prepare", PrepareSettings).scale
+    result = write_demo(out, scale, settings)
+    write_json(metrics, result)
+    report(result, out, metrics)

@@ -1,0 +1,35 @@
+"""Stage ``evaluate``."""
+
+from pathlib import Path
+
+import click
+
+from stages.options import FILE, FOLDER, params_option, plain_errors, report, write_json
+
+
+@click.command(
+    "evaluate",
+    epilog="Example: usrdu evaluate --val data/prepare/val.zarr "
+    "--model data/train_srn/esrgan/srn.safetensors --out data/evaluate/esrgan "
+    "--metrics data/evaluate/esrgan.json",
+)
+@click.option("--val", type=FOLDER, required=True, help="Store of validation pairs.")
+@click.option("--model", type=FILE, required=True, help="Any SR model file spandrel opens.")
+@click.option("--out", type=FOLDER, required=True, help="Folder for tables and pictures.")
+@click.option("--metrics", type=FILE, required=True, help="JSON file for the metrics.")
+@params_option
+@plain_errors
+def command(val: Path, model: Path, out: Path, metrics: Path, params: Path) -> None:
+    """Score an SR model on held-out pairs.
+
+    PSNR, SSIM and LPIPS under the protocol 'usrdu' (RGB, 4 pixels cut), with bicubic upsampling
+    beside it.  LPIPS is left out unless AlexNet's ImageNet weights are at hand.
+    """
+    from pipeline.evaluate import EvaluateSettings, evaluate
+    from pipeline.settings import load_section
+    from pipeline.stores import Store
+
+    settings = load_section(params, "evaluate", EvaluateSettings)
+    result = evaluate(Store(val, "val"), model, settings, out)
+    write_json(metrics, result)
+    report(result, out / "images.csv", out / "side_by_side.png", metrics)

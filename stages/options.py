@@ -1,0 +1,66 @@
+"""What the commands have in common: options, messages, and files of results."""
+
+import json
+import logging
+import sys
+from collections.abc import Callable, Mapping
+from functools import wraps
+from pathlib import Path
+from typing import Any, TypeVar
+
+import click
+
+from pipeline.errors import UserError
+
+F = TypeVar("F", bound=Callable[..., Any])
+
+FOLDER = click.Path(path_type=Path, file_okay=False)
+FILE = click.Path(path_type=Path, dir_okay=False)
+
+params_option = click.option(
+    "--params",
+    type=FILE,
+    default="params.yaml",
+    show_default=True,
+    help="File with the settings; the stage reads the section of its name.",
+)
+work_option = click.option(
+    "--work",
+    type=FOLDER,
+    default="data/work",
+    show_default=True,
+    help="Folder for checkpoints of interrupted runs.",
+)
+
+
+def plain_errors(command: F) -> F:
+    """Turn a ``UserError`` into one sentence on stderr and exit status 1, and Ctrl-C into 130."""
+
+    @wraps(command)
+    def guarded(*args: Any, **kwargs: Any) -> Any:
+        logging.basicConfig(format="%(levelname)s: %(message)s", level=logging.WARNING)
+        try:
+            return command(*args, **kwargs)
+        except UserError as error:
+            raise click.ClickException(str(error)) from error
+        except KeyboardInterrupt:
+            click.echo("interrupted; the same command goes on from the last checkpoint", err=True)
+            sys.exit(130)
+
+    return guarded  # type: ignore[return-value]
+
+
+def write_json(path: Path, content: Mapping[str, object]) -> None:
+    """Write a JSON file; it appears only when it is whole."""
+    path.parent.mkdir(parents=True, exist_ok=True)
+    partial = path.with_name(f".{path.name}.partial")
+    partial.write_text(json.dumps(content, indent=2) + "\n", encoding="utf-8")
+    partial.replace(path)
+
+
+def report(metrics: Mapping[str, object], *written: Path) -> None:
+    """Print the metrics of a stage and what it wrote."""
+    for name, value in metrics.items():
+        click.echo(f"  {name}: {value:.4f}" if isinstance(value, float) else f"  {name}: {value}")
+    for path in written:
+        click.echo(f"wrote {path}")

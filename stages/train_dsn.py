@@ -1,0 +1,50 @@
+"""Stage ``train_dsn``."""
+
+from pathlib import Path
+
+import click
+
+from stages.options import FILE, FOLDER, params_option, plain_errors, report, work_option, write_json  # fmt: skip
+
+
+@click.command(
+    "train-dsn",
+    epilog="Example: usrdu train-dsn --hr data/prepare/hr.zarr --lr data/prepare/lr.zarr "
+    "--out data/train_dsn",
+)
+@click.option("--hr", type=FOLDER, required=True, help="Store of HR images.")
+@click.option("--lr", type=FOLDER, required=True, help="Store of real LR images.")
+@click.option("--out", type=FOLDER, required=True, help="Folder for the results.")
+@click.option("--metrics", type=FILE, help="JSON file for the metrics.  [default: in OUT]")
+@params_option
+@work_option
+@plain_errors
+def command(
+    hr: Path, lr: Path, out: Path, metrics: Path | None, params: Path, work: Path
+) -> None:
+    """Learn the camera's degradation from unpaired HR and LR images.
+
+    Writes dsn.safetensors, contact_sheet.png, curves.csv and metrics.json.  While it trains, the
+    latest contact sheet and curves are in a folder of WORK/train_dsn.  After an interruption the
+    same command goes on from the last checkpoint.
+    """
+    from pipeline.settings import load_section
+    from pipeline.stores import Store
+    from pipeline.train_dsn import TrainDsnSettings, train_dsn
+
+    settings = load_section(params, "train_dsn", TrainDsnSettings)
+    click.echo(f"train_dsn: {settings!r}")
+    out.mkdir(parents=True, exist_ok=True)
+    weights = out / "dsn.safetensors"
+    result = train_dsn(
+        Store(hr, "hr"),
+        Store(lr, "lr"),
+        settings,
+        work / "train_dsn",
+        weights,
+        sheet=out / "contact_sheet.png",
+        curves=out / "curves.csv",
+    )
+    metrics = metrics or out / "metrics.json"
+    write_json(metrics, result)
+    report(result, weights, out / "contact_sheet.png", out / "curves.csv", metrics)
