@@ -40,6 +40,7 @@ def save_weights(path: Path, state: Mapping[str, Tensor], metadata: Mapping[str,
 
     Raises:
         UserError: The file cannot be written.
+
     """
     partial = path.with_name(f".{path.name}.partial")
     tensors = {key: value.detach().cpu().contiguous() for key, value in state.items()}
@@ -57,11 +58,12 @@ def load_weights(path: Path, format_name: str) -> tuple[dict[str, Tensor], dict[
 
     Raises:
         UserError: It is missing, damaged, or its metadata does not name ``format_name``.
+
     """
     if not path.is_file():
         raise UserError(f"{path}: there is no such weights file")
     try:
-        with safe_open(path, framework="pt") as file:  # type: ignore[no-untyped-call]
+        with safe_open(path, framework="pt") as file:
             metadata = {key: json.loads(text) for key, text in (file.metadata() or {}).items()}
             state = {key: file.get_tensor(key) for key in file.keys()}  # noqa: SIM118
     except (SafetensorError, OSError, ValueError) as error:
@@ -86,6 +88,7 @@ def load_state(path: Path, parts: Mapping[str, Stateful]) -> dict[str, Any] | No
 
     Raises:
         UserError: The file is damaged.
+
     """
     if not path.is_file():
         return None

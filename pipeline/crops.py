@@ -28,6 +28,7 @@ class Schedule:
         batch_size: Crops in a batch.
         seed: Seed of the run.
         purpose: Names the use, see ``seeding.generator``.
+
     """
 
     def __init__(
@@ -82,6 +83,7 @@ def turn(batches: Sequence[Tensor], source: torch.Generator) -> list[Tensor]:
     Args:
         batches: Tensors (N, C, S, S) that belong together: sample n of each is turned alike.
         source: A CPU generator.
+
     """
     coins = torch.rand(3, batches[0].shape[0], 1, 1, 1, generator=source) < 0.5
     turned = []
@@ -98,6 +100,7 @@ def require_crop(store: Store, crop: int, setting: str) -> None:
 
     Raises:
         UserError: One is not; names the image, its size and the setting.
+
     """
     for image_id in store.ids:
         height, width = store.size(image_id)
@@ -114,6 +117,7 @@ class ImagePool:
     Args:
         path: Where the store is, for messages.
         images: (3, H, W) arrays, uint8.
+
     """
 
     def __init__(self, path: Path, images: Sequence[NDArray[np.uint8]]) -> None:
@@ -130,6 +134,7 @@ class ImagePool:
 
         Returns:
             (N, 3, size, size), float32 in [0, 1], on the CPU.
+
         """
         sizes = [(self.images[i].shape[1], self.images[i].shape[2]) for i in chosen]
         cut = [

@@ -23,11 +23,10 @@ class Degrader:
         dsn: The network.
         device: Where it runs.
         constant_theta: Scale in the unit of the image that replaces the learned one, if any.
+
     """
 
-    def __init__(
-        self, dsn: DSN, device: torch.device, constant_theta: float | None = None
-    ) -> None:
+    def __init__(self, dsn: DSN, device: torch.device, constant_theta: float | None = None) -> None:
         self.dsn, self.device, self.constant_theta = dsn.eval().to(device), device, constant_theta
         self.scale = dsn.scale
 
@@ -37,6 +36,7 @@ class Degrader:
 
         Raises:
             UserError: The file is missing, damaged or not a DSN.
+
         """
         state, metadata = load_weights(path, FORMAT)
         settings = metadata["settings"]
@@ -54,6 +54,7 @@ class Degrader:
 
         Returns:
             Mean and theta, (3, H/s, W/s) each, in the unit of the image, on the CPU.
+
         """
         mean, log_theta, _ = self.dsn(hr[None].to(self.device))
         theta = theta_from_log(log_theta)
@@ -73,11 +74,12 @@ class Degrader:
 
         Returns:
             Mean and theta, (3, H/s, W/s) each, in the unit of the image.
+
         """
         height, width = hr.shape[1:]
         mean = np.empty((3, height // self.scale, width // self.scale), np.float32)
         theta = np.empty_like(mean)
-        for area in tiles(*mean.shape[1:], tile):
+        for area in tiles(mean.shape[1], mean.shape[2], tile):
             outer = area.times(self.scale).grown(halo, height, width)
             inner = area.within(outer.over(self.scale)).slices
             tile_mean, tile_theta = self.whole(to_float(hr[outer.slices]))
@@ -93,6 +95,7 @@ class Degrader:
 
         Returns:
             The HR box to read, and the area within the result for that box.
+
         """
         outer = area.times(self.scale).grown(HALO, *shape)
         return outer, area.within(outer.over(self.scale))

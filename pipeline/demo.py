@@ -18,9 +18,25 @@ from pipeline.prepare import crop_to_multiple
 from pipeline.seeding import generator
 from pipeline.settings import Settings
 
-HR = ("astronaut.png", "gravel.png", "grass.png", "motorcycle_left.png", "motorcycle_right.png", "rocket.jpg")  # fmt: skip
+HR = (
+    "astronaut.png",
+    "gravel.png",
+    "grass.png",
+    "motorcycle_left.png",
+    "motorcycle_right.png",
+    "rocket.jpg",
+)
 """Sharp images the DSN and the SRN are trained on."""
-LR = ("brick.png", "camera.png", "coins.png", "color.png", "hubble_deep_field.jpg", "ihc.png", "moon.png", "retina.jpg")  # fmt: skip
+LR = (
+    "brick.png",
+    "camera.png",
+    "coins.png",
+    "color.png",
+    "hubble_deep_field.jpg",
+    "ihc.png",
+    "moon.png",
+    "retina.jpg",
+)
 """Images that training sees only through the camera."""
 VAL = ("chelsea.png", "coffee.png")
 """Held out: pairs of an HR image and what the camera makes of it."""
@@ -66,6 +82,7 @@ def write_demo(folder: Path, scale: int, settings: DemoSettings) -> dict[str, fl
 
     Returns:
         Metrics: numbers of images, mean true Laplace scale of the LR images in gray levels.
+
     """
     for name in HR:
         path = folder / "hr" / f"{Path(name).stem}.png"
@@ -105,6 +122,7 @@ def _shoot(name: str, folder: Path, target: Path, scale: int, settings: DemoSett
         np.moveaxis(noisy, 0, -1),
         plugin="pillow",
         quality=settings.jpeg_quality,
+        subsampling=0,  # all three channels at full size, as cameras do at high quality
     )
     write_png(folder / "truth" / "clean" / f"{stem}.png", to_uint8(clean[0]))
     return torch.mean(theta).item() * 255

@@ -35,7 +35,9 @@ class EvaluateSettings(Settings):
 Scores = dict[str, float]
 
 
-def evaluate(val: Store, model: Path, settings: EvaluateSettings, folder: Path) -> dict[str, object]:
+def evaluate(
+    val: Store, model: Path, settings: EvaluateSettings, folder: Path
+) -> dict[str, object]:
     """Score a model on the pairs of a store.
 
     Writes into the folder ``images.csv`` (a row per image and method), ``side_by_side.png``, and
@@ -53,6 +55,7 @@ def evaluate(val: Store, model: Path, settings: EvaluateSettings, folder: Path) 
 
     Raises:
         UserError: The model cannot be opened or has another scale.
+
     """
     network = open_model(model)
     if network.scale != val.scale:
@@ -110,8 +113,9 @@ def _draw(
 ) -> None:
     scores = {(image_id, method): row for image_id, method, row in rows}
     figure, axes = pictures.sheet(max(len(shown), 1), 3, side=3.2)
-    for axis in axes.flat:
-        axis.set_axis_off()
+    for drawn in axes:
+        for axis in drawn:
+            axis.set_axis_off()
     for drawn, (image_id, images) in zip(axes, shown, strict=False):
         for axis, (method, image) in zip(drawn, images, strict=True):
             row = scores.get((image_id, method))

@@ -43,6 +43,7 @@ def export(hr: Store, weights: Path, settings: ExportSettings, target: Path) -> 
 
     Raises:
         UserError: The scales differ or a file cannot be read or written.
+
     """
     degrader = Degrader.load(weights)
     if degrader.scale != hr.scale:

@@ -58,6 +58,7 @@ def bicubic_resize(image: Tensor, height: int, width: int) -> Tensor:
 
     Returns:
         (..., height, width).  Not clamped: the kernel overshoots at edges by a few per cent.
+
     """
     columns = _resample_last(image, width)
     return _resample_last(columns.transpose(-1, -2), height).transpose(-1, -2)
@@ -68,6 +69,7 @@ def bicubic_downsample(image: Tensor, scale: int) -> Tensor:
 
     Raises:
         ValueError: H or W is not a multiple of the scale.
+
     """
     height, width = image.shape[-2:]
     if height % scale or width % scale:
@@ -109,6 +111,7 @@ def high_pass(image: Tensor) -> Tensor:
     Returns:
         ``0.5 + 0.5 (x - G(x))``, G the 5x5 Gaussian of sigma 5/6 without padding, so
         (N, C, H - 4, W - 4); in [0, 1], 0.5 on flat areas.
+
     """
     border = HIGH_PASS_SIZE // 2
     inner = image[..., border:-border, border:-border]
@@ -124,7 +127,10 @@ def gradient_map(image: Tensor) -> Tensor:
     Returns:
         (..., H - 1, W - 1), where both differences exist.  The subgradient where both are zero is
         zero, so flat areas give no NaN.
+
     """
     down = image[..., 1:, :-1] - image[..., :-1, :-1]
     right = image[..., :-1, 1:] - image[..., :-1, :-1]
-    return torch.linalg.vector_norm(torch.stack((down, right)), dim=0)
+    squared = down.square() + right.square()
+    flat = squared == 0
+    return torch.where(flat, torch.ones_like(squared), squared).sqrt().masked_fill(flat, 0)

@@ -28,6 +28,7 @@ def find_images(folder: Path) -> list[Path]:
 
     Raises:
         UserError: The folder does not exist or holds no image.
+
     """
     if not folder.is_dir():
         raise UserError(f"{folder}: there is no such folder")
@@ -52,6 +53,7 @@ def read_image(path: Path) -> Image:
 
     Raises:
         UserError: The file is empty, truncated, no image, animated, multi-page or not integer.
+
     """
     try:
         if path.stat().st_size == 0:
@@ -116,14 +118,16 @@ def _decode_tiff(path: Path) -> NDArray[np.generic]:
             raise UserError(f"{path}: holds {count} pages or frames, one image is expected")
         if properties.dtype != np.uint16:
             if np.issubdtype(properties.dtype, np.floating):
-                raise UserError(f"{path}: holds {properties.dtype} values, not 8 or 16 bit integers")
+                raise UserError(
+                    f"{path}: holds {properties.dtype} values, not 8 or 16 bit integers"
+                )
             return _decode_pillow(path)
         pixels = np.asarray(file.read(index=0, page=0))
         tags: Mapping[str, object] = file.metadata(index=0, page=0)
     if pixels.ndim == 3 and pixels.shape[-1] > 4:  # one plane per channel
         pixels = np.moveaxis(pixels, 0, -1)
     orientation = tags.get("Orientation", 1)
-    return _orient(pixels, int(getattr(orientation, "value", orientation)))  # type: ignore[call-overload]
+    return _orient(pixels, int(str(getattr(orientation, "value", orientation))))
 
 
 def _orient(pixels: NDArray[np.generic], orientation: int) -> NDArray[np.generic]:

@@ -32,6 +32,7 @@ def enlarge_tiles(
 
     Yields:
         Boxes on the SR grid and their pixels.
+
     """
     height, width = lr.shape[1:]
     for area in tiles(height, width, tile):

@@ -1,7 +1,7 @@
 """The Laplace degradation model: sampling (Eq. 8), divergence (Eq. 2 and 4), and its optimum.
 
-A Laplace distribution L(m, b) has the density exp(-|x - m| / b) / (2b); E|x - m| = b, the variance is
-2 b^2.  Scales are in the unit of the image, [0, 1]; times 255 they are called gray levels.
+A Laplace distribution L(m, b) has the density exp(-|x - m| / b) / (2b); E|x - m| = b, the variance
+is 2 b^2.  Scales are in the unit of the image, [0, 1]; times 255 they are called gray levels.
 """
 
 import numpy as np
@@ -22,6 +22,7 @@ def standard_laplace(like: Tensor, generator: torch.Generator) -> Tensor:
     Args:
         like: Gives the shape, dtype and device of the draw.
         generator: On the device of ``like``.
+
     """
     first = torch.empty_like(like).exponential_(generator=generator)
     return first - torch.empty_like(like).exponential_(generator=generator)
@@ -41,6 +42,7 @@ def sample(mean: Tensor, theta: Tensor, generator: torch.Generator) -> Tensor:
 
     Raises:
         ValueError: The shapes differ.
+
     """
     if mean.shape != theta.shape:
         raise ValueError(f"mean is {tuple(mean.shape)} but theta is {tuple(theta.shape)}")
@@ -64,6 +66,7 @@ def scaled_divergence(distance: Tensor, log_scale: Tensor, prior_scale: float) -
 
     Raises:
         ValueError: The shapes differ or the prior scale is not positive.
+
     """
     if distance.shape != log_scale.shape:
         raise ValueError(
@@ -88,6 +91,7 @@ def optimal_scale(distance: ArrayLike, prior_scale: float = GRAY_LEVEL) -> NDArr
 
     Returns:
         The root per element, float64.
+
     """
     d = np.asarray(distance, dtype=np.float64) / prior_scale
     low, high = np.full_like(d, 1e-9), d + 1.0

@@ -27,7 +27,11 @@ class VGG19Features(nn.Module):
 
     Raises:
         UserError: The weights cannot be had or do not fit.
+
     """
+
+    mean: Tensor
+    std: Tensor
 
     def __init__(self, weights: str) -> None:
         super().__init__()

@@ -26,11 +26,9 @@ def show(axes: Axes, image: Image | Tensor, title: str = "") -> None:
 def show_theta(
     axes: Axes, theta: NDArray[np.floating], title: str = "", highest: float | None = None
 ) -> None:
-    """Put a theta map (3, H, W) into axes: the mean of the channels in gray levels, with a scale."""
+    """Put a theta map (3, H, W) into axes: the mean of the channels in gray levels."""
     levels = theta.mean(axis=0, dtype=np.float64) * 255
-    drawn = axes.imshow(
-        levels, cmap=THETA_COLOURS, vmin=0, vmax=highest, interpolation="nearest"
-    )
+    drawn = axes.imshow(levels, cmap=THETA_COLOURS, vmin=0, vmax=highest, interpolation="nearest")
     axes.set_title(title, fontsize=8)
     axes.set_axis_off()
     figure = axes.get_figure()

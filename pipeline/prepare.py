@@ -25,6 +25,7 @@ def prepare_hr(folder: Path, scale: int, target: Path) -> None:
     Raises:
         UserError: The folder is missing or empty, an image cannot be read or is smaller than the
             scale, two names collide, or the store cannot be written.
+
     """
     files = find_images(folder)
     ids = unique_ids([path.name for path in files])
@@ -38,6 +39,7 @@ def prepare_lr(folder: Path, scale: int, target: Path) -> None:
 
     Raises:
         UserError: See ``prepare_hr``.
+
     """
     files = find_images(folder)
     ids = unique_ids([path.name for path in files])
@@ -53,6 +55,7 @@ def prepare_val(folder: Path, scale: int, target: Path) -> None:
 
     Raises:
         UserError: An image has no partner, a pair does not fit the scale, or see ``prepare_hr``.
+
     """
     pairs = _match(folder)
     ids = unique_ids([hr.name for hr, _ in pairs])
@@ -75,6 +78,7 @@ def crop_to_multiple(path: Path, image: Image, scale: int) -> Image:
 
     Raises:
         UserError: Nothing would be left.
+
     """
     height, width = (length // scale * scale for length in image.shape[1:])
     if not height or not width:

@@ -12,13 +12,14 @@ import torch
 def generator(
     seed: int, purpose: str, step: int = 0, device: torch.device | str = "cpu"
 ) -> torch.Generator:
-    """Return a generator that depends on all of ``seed``, ``purpose`` and ``step``, and nothing else.
+    """Return a generator that depends on ``seed``, ``purpose`` and ``step``, and nothing else.
 
     Args:
         seed: The seed of the run.
         purpose: What is drawn, such as ``"train_srn/noise"``; different purposes are independent.
         step: Position in the run.
         device: Where tensors will be drawn.  CPU and CUDA give different streams for one seed.
+
     """
     digest = hashlib.sha256(f"{seed}\x00{purpose}\x00{step}".encode()).digest()
     made = torch.Generator(device=device)

@@ -24,6 +24,7 @@ def load_yaml(path: Path) -> dict[str, object]:
 
     Raises:
         UserError: The file is missing, is not YAML, or is not a mapping.
+
     """
     try:
         content = YAML(typ="safe", pure=True).load(path.read_text(encoding="utf-8"))
@@ -41,6 +42,7 @@ def load_section(path: Path, section: str, kind: type[S]) -> S:
 
     Raises:
         UserError: The section is missing, or a key in it is unknown, missing or has a bad value.
+
     """
     content: object = load_yaml(path)
     for name in section.split("."):

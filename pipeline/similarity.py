@@ -58,6 +58,7 @@ class Lpips:
 
     Raises:
         UserError: The weights cannot be had or do not fit.
+
     """
 
     def __init__(self, weights: str) -> None:

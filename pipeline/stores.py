@@ -1,8 +1,9 @@
 """Image stores: Zarr format 3 groups of whole images, strict in writing and in reading.
 
-A store is a folder that holds ``images/ID/ARRAY``.  Its root attribute ``usrdu`` describes it: schema
-version, kind, scale, axis order, the unit of every array, ids and shapes in order, and a digest of
-the content.  Every chunk ends with a CRC-32C, so damage is an error that names image and chunk.
+A store is a folder that holds ``images/ID/ARRAY``.  Its root attribute ``usrdu`` describes it:
+schema version, kind, scale, axis order, the unit of every array, ids and shapes in order, and a
+digest of the content.  Every chunk ends with a CRC-32C, so damage is an error that names image and
+chunk.
 
 Only codecs of the Zarr core specification are used: blosc (zstd, bit shuffle), then crc32c.
 """
@@ -58,6 +59,7 @@ def unique_ids(names: Sequence[str]) -> list[str]:
 
     Raises:
         UserError: Two names give the same id, also where they differ in case only.
+
     """
     taken: dict[str, str] = {}
     ids = []
@@ -94,6 +96,7 @@ class StoreWriter:
         ids: Every image that will be written, in order.
         attributes: Further root attributes, JSON values.
         resumable: Whether a partial store outlives a failure.
+
     """
 
     def __init__(
@@ -160,7 +163,9 @@ class StoreWriter:
         """Whether an image was written completely, perhaps by an earlier run."""
         return f"images/{image_id}" in self.root and "digest" in self._group(image_id).attrs
 
-    def start(self, image_id: str, height: int, width: int, name: str, dtype: str) -> zarr.Array[Any]:
+    def start(
+        self, image_id: str, height: int, width: int, name: str, dtype: str
+    ) -> zarr.Array[Any]:
         """Create one (3, height, width) array of an image, to be filled chunk by chunk."""
         side = CHUNK[self.kind]
         group = self.root.require_group(f"images/{image_id}")
@@ -187,7 +192,8 @@ class StoreWriter:
         """Write a whole image at once: arrays (3, H, W) by name."""
         digest = hashlib.sha256()
         for name, array in arrays.items():
-            target = self.start(image_id, *array.shape[1:], name=name, dtype=str(array.dtype))
+            height, width = array.shape[1:]
+            target = self.start(image_id, height, width, name, str(array.dtype))
             target[...] = array
             digest.update(np.ascontiguousarray(array).tobytes())
         self.finish(image_id, digest.hexdigest())
@@ -207,7 +213,9 @@ class StoreWriter:
             total.update(str(group.attrs["digest"]).encode())
         complete = {**self.described, "shapes": shapes, "digest": total.hexdigest()}
         self.root.attrs["usrdu"] = complete
-        with warnings.catch_warnings():  # the only remark is that format 3 has no standard for it yet
+        with (
+            warnings.catch_warnings()
+        ):  # the only remark is that format 3 has no standard for it yet
             warnings.simplefilter("ignore", ZarrUserWarning)
             zarr.consolidate_metadata(self.root.store)
         replace_folder(self.partial, self.path)
@@ -232,6 +240,7 @@ class Store:
 
     Raises:
         UserError: It is missing, unfinished, of another kind or of another schema version.
+
     """
 
     def __init__(self, path: Path, kind: Kind) -> None:
@@ -264,6 +273,7 @@ class Store:
 
         Raises:
             UserError: The image or the array is not in the store.
+
         """
         try:
             array = self.root[f"images/{image_id}/{name}"]
@@ -277,6 +287,7 @@ class Store:
 
         Raises:
             UserError: A chunk is missing or damaged; names the image, the array and the chunk.
+
         """
         array = self.array(image_id, name)
         box = box or Box(0, array.shape[1], 0, array.shape[2])
@@ -319,6 +330,7 @@ def require_same_scale(*stores: Store) -> int:
 
     Raises:
         UserError: They differ; both values are named.
+
     """
     first = stores[0]
     for store in stores[1:]:

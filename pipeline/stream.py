@@ -39,6 +39,7 @@ class PairStream:
 
     Raises:
         UserError: The stores do not belong together, or an image is smaller than a crop.
+
     """
 
     def __init__(
@@ -69,6 +70,7 @@ class PairStream:
         Args:
             step: Position in the run; the batch is a function of it and of ``chosen``.
             chosen: Image indices, see ``crops.Schedule``.
+
         """
         hr, mean, theta = self._cut(chosen, generator(self.seed, "train_srn/crops", step))
         hr, mean, theta = turn([hr, mean, theta], generator(self.seed, "train_srn/turns", step))

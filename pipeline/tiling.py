@@ -51,6 +51,7 @@ def tiles(height: int, width: int, size: int) -> Iterator[Box]:
 
     Raises:
         ValueError: A length is not positive.
+
     """
     if min(height, width, size) < 1:
         raise ValueError(f"cannot cut {height}x{width} into tiles of {size}")

@@ -47,7 +47,9 @@ class TrainDsnSettings(Settings):
     epochs: int = Field(gt=0)
     """Length of the training."""
     learning_rate: float = Field(gt=0)
-    """Adam's rate at the start, for both networks."""
+    """Adam's rate at the start."""
+    discriminator_learning_rate: float = Field(gt=0)
+    """Adam's rate at the start, for the discriminator."""
     halve_every: int = Field(gt=0)
     """Epochs after which the rate is halved, again and again."""
     prior_scale: float = Field(gt=0)
@@ -84,6 +86,7 @@ class DsnLoss(nn.Module):
     Args:
         settings: Switches, weights and the prior scale.
         vgg: Features, or None when the perceptual term is off.
+
     """
 
     def __init__(self, settings: TrainDsnSettings, vgg: VGG19Features | None) -> None:
@@ -99,9 +102,9 @@ class DsnLoss(nn.Module):
         return scaled_divergence(distance, _in_unit(log_theta), self.prior).mean()
 
     def perceptual(self, mean: Tensor, log_sigma: Tensor | None, reference: Tensor) -> Tensor:
-        """Eq. 4 times the prior scale, on features 0.5 f + 0.5 of conv5_4, or Eq. 3 without sigma."""
+        """Eq. 4 times the prior scale, on 0.5 f + 0.5 of conv5_4, or Eq. 3 without sigma."""
         assert self.vgg is not None
-        distance = 0.5 * (self.vgg(mean) - self.vgg(reference)).abs()
+        distance: Tensor = 0.5 * (self.vgg(mean) - self.vgg(reference)).abs()
         if log_sigma is None:
             return distance.mean()
         return scaled_divergence(distance, _in_unit(log_sigma), self.prior).mean()
@@ -117,6 +120,7 @@ class DsnTrainer:
 
     Raises:
         UserError: Scales differ, an image is smaller than a crop, or the patch does not fit.
+
     """
 
     def __init__(self, hr: Store, lr: Store, settings: TrainDsnSettings) -> None:
@@ -153,7 +157,7 @@ class DsnTrainer:
                 dsn,
                 discriminator,
                 Adam(dsn.parameters(), settings.learning_rate),
-                Adam(discriminator.parameters(), settings.learning_rate),
+                Adam(discriminator.parameters(), settings.discriminator_learning_rate),
             )
         )
         vgg = VGG19Features(settings.perceptual_weights) if settings.perceptual_weight else None
@@ -161,14 +165,15 @@ class DsnTrainer:
 
     def step(self, step: int) -> dict[str, Tensor]:
         """Train both networks on one batch; returns the unweighted terms and theta statistics."""
-        rate = self.settings.learning_rate * 0.5 ** (
-            self.hr_schedule.epoch(step) // self.settings.halve_every
+        settings = self.settings
+        decay = 0.5 ** (self.hr_schedule.epoch(step) // settings.halve_every)
+        set_learning_rate(self.dsn_optimiser, settings.learning_rate * decay)
+        set_learning_rate(
+            self.discriminator_optimiser, settings.discriminator_learning_rate * decay
         )
-        set_learning_rate(self.dsn_optimiser, rate)
-        set_learning_rate(self.discriminator_optimiser, rate)
         hr, real = self.batch(step)
         terms, mean = self._step_dsn(hr)
-        if self.settings.adversarial_weight:
+        if settings.adversarial_weight:
             terms["discriminator"] = self._step_discriminator(mean, real)
         return terms
 
@@ -297,6 +302,7 @@ def train_dsn(
 
     Raises:
         UserError: See ``DsnTrainer`` and ``TrainingRun``.
+
     """
     trainer = DsnTrainer(hr, lr, settings)
     folder = work / fingerprint(settings.model_dump(), hr.digest, lr.digest)

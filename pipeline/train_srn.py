@@ -47,7 +47,7 @@ class TrainSrnSettings(Settings):
     seed: int = Field(ge=0)
     """Seed of weights, crops and samples."""
     theta: Theta
-    """What samples are drawn with: ``raw``, the stored theta (Eq. 8), or ``none``, the mean alone."""
+    """``raw``: samples are drawn with the stored theta (Eq. 8); ``none``: the mean alone."""
     lr_patch: int = Field(ge=8)
     """Side of an LR crop in pixels."""
     batch_size: int = Field(gt=0)
@@ -57,7 +57,9 @@ class TrainSrnSettings(Settings):
     epochs: int = Field(gt=0)
     """Length of the training."""
     learning_rate: float = Field(gt=0)
-    """Adam's rate at the start, for both networks."""
+    """Adam's rate at the start."""
+    discriminator_learning_rate: float = Field(gt=0)
+    """Adam's rate at the start, for the discriminator."""
     halve_every: int = Field(gt=0)
     """Epochs after which the rate is halved, again and again."""
     ema_decay: float = Field(ge=0, lt=1)
@@ -100,6 +102,7 @@ class SrnTrainer:
     Raises:
         UserError: The stores do not belong together, an image is too small, the network cannot be
             built, or the warm start does not fit it.
+
     """
 
     def __init__(
@@ -129,7 +132,7 @@ class SrnTrainer:
                 network,
                 discriminator,
                 Adam(network.parameters(), settings.learning_rate),
-                Adam(discriminator.parameters(), settings.learning_rate),
+                Adam(discriminator.parameters(), settings.discriminator_learning_rate),
             )
         )
         self.ema = AveragedModel(network, multi_avg_fn=get_ema_multi_avg_fn(settings.ema_decay))
@@ -144,14 +147,15 @@ class SrnTrainer:
 
     def step(self, step: int) -> dict[str, Tensor]:
         """Train both networks on one batch; returns the unweighted terms of Eq. 12."""
-        rate = self.settings.learning_rate * 0.5 ** (
-            self.schedule.epoch(step) // self.settings.halve_every
+        settings = self.settings
+        decay = 0.5 ** (self.schedule.epoch(step) // settings.halve_every)
+        set_learning_rate(self.optimiser, settings.learning_rate * decay)
+        set_learning_rate(
+            self.discriminator_optimiser, settings.discriminator_learning_rate * decay
         )
-        set_learning_rate(self.optimiser, rate)
-        set_learning_rate(self.discriminator_optimiser, rate)
         pair = self.stream.batch(step, self.schedule.batch(step))
         terms, sr = self._step_network(pair)
-        if self.settings.adversarial_weight:
+        if settings.adversarial_weight:
             terms["discriminator"] = self._step_discriminator(sr, pair.hr)
         self.ema.update_parameters(self.accelerator.unwrap_model(self.network))
         return terms
@@ -228,6 +232,7 @@ def train_srn(
 
     Raises:
         UserError: See ``SrnTrainer`` and ``TrainingRun``.
+
     """
     trainer = SrnTrainer(hr, maps, architecture, settings)
     key = fingerprint(settings.model_dump(), architecture.model_dump(), hr.digest, maps.digest)

@@ -33,6 +33,7 @@ class TrainingRun:
 
     Raises:
         UserError: The checkpoint is damaged.
+
     """
 
     def __init__(
@@ -97,9 +98,11 @@ class TrainingRun:
         for (step, _), row in zip(self._pending, values, strict=True):
             for name, value in zip(names, row.tolist(), strict=True):
                 if not torch.isfinite(torch.tensor(value)):
-                    kept = f"the checkpoint {self.checkpoint} is kept" if (
-                        self.checkpoint.exists()
-                    ) else "there was no checkpoint yet"
+                    kept = (
+                        f"the checkpoint {self.checkpoint} is kept"
+                        if (self.checkpoint.exists())
+                        else "there was no checkpoint yet"
+                    )
                     raise UserError(
                         f"{self.name}: the term '{name}' is {value} at step {step}; {kept}; "
                         "a lower learning rate usually helps"

@@ -21,6 +21,7 @@ def plan(source: Path, target: Path) -> list[tuple[Path, Path]]:
     Raises:
         UserError: The source is missing or empty, or two outputs would have the same name, or the
             output would overwrite its input.
+
     """
     if source.is_dir():
         pairs = [(path, target / f"{path.stem}.png") for path in find_images(source)]
@@ -54,6 +55,7 @@ def upscale(
 
     Raises:
         UserError: The model or an image cannot be read, or a file cannot be written.
+
     """
     network = open_model(model)
     device = torch.device("cuda" if torch.cuda.is_available() else "cpu")

@@ -4,7 +4,15 @@ from pathlib import Path
 
 import click
 
-from stages.options import FILE, FOLDER, params_option, plain_errors, report, work_option, write_json  # fmt: skip
+from stages.options import (  # fmt: skip
+    FILE,
+    FOLDER,
+    params_option,
+    plain_errors,
+    report,
+    work_option,
+    write_json,
+)
 
 
 @click.command(
@@ -19,9 +27,7 @@ from stages.options import FILE, FOLDER, params_option, plain_errors, report, wo
 @params_option
 @work_option
 @plain_errors
-def command(
-    hr: Path, lr: Path, out: Path, metrics: Path | None, params: Path, work: Path
-) -> None:
+def command(hr: Path, lr: Path, out: Path, metrics: Path | None, params: Path, work: Path) -> None:
     """Learn the camera's degradation from unpaired HR and LR images.
 
     Writes dsn.safetensors, contact_sheet.png, curves.csv and metrics.json.  While it trains, the

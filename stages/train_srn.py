@@ -4,7 +4,15 @@ from pathlib import Path
 
 import click
 
-from stages.options import FILE, FOLDER, params_option, plain_errors, report, work_option, write_json  # fmt: skip
+from stages.options import (  # fmt: skip
+    FILE,
+    FOLDER,
+    params_option,
+    plain_errors,
+    report,
+    work_option,
+    write_json,
+)
 
 
 @click.command(

@@ -1,0 +1,1 @@
+"""Networks; they know no store and no file but their own weights."""

@@ -13,6 +13,7 @@ class UNetDiscriminator(nn.Module):
 
     Args:
         features: Width at full size, doubled at every step down; 64 in the paper.
+
     """
 
     def __init__(self, features: int = 64) -> None:

@@ -58,6 +58,7 @@ class DSN(nn.Module):
 
     Raises:
         ValueError: The scale is not 2 or 4.
+
     """
 
     def __init__(self, scale: int = 4, features: int = 64, blocks: int = 8) -> None:
@@ -97,6 +98,7 @@ class DSN(nn.Module):
 
         Raises:
             ValueError: The shape does not fit.
+
         """
         multiple = self.scale * (16 if with_sigma else 1)
         if hr.ndim != 4 or hr.shape[1] != 3 or hr.shape[2] % multiple or hr.shape[3] % multiple:

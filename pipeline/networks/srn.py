@@ -40,10 +40,13 @@ def build(name: str, scale: int, options: Mapping[str, object]) -> nn.Module:
 
     Raises:
         UserError: No such architecture, or its constructor refuses the options or the scale.
+
     """
     known = {known.lower(): known for known in architectures()}
     if name.lower() not in known:
-        raise UserError(f"architecture '{name}' is unknown; spandrel has {', '.join(known.values())}")
+        raise UserError(
+            f"architecture '{name}' is unknown; spandrel has {', '.join(known.values())}"
+        )
     constructor = _network_class(known[name.lower()])
     parameters = inspect.signature(constructor).parameters
     arguments = dict(options)
@@ -63,7 +66,9 @@ def build(name: str, scale: int, options: Mapping[str, object]) -> nn.Module:
     except Exception as error:  # forty constructors raise whatever they like
         raise UserError(f"architecture '{name}' cannot be built: {error}") from error
     if side != 64 * scale:
-        raise UserError(f"architecture '{name}' enlarges by {side / 64:g}, not by the scale {scale}")
+        raise UserError(
+            f"architecture '{name}' enlarges by {side / 64:g}, not by the scale {scale}"
+        )
     return network.train()
 
 
@@ -74,6 +79,7 @@ def open_model(path: Path) -> ImageModelDescriptor[nn.Module]:
 
     Raises:
         UserError: The file is missing, damaged, or no SR model for three channels.
+
     """
     if not path.is_file():
         raise UserError(f"{path}: there is no such model file")
