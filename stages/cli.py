@@ -13,6 +13,7 @@ COMMANDS = {
     "train-srn": "Train an SR network on sampled degradations.",
     "evaluate": "Score an SR model on held-out pairs.",
     "upscale": "Super-resolve images with a trained model.",
+    "plots-page": "Write the page that 'dvc plots show' needs without network.",
 }
 
 
@@ -42,5 +43,5 @@ class LazyGroup(click.Group):
 def main() -> None:
     """Unsupervised real-world super-resolution with learned degradation uncertainty (USR-DU).
 
-    Each command is a stage of dvc.yaml; 'dvc repro' runs them all in order.
+    'dvc repro' runs the stages of dvc.yaml, demo to evaluate, in order; each is a command here.
     """
