@@ -25,6 +25,7 @@ from pipeline.images import to_float
 from pipeline.laplace import sample
 from pipeline.seeding import generator
 from pipeline.stores import Store
+from pipeline.tally import Statistics
 from pipeline.tiling import Box
 
 TEMPLATE = "audit_page.html.jinja"
@@ -37,8 +38,6 @@ CHART = (5.4, 3.7)
 """Inches; a chart stays legible when a narrow window shrinks it."""
 CHANNEL_COLOURS = {"red": "#e05252", "green": "#3c9a5f", "blue": "#4c84e0"}
 CURVE_COLOUR, MEAN_COLOUR = "#ff7a1a", "#ff4fd8"
-
-Statistics = dict[str, float]
 
 
 class ImageRow(NamedTuple):

@@ -4,7 +4,6 @@ import json
 from importlib.resources import as_file, files
 from pathlib import Path
 
-import imageio.v3 as iio
 import numpy as np
 import torch
 import torch.nn.functional as F
@@ -12,9 +11,16 @@ from pydantic import Field
 from torch import Tensor
 
 from pipeline.filters import bicubic_downsample, gaussian_blur
-from pipeline.images import Image, read_image, to_float, to_uint8, write_png
+from pipeline.images import (
+    Image,
+    crop_to_multiple,
+    read_image,
+    to_float,
+    to_uint8,
+    write_jpeg,
+    write_png,
+)
 from pipeline.laplace import GRAY_LEVEL, sample
-from pipeline.prepare import crop_to_multiple
 from pipeline.seeding import generator
 from pipeline.settings import Settings
 
@@ -117,12 +123,6 @@ def _shoot(name: str, folder: Path, target: Path, scale: int, settings: DemoSett
     stem = Path(name).stem
     for where in (target, folder / "truth" / "clean"):
         where.mkdir(parents=True, exist_ok=True)
-    iio.imwrite(
-        target / f"{stem}.jpg",
-        np.moveaxis(noisy, 0, -1),
-        plugin="pillow",
-        quality=settings.jpeg_quality,
-        subsampling=0,  # all three channels at full size, as cameras do at high quality
-    )
+    write_jpeg(target / f"{stem}.jpg", noisy, settings.jpeg_quality)
     write_png(folder / "truth" / "clean" / f"{stem}.png", to_uint8(clean[0]))
     return torch.mean(theta).item() * 255

@@ -75,11 +75,35 @@ def read_size(path: Path) -> tuple[int, int]:
     return height, width
 
 
+def crop_to_multiple(path: Path, image: Image, scale: int) -> Image:
+    """Cut rows at the bottom and columns at the right so that the scale divides both lengths.
+
+    Raises:
+        UserError: Nothing would be left.
+
+    """
+    height, width = (length // scale * scale for length in image.shape[1:])
+    if not height or not width:
+        raise UserError(f"{path}: is {size_text(image)}, smaller than the scale {scale}")
+    return image[:, :height, :width]
+
+
+def size_text(image: Image) -> str:
+    """The size of an image for messages, as rows x columns."""
+    return f"{image.shape[1]}x{image.shape[2]}"
+
+
 def write_png(path: Path, image: Image) -> None:
     """Write (3, H, W) uint8 as an RGB PNG; the file appears only when it is whole."""
     partial = path.with_name(f".{path.name}.partial")
     iio.imwrite(partial, np.moveaxis(image, 0, -1), extension=".png", plugin="pillow")
     partial.replace(path)
+
+
+def write_jpeg(path: Path, image: Image, quality: int) -> None:
+    """Write (3, H, W) uint8 as a JPEG with all channels at full size, as good cameras do."""
+    pixels = np.moveaxis(image, 0, -1)
+    iio.imwrite(path, pixels, plugin="pillow", quality=quality, subsampling=0)
 
 
 def to_float(image: Image) -> Tensor:

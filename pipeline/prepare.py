@@ -7,7 +7,7 @@ from pydantic import Field
 from tqdm import tqdm
 
 from pipeline.errors import UserError
-from pipeline.images import Image, find_images, read_image
+from pipeline.images import Image, crop_to_multiple, find_images, read_image, size_text
 from pipeline.settings import Settings
 from pipeline.stores import Store, StoreWriter, unique_ids
 
@@ -67,23 +67,10 @@ def prepare_val(folder: Path, scale: int, target: Path) -> None:
             hr = crop_to_multiple(hr_path, read_image(hr_path), scale)
             if hr.shape[1:] != (lr.shape[1] * scale, lr.shape[2] * scale):
                 raise UserError(
-                    f"{hr_path} is {_size(hr)} and {lr_path} is {_size(lr)}: "
+                    f"{hr_path} is {size_text(hr)} and {lr_path} is {size_text(lr)}: "
                     f"HR must be {scale} times LR"
                 )
             writer.add(image_id, {"hr": hr, "lr": lr})
-
-
-def crop_to_multiple(path: Path, image: Image, scale: int) -> Image:
-    """Cut rows at the bottom and columns at the right so that the scale divides both lengths.
-
-    Raises:
-        UserError: Nothing would be left.
-
-    """
-    height, width = (length // scale * scale for length in image.shape[1:])
-    if not height or not width:
-        raise UserError(f"{path}: is {_size(image)}, smaller than the scale {scale}")
-    return image[:, :height, :width]
 
 
 def noise_level(image: Image) -> float:
@@ -119,7 +106,3 @@ def _match(folder: Path) -> list[tuple[Path, Path]]:
         for stem in sorted(one.keys() - other.keys()):
             raise UserError(f"{one[stem]}: has no partner of the same name in {folder / name}")
     return [(hr[stem], lr[stem]) for stem in sorted(hr)]
-
-
-def _size(image: Image) -> str:
-    return f"{image.shape[1]}x{image.shape[2]}"

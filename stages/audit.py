@@ -25,9 +25,10 @@ def command(maps: Path, hr: Path, out: Path, metrics: Path, params: Path) -> Non
     theta is distributed, how it follows from the distance between mean and bicubic, and the images
     of the highest theta.
     """
-    from pipeline.audit import AuditSettings, audit
+    from pipeline.audit import audit
     from pipeline.settings import load_section
     from pipeline.stores import Store
+    from pipeline.tally import AuditSettings
 
     settings = load_section(params, "audit", AuditSettings)
     click.echo(f"audit: {settings!r}")

@@ -17,19 +17,13 @@ from numpy.typing import NDArray
 from scipy.optimize import brentq
 
 from pipeline import stores
-from pipeline.audit import (
-    FILES,
-    THETA_VALUES,
-    AuditSettings,
-    ClosedForm,
-    audit,
-    bin_index,
-)
+from pipeline.audit import FILES, audit
 from pipeline.audit_page import TABLE_ROWS, ImageRow, Panels, Summary, render
 from pipeline.errors import UserError
 from pipeline.filters import bicubic_downsample
 from pipeline.settings import load_section
 from pipeline.stores import Store, StoreWriter
+from pipeline.tally import THETA_VALUES, AuditSettings, ClosedForm, bin_index
 from pipeline.tiling import Box
 from stages.audit import command
 
