@@ -34,15 +34,23 @@ work_option = click.option(
 
 
 def plain_errors(command: F) -> F:
-    """Turn a ``UserError`` into one sentence on stderr and exit status 1, and Ctrl-C into 130."""
+    """Turn an error into one sentence on stderr and exit status 1, and Ctrl-C into 130.
+
+    That is a ``UserError``, or an ``OSError`` of a file: a full disk, a folder that is read-only.
+    """
 
     @wraps(command)
     def guarded(*args: Any, **kwargs: Any) -> Any:
         logging.basicConfig(format="%(levelname)s: %(message)s", level=logging.WARNING)
+        logging.getLogger("tifffile").setLevel(logging.CRITICAL)  # what matters it also raises
         try:
             return command(*args, **kwargs)
         except UserError as error:
             raise click.ClickException(str(error)) from error
+        except OSError as error:
+            if not error.filename or not error.strerror:
+                raise
+            raise click.ClickException(f"{error.filename}: {error.strerror}") from error
         except KeyboardInterrupt:
             click.echo("interrupted; the same command goes on from the last checkpoint", err=True)
             sys.exit(130)
@@ -54,8 +62,11 @@ def write_json(path: Path, content: Mapping[str, object]) -> None:
     """Write a JSON file; it appears only when it is whole."""
     path.parent.mkdir(parents=True, exist_ok=True)
     partial = path.with_name(f".{path.name}.partial")
-    partial.write_text(json.dumps(content, indent=2) + "\n", encoding="utf-8")
-    partial.replace(path)
+    try:
+        partial.write_text(json.dumps(content, indent=2) + "\n", encoding="utf-8")
+        partial.replace(path)
+    finally:
+        partial.unlink(missing_ok=True)
 
 
 def report(metrics: Mapping[str, object], *written: Path) -> None:

@@ -40,7 +40,6 @@ def command(hr: Path, lr: Path, out: Path, metrics: Path | None, params: Path, w
 
     settings = load_section(params, "train_dsn", TrainDsnSettings)
     click.echo(f"train_dsn: {settings!r}")
-    out.mkdir(parents=True, exist_ok=True)
     weights = out / "dsn.safetensors"
     result = train_dsn(
         Store(hr, "hr"),

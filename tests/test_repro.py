@@ -1,0 +1,226 @@
+"""The whole pipeline as a user runs it: ``dvc repro`` on the demo with tiny settings.
+
+Slow (every stage is a process of its own that imports torch), so one repository serves all tests.
+"""
+
+import csv
+import json
+import os
+import re
+import shutil
+import subprocess
+import sys
+from pathlib import Path
+
+import pytest
+from ruamel.yaml import YAML
+
+ROOT = Path(__file__).parent.parent
+TINY = {
+    "train_dsn": {
+        "features": 4,
+        "blocks": 1,
+        "discriminator_features": 2,
+        "hr_patch": 64,
+        "batch_size": 2,
+        "crops_per_image": 1,
+        "epochs": 2,
+        "log_every": 2,
+        "checkpoint_every": 2,
+    },
+    "train_srn": {
+        "discriminator_features": 2,
+        "lr_patch": 12,
+        "batch_size": 2,
+        "crops_per_image": 1,
+        "epochs": 2,
+        "log_every": 2,
+        "checkpoint_every": 3,
+    },
+    "audit": {"worst_images": 1},
+    "architectures": {
+        "esrgan": {"options": {"num_filters": 4, "num_blocks": 1}},
+        "compact": {"options": {"num_feat": 4, "num_conv": 1}},
+    },
+}
+STAGES = ["demo", "prepare", "train_dsn", "export", "audit"]
+SRN_STAGES = ["train_srn@esrgan", "evaluate@esrgan", "train_srn@compact", "evaluate@compact"]
+
+
+def run(repo: Path, *words: str) -> subprocess.CompletedProcess[str]:
+    place = Path(sys.executable).parent
+    environment = {
+        **{k: v for k, v in os.environ.items() if not k.startswith("GIT_")},
+        "PATH": f"{place}{os.pathsep}{os.environ['PATH']}",
+        "GIT_AUTHOR_NAME": "test",
+        "GIT_AUTHOR_EMAIL": "test@example.org",
+        "GIT_COMMITTER_NAME": "test",
+        "GIT_COMMITTER_EMAIL": "test@example.org",
+    }
+    return subprocess.run(
+        words, cwd=repo, env=environment, capture_output=True, text=True, check=False
+    )
+
+
+def ok(repo: Path, *words: str) -> str:
+    done = run(repo, *words)
+    assert done.returncode == 0, f"{' '.join(words)}\n{done.stdout}\n{done.stderr}"
+    return done.stdout
+
+
+def ran(output: str) -> set[str]:
+    """Stages that a (dry) ``dvc repro`` runs."""
+    return set(re.findall(r"Running stage '([^']+)'", output))
+
+
+def edit_params(repo: Path, changes: dict[str, dict[str, object]]) -> None:
+    yaml = YAML()
+    params = yaml.load((repo / "params.yaml").read_text())
+    for section, values in changes.items():
+        for key, value in values.items():
+            if isinstance(value, dict) and key in params[section]:
+                params[section][key].update(value)
+            else:
+                params[section][key] = value
+    with (repo / "params.yaml").open("w") as file:
+        yaml.dump(params, file)
+
+
+@pytest.fixture(scope="module")
+def repo(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """A clone of the working tree in which ``dvc repro`` ran once."""
+    target = tmp_path_factory.mktemp("clone")
+    listed = ok(ROOT, "git", "ls-files", "--cached", "--others", "--exclude-standard")
+    for name in listed.splitlines():
+        if (ROOT / name).is_file() and not name.endswith(("metrics.json", "dvc.lock")):
+            (target / name).parent.mkdir(parents=True, exist_ok=True)
+            shutil.copy(ROOT / name, target / name)
+    edit_params(target, TINY)
+    ok(target, "git", "init", "--quiet", "--initial-branch=main")
+    ok(target, "git", "add", "--all")
+    ok(target, "git", "commit", "--quiet", "--message=clone")
+    assert ran(ok(target, "dvc", "repro")) == {*STAGES, *SRN_STAGES}
+    ok(target, "git", "add", "--all")
+    ok(target, "git", "commit", "--quiet", "--message=first run")
+    return target
+
+
+def test_everything_is_there(repo: Path) -> None:
+    for name in (
+        "data/raw/demo/truth/camera.json",
+        "data/prepare/val.zarr/zarr.json",
+        "data/train_dsn/dsn.safetensors",
+        "data/train_dsn/contact_sheet.png",
+        "data/export/maps.zarr/zarr.json",
+        "data/audit/page/index.html",
+        "data/train_srn/esrgan/srn.safetensors",
+        "data/train_srn/compact/contact_sheet.png",
+        "data/evaluate/esrgan/side_by_side.png",
+        "data/evaluate/compact/sr/coffee.png",
+    ):
+        assert (repo / name).stat().st_size > 0, name
+    left = [path for path in (repo / "data").rglob("*.partial*") if "work" not in path.parts]
+    assert not left
+    assert not list((repo / "data" / "work").rglob("checkpoint.pt"))
+
+
+def test_metrics_name_their_protocol(repo: Path) -> None:
+    metrics = json.loads((repo / "data/evaluate/esrgan/metrics.json").read_text())
+    assert metrics["protocol"] == "usrdu"
+    assert metrics["border"] == 4
+    assert metrics["lpips_weights"] == "none"
+    assert "lpips" not in metrics["model"]
+    with (repo / "data/evaluate/esrgan/images.csv").open() as file:
+        rows = [row for row in csv.DictReader(file) if row["method"] == "bicubic"]
+    mean = sum(float(row["psnr"]) for row in rows) / len(rows)
+    assert metrics["bicubic"]["psnr"] == pytest.approx(mean, abs=1e-3)
+
+
+def test_git_keeps_metrics_and_nothing_large(repo: Path) -> None:
+    kept = ok(repo, "git", "ls-files", "data").splitlines()
+    assert "data/evaluate/compact/metrics.json" in kept
+    assert all(name.endswith(("metrics.json", "README.md")) for name in kept)
+
+
+def test_a_second_repro_does_nothing(repo: Path) -> None:
+    output = ok(repo, "dvc", "repro")
+    assert not ran(output)
+    assert "up to date" in output
+    assert not ok(repo, "git", "status", "--porcelain")
+
+
+@pytest.mark.parametrize(
+    ("changes", "expected"),
+    [
+        ({"train_srn": {"learning_rate": 0.003}}, {"train_srn@esrgan", "train_srn@compact"}),
+        ({"evaluate": {"picture_crop": 90}}, {"evaluate@esrgan", "evaluate@compact"}),
+        ({"audit": {"bins": 20}}, {"audit"}),
+        (
+            {"architectures": {"third": {"network": "SPAN", "options": {}, "warm_start": None}}},
+            {"train_srn@third", "evaluate@third"},
+        ),
+        (
+            {"architectures": {"compact": {"options": {"num_conv": 2}}}},
+            {"train_srn@compact"},
+        ),
+    ],
+)
+def test_a_change_runs_only_what_it_touches(
+    repo: Path, changes: dict[str, dict[str, object]], expected: set[str]
+) -> None:
+    """A dry run does not follow outputs it did not write: evaluate comes after train_srn."""
+    before = (repo / "params.yaml").read_text()
+    try:
+        edit_params(repo, changes)
+        assert ran(ok(repo, "dvc", "repro", "--dry")) == expected
+        diff = ok(repo, "dvc", "params", "diff")
+        assert next(iter(changes)) in diff
+    finally:
+        (repo / "params.yaml").write_text(before)
+
+
+def test_touching_the_srn_code_runs_no_dsn(repo: Path) -> None:
+    file = repo / "pipeline/train_srn.py"
+    before = file.read_text()
+    try:
+        file.write_text(before + "\n# touched\n")
+        assert ran(ok(repo, "dvc", "repro", "--dry")) == {"train_srn@esrgan", "train_srn@compact"}
+    finally:
+        file.write_text(before)
+
+
+def test_metrics_and_plots_show(repo: Path) -> None:
+    shown = ok(repo, "dvc", "metrics", "show")
+    assert "data/evaluate/esrgan/metrics.json" in shown
+    ok(repo, "usrdu", "plots-page", ".dvc/plots_page.html")
+    ok(repo, "dvc", "config", "--local", "plots.html_template", "plots_page.html")
+    ok(repo, "dvc", "plots", "show")
+    page = (repo / "dvc_plots/index.html").read_text()
+    assert "SRN content loss" in page
+    assert not re.search(r"<(script|link|img)[^>]+(src|href)=[\"']?https?:", page)
+
+
+def test_an_experiment_runs(repo: Path) -> None:
+    output = ok(repo, "dvc", "exp", "run", "-S", "train_srn.batch_size=1", "evaluate@compact")
+    assert ran(output) == {"train_srn@compact", "evaluate@compact"}
+    assert "train_srn.batch_size" in ok(repo, "dvc", "exp", "show", "--csv")
+
+
+def test_a_mistake_in_the_params_stops_before_anything_is_lost(repo: Path) -> None:
+    before = (repo / "params.yaml").read_text()
+    weights = repo / "data/train_srn/esrgan/srn.safetensors"
+    kept = weights.read_bytes()
+    try:
+        edit_params(repo, {"train_srn": {"lerning_rate": 0.1}})
+        done = run(
+            repo,
+            *("usrdu", "train-srn", "--arch", "esrgan", "--hr", "data/prepare/hr.zarr"),
+            *("--maps", "data/export/maps.zarr", "--out", "data/train_srn/esrgan"),
+        )
+        assert done.returncode == 1
+        assert done.stderr.splitlines()[-1] == (
+            "Error: params.yaml: train_srn.lerning_rate is not a known setting"
+        )
+        assert weights.read_bytes() == kept
+    finally:
+        (repo / "params.yaml").write_text(before)
