@@ -1,14 +1,16 @@
 """Files of weights and of interrupted trainings; each appears only when it is whole."""
 
 import hashlib
+import io
 import json
 from collections.abc import Mapping
+from contextlib import suppress
 from pathlib import Path
 from typing import Any, Protocol
 
 import torch
 from safetensors import SafetensorError, safe_open
-from safetensors.torch import save_file
+from safetensors.torch import save
 from torch import Tensor
 
 from pipeline.errors import UserError
@@ -35,22 +37,49 @@ def file_hash(path: Path) -> str:
         return hashlib.file_digest(file, "sha256").hexdigest()
 
 
+def make_folder(path: Path) -> None:
+    """Make a folder for results, before the work whose results go there begins.
+
+    Raises:
+        UserError: It cannot be made.
+
+    """
+    try:
+        path.mkdir(parents=True, exist_ok=True)
+    except OSError as error:
+        raise UserError(f"{path}: cannot be made a folder: {error.strerror}") from error
+
+
+def write_whole(path: Path, data: bytes | memoryview) -> None:
+    """Write a file that appears only when it is whole; an old one stays if the writing fails.
+
+    Raises:
+        UserError: It cannot be written.
+
+    """
+    partial = path.with_name(f".{path.name}.partial")
+    try:
+        path.parent.mkdir(parents=True, exist_ok=True)
+        partial.write_bytes(data)
+        partial.replace(path)
+    except OSError as error:
+        with suppress(OSError):
+            partial.unlink(missing_ok=True)
+        raise UserError(f"{path}: cannot be written: {error.strerror}") from error
+
+
 def save_weights(path: Path, state: Mapping[str, Tensor], metadata: Mapping[str, object]) -> None:
     """Write a safetensors file; ``metadata`` values are stored as JSON.
+
+    The same arguments give the same bytes.
 
     Raises:
         UserError: The file cannot be written.
 
     """
-    partial = path.with_name(f".{path.name}.partial")
     tensors = {key: value.detach().cpu().contiguous() for key, value in state.items()}
     described = {key: json.dumps(value) for key, value in metadata.items()}
-    try:
-        path.parent.mkdir(parents=True, exist_ok=True)
-        save_file(tensors, partial, described)
-        partial.replace(path)
-    except OSError as error:
-        raise UserError(f"{path}: cannot be written: {error.strerror}") from error
+    write_whole(path, _sorted_header(save(tensors, described)))
 
 
 def load_weights(path: Path, format_name: str) -> tuple[dict[str, Tensor], dict[str, Any]]:
@@ -64,23 +93,27 @@ def load_weights(path: Path, format_name: str) -> tuple[dict[str, Tensor], dict[
         raise UserError(f"{path}: there is no such weights file")
     try:
         with safe_open(path, framework="pt") as file:
-            metadata = {key: json.loads(text) for key, text in (file.metadata() or {}).items()}
+            described = file.metadata() or {}
             state = {key: file.get_tensor(key) for key in file.keys()}  # noqa: SIM118
     except (SafetensorError, OSError, ValueError) as error:
         raise UserError(f"{path}: is not a whole safetensors file: {error}") from error
-    if metadata.get("format") != format_name:
-        found = metadata.get("format", "no format")
+    if described.get("format") != json.dumps(format_name):
+        found = described.get("format", "no format")
         raise UserError(f"{path}: is marked {found}, expected {format_name}")
-    return state, metadata
+    return state, {key: json.loads(text) for key, text in described.items()}
 
 
 def save_state(path: Path, parts: Mapping[str, Stateful], progress: Mapping[str, Any]) -> None:
-    """Write the state of an interrupted training in one file."""
-    partial = path.with_name(f".{path.name}.partial")
-    path.parent.mkdir(parents=True, exist_ok=True)
+    """Write the state of an interrupted training in one file.
+
+    Raises:
+        UserError: The file cannot be written.
+
+    """
     state = {name: part.state_dict() for name, part in parts.items()}
-    torch.save({"parts": state, "progress": dict(progress)}, partial)
-    partial.replace(path)
+    buffer = io.BytesIO()
+    torch.save({"parts": state, "progress": dict(progress)}, buffer)
+    write_whole(path, buffer.getbuffer())
 
 
 def load_state(path: Path, parts: Mapping[str, Stateful]) -> dict[str, Any] | None:
@@ -96,6 +129,16 @@ def load_state(path: Path, parts: Mapping[str, Stateful]) -> dict[str, Any] | No
         saved = torch.load(path, map_location="cpu", weights_only=True)
         for name, part in parts.items():
             part.load_state_dict(saved["parts"][name])
+        return dict(saved["progress"])
     except Exception as error:  # torch raises many types on damaged files
         raise UserError(f"{path}: is damaged; delete it to start the training again") from error
-    return dict(saved["progress"])
+
+
+def _sorted_header(data: bytes) -> bytes:
+    """A safetensors file with its metadata in order; the library's order is another every time."""
+    end = 8 + int.from_bytes(data[:8], "little")
+    header = json.loads(data[8:end])
+    header["__metadata__"] = dict(sorted(header["__metadata__"].items()))
+    text = json.dumps(header, separators=(",", ":")).encode()
+    text += b" " * (-len(text) % 8)
+    return len(text).to_bytes(8, "little") + text + data[end:]

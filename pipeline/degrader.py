@@ -39,13 +39,14 @@ class Degrader:
 
         """
         state, metadata = load_weights(path, FORMAT)
-        settings = metadata["settings"]
-        dsn = DSN(metadata["scale"], settings["features"], settings["blocks"])
         try:
+            settings = metadata["settings"]
+            dsn = DSN(metadata["scale"], settings["features"], settings["blocks"])
             dsn.load_state_dict(state)
-        except RuntimeError as error:
-            raise UserError(f"{path}: its tensors do not fit its description: {error}") from error
-        constant = None if settings["learn_theta"] else settings["prior_scale"] * GRAY_LEVEL
+            constant = None if settings["learn_theta"] else settings["prior_scale"] * GRAY_LEVEL
+        except (RuntimeError, ValueError, TypeError, KeyError) as error:
+            reason = " ".join(str(error).split())[:160]
+            raise UserError(f"{path}: its tensors do not fit its description: {reason}") from error
         return cls(dsn, Accelerator().device, constant)
 
     @torch.no_grad()

@@ -18,6 +18,12 @@ from pipeline.settings import Settings
 from pipeline.similarity import BORDER, PROTOCOL, Lpips, psnr, ssim
 from pipeline.stores import Store
 
+PICTURE_ROWS = 16
+"""Images shown in the side-by-side picture, the first ones of the store."""
+
+SMALLEST = {False: 11, True: 31}
+"""Sides in HR pixels, border cut, that SSIM's window needs, and with LPIPS those of AlexNet."""
+
 
 class EvaluateSettings(Settings):
     """The section ``evaluate``."""
@@ -54,16 +60,21 @@ def evaluate(
         model and of bicubic upsampling.
 
     Raises:
-        UserError: The model cannot be opened or has another scale.
+        UserError: The model cannot be opened or has another scale, an image is too small to be
+            scored, or the folder cannot be made.
 
     """
     network = open_model(model)
     if network.scale != val.scale:
         raise UserError(f"{model} has the scale {network.scale}, but {val.path} has {val.scale}")
+    _require_size(val, 2 * BORDER + SMALLEST[settings.lpips_weights != "none"])
     device = torch.device("cuda" if torch.cuda.is_available() else "cpu")
     network.to(device)
     lpips = None if settings.lpips_weights == "none" else Lpips(settings.lpips_weights)
-    (folder / "sr").mkdir(parents=True, exist_ok=True)
+    try:
+        (folder / "sr").mkdir(parents=True, exist_ok=True)
+    except OSError as error:
+        raise UserError(f"{folder}: cannot be made a folder: {error.strerror}") from error
     rows: list[tuple[str, str, Scores]] = []
     shown: list[tuple[str, list[tuple[str, Image]]]] = []
     for image_id in tqdm(val.ids, "evaluate", unit="image"):
@@ -73,9 +84,12 @@ def evaluate(
         write_png(folder / "sr" / f"{image_id}.png", sr)
         rows += [(image_id, "bicubic", _scores(bicubic, hr, lpips))]
         rows += [(image_id, "model", _scores(sr, hr, lpips))]
-        shown.append((image_id, [("bicubic", bicubic), ("model", sr), ("HR", hr)]))
+        if len(shown) < PICTURE_ROWS:
+            images = {"bicubic": bicubic, "model": sr, "HR": hr}
+            crops = [(name, _centre(i, settings.picture_crop)) for name, i in images.items()]
+            shown.append((image_id, crops))
     _write_table(rows, folder / "images.csv")
-    _draw(shown, rows, settings.picture_crop, folder / "side_by_side.png")
+    _draw(shown, rows, folder / "side_by_side.png")
     return {
         "protocol": PROTOCOL,
         "border": BORDER,
@@ -84,6 +98,15 @@ def evaluate(
         "model": _means(rows, "model"),
         "bicubic": _means(rows, "bicubic"),
     }
+
+
+def _require_size(val: Store, side: int) -> None:
+    for image_id in val.ids:
+        height, width = val.size(image_id)
+        if min(height, width) < side:
+            raise UserError(
+                f"{val.path}: image '{image_id}' is {height}x{width}; scores need {side}x{side}"
+            )
 
 
 def _scores(sr: Image, hr: Image, lpips: Lpips | None) -> Scores:
@@ -108,7 +131,6 @@ def _write_table(rows: list[tuple[str, str, Scores]], path: Path) -> None:
 def _draw(
     shown: list[tuple[str, list[tuple[str, Image]]]],
     rows: list[tuple[str, str, Scores]],
-    crop: int,
     path: Path,
 ) -> None:
     scores = {(image_id, method): row for image_id, method, row in rows}
@@ -120,11 +142,12 @@ def _draw(
         for axis, (method, image) in zip(drawn, images, strict=True):
             row = scores.get((image_id, method))
             note = f"{row['psnr']:.2f} dB, SSIM {row['ssim']:.3f}" if row else image_id
-            pictures.show(axis, _centre(image, crop), f"{method}: {note}")
+            pictures.show(axis, image, f"{method}: {note}")
     pictures.save(figure, path)
 
 
 def _centre(image: Image, side: int) -> Image:
+    """A copy of the middle, so that the whole image need not stay in memory."""
     _, height, width = image.shape
     top, left = max(height - side, 0) // 2, max(width - side, 0) // 2
-    return image[:, top : top + side, left : left + side]
+    return image[:, top : top + side, left : left + side].copy()

@@ -1,21 +1,26 @@
 """Image files: found, decoded to 8-bit RGB, written."""
 
 import logging
-import struct
 import warnings
 from collections.abc import Mapping
 from pathlib import Path
+from typing import Any
 
 import imageio.v3 as iio
 import numpy as np
 import torch
 from imagecodecs import png_decode
+from imageio.core.request import InitializationError
 from numpy.typing import NDArray
 from torch import Tensor
 
 from pipeline.errors import UserError
 
 EXTENSIONS = (".png", ".jpg", ".jpeg", ".tif", ".tiff", ".webp", ".bmp")
+
+PNG = b"\x89PNG\r\n\x1a\n"
+JPEG = b"\xff\xd8"
+TIFF = (b"II*\x00", b"MM\x00*", b"II+\x00", b"MM\x00+")
 
 Image = NDArray[np.uint8]
 """An RGB image (3, H, W), 0..255."""
@@ -46,13 +51,15 @@ def read_image(path: Path) -> Image:
     """Decode PNG, JPEG, TIFF, WebP or BMP to RGB.
 
     8 and 16 bit (16-bit values are divided by 257 and rounded), grey, palette, RGB and RGBA, with
-    the EXIF orientation applied.  An alpha channel is dropped with a warning in the log.
+    the EXIF orientation applied.  An alpha channel is dropped with a warning in the log.  Of a
+    JPEG with several pictures, as phones write them, the first is the photograph.
 
     Returns:
         (3, H, W), uint8.
 
     Raises:
-        UserError: The file is empty, truncated, no image, animated, multi-page or not integer.
+        UserError: The file is empty, truncated, no image, animated, multi-page, or holds other
+            values than unsigned 8 or 16 bit.
 
     """
     try:
@@ -64,15 +71,8 @@ def read_image(path: Path) -> Image:
     except UserError:
         raise
     except Exception as error:  # the decoders raise dozens of types on damaged files
-        reason = " ".join(str(error).split())[:160] or type(error).__name__
-        raise UserError(f"{path}: cannot be read as an image: {reason}") from error
+        raise UserError(f"{path}: cannot be read as an image: {_reason(error)}") from error
     return _to_rgb8(path, pixels)
-
-
-def read_size(path: Path) -> tuple[int, int]:
-    """Return (H, W) of an image file; decodes it, so that a damaged file is found too."""
-    _, height, width = read_image(path).shape
-    return height, width
 
 
 def crop_to_multiple(path: Path, image: Image, scale: int) -> Image:
@@ -96,8 +96,11 @@ def size_text(image: Image) -> str:
 def write_png(path: Path, image: Image) -> None:
     """Write (3, H, W) uint8 as an RGB PNG; the file appears only when it is whole."""
     partial = path.with_name(f".{path.name}.partial")
-    iio.imwrite(partial, np.moveaxis(image, 0, -1), extension=".png", plugin="pillow")
-    partial.replace(path)
+    try:
+        iio.imwrite(partial, np.moveaxis(image, 0, -1), extension=".png", plugin="pillow")
+        partial.replace(path)
+    finally:
+        partial.unlink(missing_ok=True)
 
 
 def write_jpeg(path: Path, image: Image, quality: int) -> None:
@@ -119,44 +122,63 @@ def to_uint8(image: Tensor) -> Image:
 
 def _decode(path: Path) -> NDArray[np.generic]:
     data = path.read_bytes()
-    if _png_depth(data) == 16:
-        return np.asarray(png_decode(data))  # Pillow would cut RGB to the high byte
-    if data[:4] in (b"II*\x00", b"MM\x00*", b"II+\x00", b"MM\x00+"):
+    if data.startswith(TIFF):
         return _decode_tiff(path)
-    return _decode_pillow(path)
+    return _decode_pillow(path, data)
 
 
-def _decode_pillow(path: Path) -> NDArray[np.generic]:
+def _decode_pillow(path: Path, data: bytes) -> NDArray[np.generic]:
     with iio.imopen(path, "r", plugin="pillow") as file:
-        if (count := file.properties(index=...).n_images or 1) > 1:
-            raise UserError(f"{path}: holds {count} pages or frames, one image is expected")
-        mode = str(file.metadata().get("mode", ""))
+        count = file.properties(index=...).n_images or 1
+        if count > 1 and not data.startswith(JPEG):
+            raise _many(path, count)
+        tags: Mapping[str, Any] = file.metadata(index=0, exclude_applied=False)
+        if data.startswith(PNG):  # Pillow cuts 16-bit RGB to 8, and reads on over wrong checksums
+            return _orient(np.asarray(png_decode(data)), int(tags.get("Orientation", 1)))
+        mode = str(tags.get("mode", ""))
         plain = mode in ("L", "LA", "RGB", "RGBA", "1") or mode.startswith("I;16")
         return np.asarray(file.read(index=0, rotate=True, mode=None if plain else "RGB"))
 
 
 def _decode_tiff(path: Path) -> NDArray[np.generic]:
     with iio.imopen(path, "r", plugin="tifffile") as file:
-        properties = file.properties(index=0, page=0)
         if (count := len(list(file.iter_pages()))) > 1:
-            raise UserError(f"{path}: holds {count} pages or frames, one image is expected")
-        if properties.dtype != np.uint16:
-            if np.issubdtype(properties.dtype, np.floating):
-                raise UserError(
-                    f"{path}: holds {properties.dtype} values, not 8 or 16 bit integers"
-                )
-            return _decode_pillow(path)
+            raise _many(path, count)
+        dtype = file.properties(index=0, page=0).dtype
+        if dtype in (np.uint8, np.bool_):
+            return _decode_pillow(path, path.read_bytes())
+        tags: Mapping[str, Any] = file.metadata(index=0, page=0)
+        if dtype == np.uint16 and (bits := np.max(tags["BitsPerSample"])) != 16:
+            raise UserError(f"{path}: holds {bits}-bit values, not unsigned 8 or 16 bit")
         pixels = np.asarray(file.read(index=0, page=0))
-        tags: Mapping[str, object] = file.metadata(index=0, page=0)
-    if pixels.ndim == 3 and pixels.shape[-1] > 4:  # one plane per channel
+    colours = tags["PhotometricInterpretation"]
+    if colours > 2:
+        raise UserError(f"{path}: holds 16-bit {colours.name} colours, not grey or RGB")
+    if colours == 0:  # white is zero
+        pixels = np.iinfo(np.uint16).max - pixels
+    if pixels.ndim == 3 and tags.get("PlanarConfiguration", 1) == 2:  # one plane per channel
         pixels = np.moveaxis(pixels, 0, -1)
-    orientation = tags.get("Orientation", 1)
-    return _orient(pixels, int(str(getattr(orientation, "value", orientation))))
+    return _orient(pixels, int(tags.get("Orientation", 1)))
+
+
+def _many(path: Path, count: int) -> UserError:
+    return UserError(f"{path}: holds {count} pages or frames, one image is expected")
+
+
+def _reason(error: BaseException) -> str:
+    plugin = any(name in str(error) for name in ("`pillow`", "`tifffile`"))
+    if plugin and error.__cause__:  # imageio hides what the decoder said
+        return _reason(error.__cause__)
+    if isinstance(error, InitializationError):  # it speaks of plugins only
+        return "it is of no known format, or damaged"
+    if isinstance(error, OSError) and error.strerror:  # its text repeats the path
+        return error.strerror
+    return " ".join(str(error).split())[:160] or type(error).__name__
 
 
 def _orient(pixels: NDArray[np.generic], orientation: int) -> NDArray[np.generic]:
     """Undo one of the eight EXIF orientations."""
-    if orientation >= 5:
+    if orientation in (5, 6, 7, 8):
         pixels = pixels.swapaxes(0, 1)
     if orientation in (3, 4, 7, 8):
         pixels = pixels[::-1]
@@ -165,19 +187,13 @@ def _orient(pixels: NDArray[np.generic], orientation: int) -> NDArray[np.generic
     return pixels
 
 
-def _png_depth(data: bytes) -> int | None:
-    if data[:8] != b"\x89PNG\r\n\x1a\n" or len(data) < 25:
-        return None
-    return int(struct.unpack(">B", data[24:25])[0])
-
-
 def _to_rgb8(path: Path, pixels: NDArray[np.generic]) -> Image:
     if pixels.dtype == np.bool_:
         pixels = pixels.astype(np.uint8) * 255
     elif pixels.dtype == np.uint16:
         pixels = ((pixels.astype(np.uint32) + 128) // 257).astype(np.uint8)
     if pixels.dtype != np.uint8:
-        raise UserError(f"{path}: holds {pixels.dtype} values, not 8 or 16 bit integers")
+        raise UserError(f"{path}: holds {pixels.dtype} values, not unsigned 8 or 16 bit")
     if pixels.ndim == 2:
         pixels = pixels[..., None]
     if pixels.ndim != 3 or pixels.shape[-1] not in (1, 2, 3, 4):

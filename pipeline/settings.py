@@ -5,7 +5,7 @@ from typing import TypeVar
 
 from pydantic import BaseModel, ConfigDict, ValidationError
 from ruamel.yaml import YAML
-from ruamel.yaml.error import YAMLError
+from ruamel.yaml.error import MarkedYAMLError, YAMLError
 
 from pipeline.errors import UserError
 
@@ -31,7 +31,7 @@ def load_yaml(path: Path) -> dict[str, object]:
     except OSError as error:
         raise UserError(f"{path}: cannot be read: {error.strerror}") from error
     except (YAMLError, UnicodeDecodeError) as error:
-        raise UserError(f"{path}: is not valid YAML: {' '.join(str(error).split())}") from error
+        raise UserError(f"{path}: is not valid YAML: {_yaml_fault(error)}") from error
     if not isinstance(content, dict):
         raise UserError(f"{path}: must be a mapping of sections, found {type(content).__name__}")
     return content
@@ -56,6 +56,13 @@ def load_section(path: Path, section: str, kind: type[S]) -> S:
         raise UserError(f"{path}: {faults}") from error
 
 
+def _yaml_fault(error: Exception) -> str:
+    if isinstance(error, MarkedYAMLError) and error.problem_mark is not None:
+        what = ", ".join(part for part in (error.context, error.problem) if part)
+        return f"line {error.problem_mark.line + 1}: {what}"
+    return " ".join(str(error).split())
+
+
 def _sentence(section: str, fault: object) -> str:
     assert isinstance(fault, dict)
     key = ".".join([section, *(str(part) for part in fault["loc"])])
@@ -64,6 +71,8 @@ def _sentence(section: str, fault: object) -> str:
             return f"{key} is not a known setting"
         case "missing":
             return f"{key} is missing"
+        case "model_type":
+            return f"{key} must be a mapping of settings, found {fault['input']!r}"
         case "value_error":
             return f"{section}: {str(fault['msg']).removeprefix('Value error, ')}"
         case _:

@@ -3,6 +3,7 @@
 RGB, 8 bit, 4 pixels cut from every border for all three; means are means of per-image values.
 """
 
+import warnings
 from pathlib import Path
 
 import lpips
@@ -64,7 +65,9 @@ class Lpips:
     def __init__(self, weights: str) -> None:
         try:
             from_file = weights != "imagenet"
-            self.network = lpips.LPIPS(net="alex", pnet_rand=from_file, verbose=False).eval()
+            with warnings.catch_warnings():
+                warnings.simplefilter("ignore", UserWarning)  # lpips uses torchvision's old words
+                self.network = lpips.LPIPS(net="alex", pnet_rand=from_file, verbose=False).eval()
             if from_file:
                 self._load_alexnet(Path(weights))
         except Exception as error:  # network, file, unpickling and shape errors, all the user's

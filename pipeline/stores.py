@@ -51,7 +51,8 @@ CHUNK = {"hr": 4096, "lr": 4096, "val": 4096, "maps": 1024}
 def safe_id(name: str) -> str:
     """Make an image id from a file name: the stem, letters, digits, ``.``, ``-`` and ``_`` only."""
     stem = unicodedata.normalize("NFKC", Path(name).stem)
-    return re.sub(r"[^\w.-]|^\.+", "_", stem, flags=re.ASCII) or "_"
+    made = re.sub(r"[^\w.-]|^\.+", "_", stem, flags=re.ASCII) or "_"
+    return f"x{made}" if made.startswith("__") or made == "zarr.json" else made  # Zarr's own names
 
 
 def unique_ids(names: Sequence[str]) -> list[str]:
@@ -65,9 +66,9 @@ def unique_ids(names: Sequence[str]) -> list[str]:
     ids = []
     for name in names:
         image_id = safe_id(name)
-        other = taken.setdefault(image_id.casefold(), name)
-        if other != name:
+        if other := taken.get(image_id.casefold()):
             raise UserError(f"{other} and {name} would both be called '{image_id}'; rename one")
+        taken[image_id.casefold()] = name
         ids.append(image_id)
     return ids
 
@@ -75,7 +76,7 @@ def unique_ids(names: Sequence[str]) -> list[str]:
 def round_mantissa(array: NDArray[np.float32], keep_bits: int) -> NDArray[np.float16]:
     """Round to ``keep_bits`` mantissa bits (1 to 10) and store as float16.
 
-    For magnitudes from 2^-14 (0.016 gray levels) to 65504 the relative error is at most
+    For magnitudes from 2^-14 (0.016 gray levels) to 2^15 the relative error is at most
     2^-(keep_bits + 1).
     """
     codec = BitRound(keepbits=keep_bits)
@@ -153,8 +154,16 @@ class StoreWriter:
         trace: TracebackType | None,
     ) -> None:
         if error is None:
-            self._publish()
-        elif not self.resumable:
+            try:
+                self._publish()
+            except BaseException as fault:
+                self._abandon(fault)
+                raise
+        else:
+            self._abandon(error)
+
+    def _abandon(self, error: BaseException) -> None:
+        if not self.resumable:
             shutil.rmtree(self.partial, ignore_errors=True)
         if isinstance(error, OSError) and error.strerror:
             raise UserError(f"{self.path}: cannot be written: {error.strerror}") from error
@@ -207,10 +216,12 @@ class StoreWriter:
         shapes: dict[str, list[int]] = {}
         total = hashlib.sha256(json.dumps(self.described, sort_keys=True).encode())
         for image_id in self.ids:
+            if not self.done(image_id):
+                raise ValueError(f"{self.path}: image '{image_id}' was not written to its end")
             group = self._group(image_id)
             first = next(iter(ARRAYS[self.kind]))
             shapes[image_id] = list(group[first].shape)  # type: ignore[union-attr]
-            total.update(str(group.attrs["digest"]).encode())
+            total.update(f"{shapes[image_id]} {group.attrs['digest']}".encode())
         complete = {**self.described, "shapes": shapes, "digest": total.hexdigest()}
         self.root.attrs["usrdu"] = complete
         with (
@@ -227,7 +238,12 @@ def replace_folder(new: Path, path: Path) -> None:
     shutil.rmtree(old, ignore_errors=True)
     if path.exists():
         path.rename(old)
-    new.rename(path)
+    try:
+        new.rename(path)
+    except OSError:
+        if old.exists():
+            old.rename(path)
+        raise
     shutil.rmtree(old, ignore_errors=True)
 
 

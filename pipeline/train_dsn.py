@@ -10,7 +10,7 @@ from torch import Tensor, nn
 from torch.optim import Adam
 
 from pipeline import pictures
-from pipeline.checkpoints import fingerprint, save_weights
+from pipeline.checkpoints import fingerprint, make_folder, save_weights
 from pipeline.crops import ImagePool, Schedule, require_crop
 from pipeline.errors import UserError
 from pipeline.filters import bicubic_downsample, high_pass
@@ -212,7 +212,7 @@ class DsnTrainer:
         self.accelerator.backward(total)
         self.dsn_optimiser.step()
         terms["total"] = total
-        terms["theta_mean"] = log_theta.detach().exp().mean()
+        terms["theta_mean"] = self.theta(log_theta.detach()).mean() * 255
         return terms, mean.detach().float()
 
     def _step_discriminator(self, mean: Tensor, real: Tensor) -> Tensor:
@@ -305,6 +305,8 @@ def train_dsn(
 
     """
     trainer = DsnTrainer(hr, lr, settings)
+    for path in (weights, sheet, curves):
+        make_folder(path.parent)
     folder = work / fingerprint(settings.model_dump(), hr.digest, lr.digest)
     run = TrainingRun(
         "train_dsn",

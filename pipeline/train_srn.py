@@ -13,7 +13,7 @@ from torch.optim import Adam
 from torch.optim.swa_utils import AveragedModel, get_ema_multi_avg_fn
 
 from pipeline import pictures
-from pipeline.checkpoints import fingerprint, save_weights
+from pipeline.checkpoints import fingerprint, make_folder, save_weights
 from pipeline.crops import Schedule
 from pipeline.errors import UserError
 from pipeline.filters import bicubic_upsample, gradient_map
@@ -235,6 +235,7 @@ def train_srn(
 
     """
     trainer = SrnTrainer(hr, maps, architecture, settings)
+    make_folder(folder)
     key = fingerprint(settings.model_dump(), architecture.model_dump(), hr.digest, maps.digest)
     run = TrainingRun(
         f"train_srn@{name}",
@@ -261,7 +262,6 @@ def train_srn(
         "settings": settings.model_dump(),
         "maps_digest": maps.digest,
     }
-    folder.mkdir(parents=True, exist_ok=True)
     trainer.contact_sheet(folder / "contact_sheet.png")
     run.write_curves(folder / "curves.csv")
     save_weights(folder / "srn.safetensors", trainer.ema.module.state_dict(), metadata)

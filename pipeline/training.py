@@ -1,16 +1,19 @@
 """The loop around both trainings: progress, curves, checkpoints, and the watch on the losses."""
 
 import csv
+import io
+import math
 import shutil
 from collections.abc import Iterator, Mapping
 from pathlib import Path
+from typing import Any
 
 import torch
 from torch import Tensor
 from torch.optim import Optimizer
 from tqdm import tqdm
 
-from pipeline.checkpoints import Stateful, load_state, save_state
+from pipeline.checkpoints import Stateful, load_state, save_state, write_whole
 from pipeline.errors import UserError
 
 Row = dict[str, float]
@@ -55,7 +58,9 @@ class TrainingRun:
         self._pending: list[tuple[int, Mapping[str, Tensor]]] = []
 
     def __iter__(self) -> Iterator[int]:
-        """Yield the steps that are left."""
+        """Yield the steps that are left; says where the run's files are."""
+        start = f"goes on at step {self.first_step}" if self.first_step else "starts"
+        tqdm.write(f"{self.name}: {start}; checkpoint, curves and pictures so far: {self.folder}")
         steps = range(self.first_step, self.total_steps)
         with tqdm(
             steps, self.name, self.total_steps, initial=self.first_step, unit="step", leave=True
@@ -67,6 +72,7 @@ class TrainingRun:
                     bar.set_postfix({k: f"{v:.4g}" for k, v in self._log().items() if k != "step"})
                 if last or (step + 1) % self.checkpoint_every == 0:
                     self._log()
+                    self._require_finite_parts(step)
                     progress = {"step": step + 1, "curves": self.curves}
                     save_state(self.checkpoint, self.parts, progress)
 
@@ -77,12 +83,13 @@ class TrainingRun:
     def write_curves(self, path: Path) -> None:
         """Write the curves so far as CSV, one row per interval."""
         if self.curves:
-            with path.open("w", newline="") as file:
-                writer = csv.DictWriter(file, self.curves[0].keys())
-                writer.writeheader()
-                writer.writerows(
-                    {key: f"{value:.6g}" for key, value in row.items()} for row in self.curves
-                )
+            text = io.StringIO(newline="")
+            writer = csv.DictWriter(text, self.curves[0].keys())
+            writer.writeheader()
+            for row in self.curves:
+                written: dict[str, object] = {key: f"{value:.6g}" for key, value in row.items()}
+                writer.writerow({**written, "step": int(row["step"])})
+            write_whole(path, text.getvalue().encode())
 
     def close(self) -> None:
         """Delete the folder: the results are published, there is nothing to go on with."""
@@ -97,23 +104,40 @@ class TrainingRun:
         ).cpu()
         for (step, _), row in zip(self._pending, values, strict=True):
             for name, value in zip(names, row.tolist(), strict=True):
-                if not torch.isfinite(torch.tensor(value)):
-                    kept = (
-                        f"the checkpoint {self.checkpoint} is kept"
-                        if (self.checkpoint.exists())
-                        else "there was no checkpoint yet"
-                    )
-                    raise UserError(
-                        f"{self.name}: the term '{name}' is {value} at step {step}; {kept}; "
-                        "a lower learning rate usually helps"
-                    )
+                if not math.isfinite(value):
+                    raise self._diverged(f"the term '{name}' is {value} at step {step}")
         means = values.mean(dim=0).tolist()
         logged: Row = {"step": self._pending[-1][0] + 1, **dict(zip(names, means, strict=True))}
         self.curves.append(logged)
         self._pending.clear()
-        self.folder.mkdir(parents=True, exist_ok=True)
         self.write_curves(self.folder / "curves.csv")
         return logged
+
+    def _require_finite_parts(self, step: int) -> None:
+        """A finite loss can have a gradient that is not; its step must not reach a checkpoint."""
+        for name, part in self.parts.items():
+            if not all(bool(tensor.isfinite().all()) for tensor in _tensors(part.state_dict())):
+                raise self._diverged(f"the state of '{name}' is no longer finite at step {step}")
+
+    def _diverged(self, fault: str) -> UserError:
+        kept = (
+            f"the checkpoint {self.checkpoint} is kept"
+            if self.checkpoint.exists()
+            else "there was no checkpoint yet"
+        )
+        return UserError(f"{self.name}: {fault}; {kept}; a lower learning rate usually helps")
+
+
+def _tensors(state: Any) -> Iterator[Tensor]:
+    """All tensors in nested dicts and lists."""
+    if isinstance(state, Tensor):
+        yield state
+    elif isinstance(state, Mapping):
+        for value in state.values():
+            yield from _tensors(value)
+    elif isinstance(state, list):
+        for value in state:
+            yield from _tensors(value)
 
 
 def set_learning_rate(optimiser: Optimizer, rate: float) -> None:

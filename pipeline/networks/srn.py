@@ -17,7 +17,7 @@ from torch import nn
 
 from pipeline.errors import UserError
 
-SCALE_NAMES = ("scale", "upscale", "upscaling", "upscale_factor")
+SCALE_NAMES = ("scale", "upscale", "up_scale", "upscale_factor", "upscaling_factor")
 """What the constructors of spandrel's networks call the scale."""
 
 

@@ -1,0 +1,202 @@
+"""A tiny world that several test files share: stores, settings, and the golden logs."""
+
+import csv
+import os
+from collections.abc import Callable
+from dataclasses import dataclass
+from pathlib import Path
+
+import numpy as np
+import pytest
+import torch
+from numpy.typing import NDArray
+
+from pipeline.perceptual import VGG19Features
+from pipeline.stores import Store, StoreWriter
+from pipeline.train_dsn import TrainDsnSettings
+from pipeline.train_srn import Architecture, TrainSrnSettings
+
+os.environ.setdefault("ACCELERATE_USE_CPU", "true")  # golden logs and equal bits are the CPU's
+torch.set_num_threads(1)  # these tensors are so small that threads cost more than they give
+
+GOLDEN = Path(__file__).parent / "golden"
+HR_SIZES = {"bridge": (144, 152), "castle": (160, 140), "ships": (140, 140)}
+LR_SIZES = {"one": (40, 38), "two": (36, 50)}
+VAL_SIZES = {"pair-a": (64, 96), "pair-b": (80, 72)}
+
+CompareGolden = Callable[[str, Path], None]
+
+
+@dataclass(frozen=True)
+class World:
+    """Finished stores of one scale; nobody may write to them."""
+
+    hr: Store
+    lr: Store
+    val: Store
+    maps: Store
+
+
+def picture(rng: np.random.Generator, height: int, width: int) -> NDArray[np.uint8]:
+    """Coloured blocks of 10 by 10 pixels with grain: edges, flat areas and noise."""
+    blocks = rng.uniform(20, 235, (3, height // 10 + 1, width // 10 + 1))
+    image = blocks.repeat(10, axis=1).repeat(10, axis=2)[:, :height, :width]
+    image = image + rng.normal(0, 6, image.shape)
+    return np.asarray(np.clip(np.round(image), 0, 255), dtype=np.uint8)
+
+
+def box_mean(image: NDArray[np.uint8], scale: int) -> NDArray[np.float64]:
+    """Means of scale by scale pixels: an LR image by other means than the project's."""
+    _, height, width = image.shape
+    blocks = image.reshape(3, height // scale, scale, width // scale, scale)
+    return np.asarray(blocks.mean(axis=(2, 4), dtype=np.float64))
+
+
+def write_world(folder: Path, scale: int) -> World:
+    """All four stores; the maps are made up, no network has seen them."""
+    rng = np.random.default_rng(scale)
+    hr = {name: picture(rng, *size) for name, size in HR_SIZES.items()}
+    with StoreWriter(folder / "hr.zarr", "hr", scale, list(hr)) as writer:
+        for name, image in hr.items():
+            writer.add(name, {"image": image})
+    with StoreWriter(folder / "lr.zarr", "lr", scale, list(LR_SIZES)) as writer:
+        for name, size in LR_SIZES.items():
+            writer.add(name, {"image": picture(rng, *size)})
+    with StoreWriter(folder / "val.zarr", "val", scale, list(VAL_SIZES)) as writer:
+        for name, size in VAL_SIZES.items():
+            image = picture(rng, *size)
+            small = np.round(box_mean(image, scale)).astype(np.uint8)
+            writer.add(name, {"hr": image, "lr": small})
+    store = Store(folder / "hr.zarr", "hr")
+    described = {"hr_digest": store.digest}
+    with StoreWriter(folder / "maps.zarr", "maps", scale, list(hr), described) as writer:
+        for name, image in hr.items():
+            mean = box_mean(image, scale) / 255
+            theta = rng.uniform(0.5, 6, mean.shape) / 255
+            writer.add(name, {"mean": mean.astype(np.float16), "theta": theta.astype(np.float16)})
+    return World(
+        store,
+        Store(folder / "lr.zarr", "lr"),
+        Store(folder / "val.zarr", "val"),
+        Store(folder / "maps.zarr", "maps"),
+    )
+
+
+@pytest.fixture(scope="session")
+def tiny(tmp_path_factory: pytest.TempPathFactory) -> World:
+    """The world at scale 4."""
+    return write_world(tmp_path_factory.mktemp("scale4"), 4)
+
+
+@pytest.fixture(scope="session")
+def tiny2(tmp_path_factory: pytest.TempPathFactory) -> World:
+    """The world at scale 2."""
+    return write_world(tmp_path_factory.mktemp("scale2"), 2)
+
+
+@pytest.fixture(scope="session")
+def vgg() -> VGG19Features:
+    """VGG19 with its random weights."""
+    return VGG19Features("random")
+
+
+def dsn_settings(**changes: object) -> TrainDsnSettings:
+    """Settings of a DSN training that takes about a second, without VGG19."""
+    plain: dict[str, object] = {
+        "seed": 3,
+        "features": 4,
+        "blocks": 1,
+        "discriminator_features": 2,
+        "hr_patch": 64,
+        "batch_size": 2,
+        "crops_per_image": 2,
+        "epochs": 2,
+        "learning_rate": 0.001,
+        "discriminator_learning_rate": 0.0005,
+        "halve_every": 1,
+        "prior_scale": 1.0,
+        "learn_theta": True,
+        "learn_sigma": True,
+        "kl_weight": 1.0,
+        "perceptual_weight": 0.0,
+        "adversarial_weight": 0.01,
+        "perceptual_weights": "random",
+        "precision": "no",
+        "log_every": 2,
+        "checkpoint_every": 1000,
+    }
+    return TrainDsnSettings.model_validate({**plain, **changes})
+
+
+def srn_settings(**changes: object) -> TrainSrnSettings:
+    """Settings of an SRN training that takes about a second, without VGG19."""
+    plain: dict[str, object] = {
+        "seed": 5,
+        "theta": "raw",
+        "lr_patch": 16,
+        "batch_size": 2,
+        "crops_per_image": 2,
+        "epochs": 2,
+        "learning_rate": 0.001,
+        "discriminator_learning_rate": 0.0005,
+        "halve_every": 1,
+        "ema_decay": 0.7,
+        "discriminator_features": 2,
+        "content_weight": 1.0,
+        "perceptual_weight": 0.0,
+        "adversarial_weight": 0.01,
+        "adversarial_on": "gradient",
+        "perceptual_weights": "random",
+        "precision": "no",
+        "log_every": 2,
+        "checkpoint_every": 1000,
+    }
+    return TrainSrnSettings.model_validate({**plain, **changes})
+
+
+def compact(**changes: object) -> Architecture:
+    """The smallest SR network there is."""
+    plain: dict[str, object] = {
+        "network": "Compact",
+        "options": {"num_feat": 4, "num_conv": 1},
+        "warm_start": None,
+    }
+    return Architecture.model_validate({**plain, **changes})
+
+
+def read_rows(path: Path) -> list[dict[str, str]]:
+    """Rows of a CSV file with a header."""
+    with path.open(newline="") as file:
+        return list(csv.DictReader(file))
+
+
+def names(folder: Path) -> list[str]:
+    """What is in a folder, by name."""
+    return sorted(path.name for path in folder.iterdir())
+
+
+def pytest_addoption(parser: pytest.Parser) -> None:
+    """Add the switch that rewrites tests/golden."""
+    parser.addoption(
+        "--rewrite-golden", action="store_true", help="rewrite tests/golden from this run"
+    )
+
+
+@pytest.fixture
+def compare_golden(request: pytest.FixtureRequest) -> CompareGolden:
+    """Compare a curves file with tests/golden/NAME.csv, every number at rel 1e-3."""
+
+    def compare(name: str, curves: Path) -> None:
+        golden = GOLDEN / f"{name}.csv"
+        if request.config.getoption("--rewrite-golden"):
+            golden.parent.mkdir(exist_ok=True)
+            golden.write_bytes(curves.read_bytes())
+        found, expected = read_rows(curves), read_rows(golden)
+        assert [list(row) for row in found] == [list(row) for row in expected]
+        for row, golden_row in zip(found, expected, strict=True):
+            numbers = {key: float(value) for key, value in golden_row.items()}
+            assert {key: float(value) for key, value in row.items()} == pytest.approx(
+                numbers, rel=1e-3
+            )
+
+    return compare

@@ -1,0 +1,343 @@
+"""Export: what is in the store against the whole image at once, interruptions, and memory."""
+
+import hashlib
+import json
+import tracemalloc
+from pathlib import Path
+
+import numpy as np
+import pytest
+import torch
+from click.testing import CliRunner, Result
+from conftest import HR_SIZES, World, dsn_settings, names, picture
+from numpy.typing import NDArray
+from torch import Tensor
+
+from pipeline import export as module
+from pipeline import stores
+from pipeline.checkpoints import save_weights
+from pipeline.degrader import Degrader
+from pipeline.errors import UserError
+from pipeline.export import ExportSettings, export
+from pipeline.images import to_float
+from pipeline.networks.dsn import DSN
+from pipeline.stores import Store, StoreWriter
+from pipeline.tiling import Box
+from stages.export import command
+
+CHUNK, TILE = 16, 7
+"""Neither divides the sizes of the maps, nor the tile the chunk."""
+
+SUMMARY = {"images", "lr_pixels", "theta_mean", "theta_min", "theta_max"}
+
+
+def settings(**changes: int) -> ExportSettings:
+    plain = {"tile": TILE, "mean_keep_bits": 10, "theta_keep_bits": 7}
+    return ExportSettings.model_validate({**plain, **changes})
+
+
+def write_dsn(path: Path, seed: int = 0, scale: int = 4, **changes: object) -> Path:
+    """Weights whose means lie around 0.5 and whose thetas vary."""
+    with torch.random.fork_rng():
+        torch.manual_seed(seed)
+        dsn = DSN(scale, 4, 2)
+    with torch.no_grad():
+        dsn.mean_head.weight.mul_(2)
+        dsn.mean_head.bias = torch.nn.Parameter(torch.full((3,), 0.5))
+        for parameter in dsn.log_theta_head.parameters():
+            parameter.mul_(3)
+    described = dsn_settings(blocks=2, **changes).model_dump()
+    metadata = {"format": "usrdu-dsn", "scale": scale, "settings": described}
+    save_weights(path, dsn.state_dict(), metadata)
+    return path
+
+
+@pytest.fixture(scope="module")
+def dsn_file(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    return write_dsn(tmp_path_factory.mktemp("dsn") / "dsn.safetensors")
+
+
+@pytest.fixture(autouse=True)
+def small_chunks(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setitem(stores.CHUNK, "maps", CHUNK)
+
+
+def exported(hr: Store, weights: Path, target: Path, **changes: int) -> Store:
+    export(hr, weights, settings(**changes), target)
+    return Store(target, "maps")
+
+
+def whole(weights: Path, hr: Store, image_id: str) -> dict[str, NDArray[np.float32]]:
+    """Mean and theta of an image in one piece, not rounded."""
+    image = to_float(hr.read(image_id, "image"))
+    mean, theta = Degrader.load(weights).whole(image)
+    return {"mean": mean.numpy(), "theta": theta.numpy()}
+
+
+def content(store: Store) -> dict[tuple[str, str], bytes]:
+    return {
+        (i, name): store.read(i, name).tobytes() for i in store.ids for name in ("mean", "theta")
+    }
+
+
+# --- values
+
+
+@pytest.mark.parametrize(("mean_bits", "theta_bits"), [(10, 7), (4, 10)])
+@pytest.mark.parametrize("tile", [TILE, 64])
+def test_the_store_holds_the_whole_image_rounded(
+    mean_bits: int, theta_bits: int, tile: int, tiny: World, dsn_file: Path, tmp_path: Path
+) -> None:
+    bits = {"mean": mean_bits, "theta": theta_bits}
+    maps = exported(
+        tiny.hr,
+        dsn_file,
+        tmp_path / "maps.zarr",
+        tile=tile,
+        mean_keep_bits=mean_bits,
+        theta_keep_bits=theta_bits,
+    )
+    assert maps.ids == list(HR_SIZES)
+    for image_id, (height, width) in HR_SIZES.items():
+        for name, values in whole(dsn_file, tiny.hr, image_id).items():
+            stored = maps.read(image_id, name)
+            assert stored.dtype == np.float16 and stored.shape == (3, height // 4, width // 4)
+            error = np.abs(stored.astype(np.float64) - values) / np.abs(values)
+            bound = 2.0 ** -(bits[name] + 1)
+            assert maps.attributes["relative_error"][name] == bound
+            assert error.max() <= bound * 1.001  # and a bit of float32 from tiles
+            assert error.max() > bound / 2  # so it is rounding to this many bits, not to more
+    assert np.std(maps.read("castle", "theta").astype(float)) > 1e-4
+
+
+def test_the_store_says_where_it_comes_from(tiny: World, dsn_file: Path, tmp_path: Path) -> None:
+    maps = exported(tiny.hr, dsn_file, tmp_path / "maps.zarr")
+    assert maps.scale == 4
+    assert maps.attributes["hr_digest"] == tiny.hr.digest
+    assert maps.attributes["dsn_hash"] == hashlib.sha256(dsn_file.read_bytes()).hexdigest()
+    assert maps.attributes["dsn_settings"] == dsn_settings(blocks=2).model_dump()
+    assert maps.attributes["export_settings"] == settings().model_dump()
+    assert maps.attributes["reference"] == "bicubic"
+
+
+def test_scale_two(tiny2: World, tmp_path: Path) -> None:
+    weights = write_dsn(tmp_path / "dsn.safetensors", scale=2)
+    maps = exported(tiny2.hr, weights, tmp_path / "maps.zarr")
+    for name, values in whole(weights, tiny2.hr, "ships").items():
+        assert values.shape == (3, 70, 70)
+        assert maps.read("ships", name) == pytest.approx(values, rel=2**-8 * 1.001)
+
+
+def test_theta_that_was_not_learned_is_the_prior(tiny: World, tmp_path: Path) -> None:
+    weights = write_dsn(tmp_path / "dsn.safetensors", learn_theta=False, prior_scale=8.5)
+    metrics = export(tiny.hr, weights, settings(), tmp_path / "maps.zarr")
+    thetas = {
+        value
+        for image_id in HR_SIZES
+        for value in Store(tmp_path / "maps.zarr", "maps").read(image_id, "theta").flat
+    }
+    assert len(thetas) == 1
+    assert float(thetas.pop()) == pytest.approx(8.5 / 255, rel=2**-8)
+    assert metrics["theta_min"] == metrics["theta_max"] == pytest.approx(metrics["theta_mean"])
+
+
+def test_metrics(tiny: World, dsn_file: Path, tmp_path: Path) -> None:
+    metrics = export(tiny.hr, dsn_file, settings(), tmp_path / "maps.zarr")
+    maps = Store(tmp_path / "maps.zarr", "maps")
+    theta = np.concatenate([maps.read(i, "theta").astype(np.float64).ravel() for i in maps.ids])
+    assert metrics.keys() == SUMMARY
+    assert metrics["images"] == 3
+    assert metrics["lr_pixels"] == 36 * 38 + 40 * 35 + 35 * 35
+    assert metrics["theta_mean"] == pytest.approx(255 * theta.mean(), rel=1e-9)
+    assert metrics["theta_min"] == 255 * theta.min() < metrics["theta_max"] == 255 * theta.max()
+
+
+# --- interruptions
+
+
+@pytest.fixture
+def computed(monkeypatch: pytest.MonkeyPatch) -> list[str]:
+    """Ids of the images that are computed, as they are begun."""
+    begun: list[str] = []
+    original = module._export_image
+
+    def counted(hr: Store, image_id: str, *more: object) -> None:
+        begun.append(image_id)
+        original(hr, image_id, *more)  # type: ignore[arg-type]
+
+    monkeypatch.setattr(module, "_export_image", counted)
+    return begun
+
+
+def interrupt(
+    monkeypatch: pytest.MonkeyPatch, hr: Store, weights: Path, target: Path, **changes: int
+) -> None:
+    """Begin an export that is interrupted in the middle of the second image."""
+    original = Degrader.tiled
+    left = [9 + 4]  # the first image has 9 chunks
+
+    def interrupted(self: Degrader, *more: object) -> object:
+        if left[0] == 0:
+            raise KeyboardInterrupt
+        left[0] -= 1
+        return original(self, *more)  # type: ignore[arg-type]
+
+    with monkeypatch.context() as patch:
+        patch.setattr(Degrader, "tiled", interrupted)
+        with pytest.raises(KeyboardInterrupt):
+            export(hr, weights, settings(**changes), target)
+
+
+def test_an_interrupted_export_goes_on(
+    tiny: World,
+    dsn_file: Path,
+    tmp_path: Path,
+    monkeypatch: pytest.MonkeyPatch,
+    computed: list[str],
+) -> None:
+    straight = exported(tiny.hr, dsn_file, tmp_path / "straight.zarr")
+    computed.clear()
+    interrupt(monkeypatch, tiny.hr, dsn_file, tmp_path / "maps.zarr")
+    assert computed == ["bridge", "castle"]
+    assert names(tmp_path) == ["maps.zarr.partial", "straight.zarr"]
+    resumed = exported(tiny.hr, dsn_file, tmp_path / "maps.zarr")
+    assert computed == ["bridge", "castle", "castle", "ships"]
+    assert names(tmp_path) == ["maps.zarr", "straight.zarr"]
+    assert resumed.digest == straight.digest
+    assert content(resumed) == content(straight)
+    assert resumed.attributes == straight.attributes
+
+
+def test_a_finished_export_is_made_anew(
+    tiny: World, dsn_file: Path, tmp_path: Path, computed: list[str]
+) -> None:
+    first = exported(tiny.hr, dsn_file, tmp_path / "maps.zarr")
+    second = exported(tiny.hr, dsn_file, tmp_path / "maps.zarr")
+    assert computed == 2 * list(HR_SIZES) and first.digest == second.digest
+
+
+@pytest.mark.parametrize("what", ["weights", "settings", "images"])
+def test_a_changed_export_starts_afresh(
+    what: str,
+    tiny: World,
+    dsn_file: Path,
+    tmp_path: Path,
+    monkeypatch: pytest.MonkeyPatch,
+    computed: list[str],
+) -> None:
+    interrupt(monkeypatch, tiny.hr, dsn_file, tmp_path / "maps.zarr")
+    computed.clear()
+    hr, weights, changes = tiny.hr, dsn_file, {}
+    if what == "weights":
+        weights = write_dsn(tmp_path / "other.safetensors", seed=1)
+    elif what == "settings":
+        changes = {"mean_keep_bits": 5}
+    else:
+        with StoreWriter(tmp_path / "hr.zarr", "hr", 4, list(HR_SIZES)) as writer:
+            for image_id, size in HR_SIZES.items():
+                image = picture(np.random.default_rng(9), *size)
+                writer.add(image_id, {"image": image})
+        hr = Store(tmp_path / "hr.zarr", "hr")
+    maps = exported(hr, weights, tmp_path / "maps.zarr", **changes)
+    assert computed == list(HR_SIZES)
+    straight = exported(hr, weights, tmp_path / "straight.zarr", **changes)
+    assert content(maps) == content(straight) and maps.digest == straight.digest
+
+
+# --- memory
+
+
+def test_memory_does_not_grow_with_the_image(
+    dsn_file: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """An image of nine times the area: the same largest tile, read and peak."""
+    monkeypatch.setitem(stores.CHUNK, "hr", 64)
+    inputs: list[int] = []
+    reads: list[int] = []
+    original, read = Degrader.whole, Store.read
+
+    def watched(self: Degrader, hr: Tensor) -> tuple[Tensor, Tensor]:
+        inputs.append(hr.numel())
+        return original(self, hr)
+
+    def watched_read(
+        self: Store, image_id: str, name: str, box: Box | None = None
+    ) -> NDArray[np.generic]:
+        found = read(self, image_id, name, box)
+        reads.append(found.size)
+        return found
+
+    monkeypatch.setattr(Degrader, "whole", watched)
+    monkeypatch.setattr(Store, "read", watched_read)
+    found = []
+    for side in (192, 576):
+        path = tmp_path / f"{side}.zarr"
+        with StoreWriter(path, "hr", 4, ["x"]) as writer:
+            writer.add("x", {"image": picture(np.random.default_rng(0), side, side)})
+        hr = Store(path, "hr")
+        inputs.clear()
+        reads.clear()
+        tracemalloc.start()
+        export(hr, dsn_file, settings(tile=16), tmp_path / f"maps{side}.zarr")
+        found.append((max(inputs), max(reads), tracemalloc.get_traced_memory()[1]))
+        tracemalloc.stop()
+    assert found[0][:2] == found[1][:2] == (3 * 96**2, 3 * 128**2)
+    image, maps = 3 * 576**2, 2 * 2 * 3 * 144**2
+    assert found[1][2] - found[0][2] < (image + maps) / 4
+
+
+# --- mistakes
+
+
+def test_weights_of_another_scale(tiny2: World, dsn_file: Path, tmp_path: Path) -> None:
+    with pytest.raises(UserError) as caught:
+        export(tiny2.hr, dsn_file, settings(), tmp_path / "maps.zarr")
+    assert f"{dsn_file} has the scale 4, but {tiny2.hr.path} has 2" in str(caught.value)
+    assert names(tmp_path) == []
+
+
+def call(hr: Path, dsn: Path, folder: Path, **changes: object) -> Result:
+    content = {"export": {**settings().model_dump(), **changes}}
+    params = folder / "params.yaml"
+    params.write_text(json.dumps(content))
+    arguments = ["--hr", hr, "--dsn", dsn, "--maps", folder / "maps.zarr"]
+    arguments += ["--metrics", folder / "metrics.json", "--params", params]
+    return CliRunner().invoke(command, [str(argument) for argument in arguments])
+
+
+def one_sentence(result: Result) -> str:
+    """The message of a user mistake: exit status 1, one line, no traceback."""
+    assert result.exit_code == 1 and isinstance(result.exception, SystemExit)
+    (line,) = result.output.splitlines()
+    assert line.startswith("Error: ")
+    return line
+
+
+def test_command(tiny: World, dsn_file: Path, tmp_path: Path) -> None:
+    result = call(tiny.hr.path, dsn_file, tmp_path)
+    assert result.exit_code == 0, result.output
+    assert names(tmp_path) == ["maps.zarr", "metrics.json", "params.yaml"]
+    assert json.loads((tmp_path / "metrics.json").read_text()).keys() == SUMMARY
+    assert Store(tmp_path / "maps.zarr", "maps").ids == list(HR_SIZES)
+    assert f"wrote {tmp_path / 'maps.zarr'}" in result.output
+
+
+def test_command_with_mistakes(tiny: World, dsn_file: Path, tmp_path: Path) -> None:
+    (tmp_path / "cut.safetensors").write_bytes(dsn_file.read_bytes()[:1000])
+    save_weights(tmp_path / "srn.safetensors", {"w": torch.ones(1)}, {"format": "usrdu-srn"})
+    folder = tmp_path / "work"
+    folder.mkdir()
+    for weights, reason in (
+        ("cut.safetensors", "is not a whole safetensors file"),
+        ("srn.safetensors", "expected usrdu-dsn"),
+        ("none.safetensors", "there is no such weights file"),
+    ):
+        message = one_sentence(call(tiny.hr.path, tmp_path / weights, folder))
+        assert str(tmp_path / weights) in message and reason in message
+    message = one_sentence(call(tiny.hr.path, dsn_file, folder, theta_keep_bits=11))
+    assert "export.theta_keep_bits" in message and "11" in message
+    message = one_sentence(call(folder / "hr.zarr", dsn_file, folder))
+    assert "there is no such store" in message
+    message = one_sentence(call(tiny.lr.path, dsn_file, folder))
+    assert "kind lr, expected hr" in message
+    assert names(folder) == ["params.yaml"]

@@ -1,0 +1,469 @@
+"""Preparation, run as the command: stores against pixels that Pillow and NumPy made."""
+
+import json
+from collections.abc import Callable
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import pytest
+import tifffile
+import zarr
+from click.testing import CliRunner, Result
+from imagecodecs import png_encode
+from numpy.typing import NDArray
+from PIL import Image
+from scipy.stats import norm
+
+from pipeline.errors import UserError
+from pipeline.prepare import (
+    PrepareSettings,
+    describe,
+    noise_level,
+    prepare_hr,
+    prepare_lr,
+    prepare_val,
+)
+from pipeline.stores import Store
+from stages.prepare import command
+
+Array = NDArray[Any]
+
+
+def picture(seed: int, height: int, width: int) -> NDArray[np.uint8]:
+    """(H, W, 3), as Pillow has it."""
+    return np.random.default_rng(seed).integers(0, 256, (height, width, 3), dtype=np.uint8)
+
+
+def save(path: Path, pixels: Array, **options: Any) -> Path:
+    path.parent.mkdir(parents=True, exist_ok=True)
+    Image.fromarray(pixels).save(path, **options)
+    return path
+
+
+def planes(pixels: Array) -> Array:
+    return np.stack([pixels] * 3) if pixels.ndim == 2 else np.moveaxis(pixels, -1, 0)
+
+
+class World:
+    """A user's folders, and the command that prepares them."""
+
+    def __init__(self, folder: Path) -> None:
+        self.folder = folder
+        self.hr, self.lr, self.val = (folder / "raw" / name for name in ("hr", "lr", "val"))
+        self.out, self.metrics = folder / "out", folder / "metrics.json"
+        self.params = folder / "params.yaml"
+        self.params.write_text("prepare:\n  scale: 4\n")
+        for number, name in enumerate("abc"):
+            save(self.hr / f"{name}.png", picture(number, 21 + number, 30))
+            save(self.lr / f"{name}.png", picture(number + 3, 9, 11 + number))
+        for number, name in enumerate("pq"):
+            save(self.val / "hr" / f"{name}.png", picture(number + 6, 22, 33))
+            save(self.val / "lr" / f"{name}.png", picture(number + 8, 5, 8))
+
+    def run(self, *options: str) -> Result:
+        arguments = ["--hr", self.hr, "--lr", self.lr, "--val", self.val, "--out", self.out]
+        arguments += ["--metrics", self.metrics, "--params", self.params, *options]
+        return CliRunner().invoke(command, [str(argument) for argument in arguments])
+
+    def outputs(self) -> dict[str, bytes]:
+        files = [path for path in self.out.rglob("*") if path.is_file()]
+        found = {str(path.relative_to(self.folder)): path.read_bytes() for path in files}
+        if self.metrics.exists():
+            found["metrics.json"] = self.metrics.read_bytes()
+        return found
+
+    def fails(self, *words: str, keeps: tuple[str, ...] = ("hr", "lr", "val")) -> None:
+        """Run: one sentence, status 1, older stores as they were, nothing half-written.
+
+        Stores are written in the order HR, LR, val; ``keeps`` names those the fault comes before.
+        """
+        before = self.outputs()
+        result = self.run()
+        assert result.exit_code == 1, result.output
+        sentences = [line for line in result.stderr.splitlines() if line.startswith("Error: ")]
+        assert result.stderr.splitlines()[-1:] == sentences
+        for word in words:
+            assert word in sentences[0], sentences[0]
+        assert "Traceback" not in result.output
+        assert not [path for path in self.folder.rglob("*") if ".partial" in path.name]
+        assert not [path for path in self.folder.rglob("*") if path.name.endswith(".old")]
+        after = self.outputs()
+        for name in (*(f"out/{kept}.zarr" for kept in keeps), "metrics.json"):
+            assert {k: v for k, v in before.items() if k.startswith(name)} == {
+                k: v for k, v in after.items() if k.startswith(name)
+            }
+
+    def image(self, kind: str, image_id: str, name: str = "image") -> Array:
+        """Read by Zarr alone."""
+        array = zarr.open_group(self.out / f"{kind}.zarr", mode="r")[f"images/{image_id}/{name}"]
+        assert isinstance(array, zarr.Array)
+        return np.asarray(array[...])
+
+
+@pytest.fixture
+def world(tmp_path: Path) -> World:
+    return World(tmp_path)
+
+
+# A run that ends well
+
+
+def test_run(world: World) -> None:
+    result = world.run()
+    assert result.exit_code == 0, result.output
+    for number, name in enumerate("abc"):
+        expected = planes(picture(number, 21 + number, 30))[:, :20, :28]
+        np.testing.assert_array_equal(world.image("hr", name), expected)
+        expected = planes(picture(number + 3, 9, 11 + number))
+        np.testing.assert_array_equal(world.image("lr", name), expected)
+    for number, name in enumerate("pq"):
+        expected = planes(picture(number + 6, 22, 33))[:, :20, :32]
+        np.testing.assert_array_equal(world.image("val", name, "hr"), expected)
+        expected = planes(picture(number + 8, 5, 8))
+        np.testing.assert_array_equal(world.image("val", name, "lr"), expected)
+    assert {path.name for path in world.out.iterdir()} == {"hr.zarr", "lr.zarr", "val.zarr"}
+    for kind, ids in (("hr", ["a", "b", "c"]), ("lr", ["a", "b", "c"]), ("val", ["p", "q"])):
+        root = zarr.open_group(world.out / f"{kind}.zarr", mode="r")
+        described = root.attrs["usrdu"]
+        assert isinstance(described, dict)
+        assert (described["ids"], described["scale"], described["kind"]) == (ids, 4, kind)
+    metrics = json.loads(world.metrics.read_text())
+    assert metrics.keys() == {"hr_images", "lr_images", "val_pairs", "lr_noise_level"}
+    assert (metrics["hr_images"], metrics["lr_images"], metrics["val_pairs"]) == (3, 3, 2)
+    assert f"wrote {world.out / 'hr.zarr'}" in result.stdout
+    assert f"lr_noise_level: {metrics['lr_noise_level']:.4f}" in result.stdout
+
+
+def test_every_format(world: World) -> None:
+    """A folder as users have them; the pixels as Pillow and NumPy see them."""
+    rgb = picture(20, 24, 32)
+    deep = np.random.default_rng(21).integers(0, 65536, (24, 32, 3), dtype=np.uint16)
+    shallow = np.rint(deep / 257).astype(np.uint8)
+    grey = rgb[..., 0]
+    turned = Image.Exif()
+    turned[0x112] = 6
+    smooth = rgb[:3, :4].repeat(8, axis=0).repeat(8, axis=1)
+    for path in world.hr.iterdir():
+        path.unlink()
+    save(world.hr / "png.png", rgb)
+    save(world.hr / "upper.PNG", rgb[:, :, ::-1])
+    save(world.hr / "grey.png", grey)
+    save(world.hr / "alpha.png", np.dstack([rgb, grey]))
+    save(world.hr / "tiff.tif", rgb, compression="tiff_lzw")
+    save(world.hr / "webp.webp", rgb, lossless=True)
+    save(world.hr / "bmp.bmp", rgb)
+    save(world.hr / "turned.tiff", rgb, exif=turned)
+    save(world.hr / "jpeg.jpg", smooth)
+    save(world.hr / "turned jpeg.jpeg", smooth, exif=turned)
+    Image.fromarray(rgb).quantize(64).save(world.hr / "palette.png")
+    (world.hr / "deep.png").write_bytes(png_encode(deep))
+    tifffile.imwrite(world.hr / "deep-grey.tif", deep[..., 1], compression="zlib")
+    (world.hr / ".hidden.png").write_text("not looked at")
+    (world.hr / "notes.txt").write_text("not looked at")
+    jpegs = {name: np.asarray(Image.open(world.hr / name)) for name in ("jpeg.jpg", "turned jpeg.jpeg")}  # fmt: skip  # noqa: E501
+    expected = {
+        "alpha": rgb,
+        "bmp": rgb,
+        "deep": shallow,
+        "deep-grey": shallow[..., 1],
+        "grey": grey,
+        "jpeg": jpegs["jpeg.jpg"],
+        "palette": np.asarray(Image.open(world.hr / "palette.png").convert("RGB")),
+        "png": rgb,
+        "tiff": rgb,
+        "turned": np.rot90(rgb, -1),
+        "turned_jpeg": np.rot90(jpegs["turned jpeg.jpeg"], -1),
+        "upper": rgb[:, :, ::-1],
+        "webp": rgb,
+    }
+    result = world.run()
+    assert result.exit_code == 0, result.output
+    store = Store(world.out / "hr.zarr", "hr")
+    assert store.ids == [
+        "alpha", "bmp", "deep-grey", "deep", "grey", "jpeg", "palette", "png", "tiff",
+        "turned_jpeg", "turned", "upper", "webp",
+    ]  # fmt: skip
+    for image_id, pixels in expected.items():
+        np.testing.assert_array_equal(world.image("hr", image_id), planes(pixels), image_id)
+
+
+@pytest.mark.parametrize("scale", [2, 3, 4])
+def test_scale(world: World, scale: int) -> None:
+    world.params.write_text(f"prepare:\n  scale: {scale}\n")
+    save(world.val / "hr" / "p.png", picture(6, 5 * scale + 1, 8 * scale))
+    save(world.val / "hr" / "q.png", picture(7, 5 * scale, 8 * scale + 1))
+    result = world.run()
+    assert result.exit_code == 0, result.output
+    for number, name in enumerate("abc"):
+        height, width = (21 + number) // scale * scale, 30 // scale * scale
+        expected = planes(picture(number, 21 + number, 30))[:, :height, :width]
+        np.testing.assert_array_equal(world.image("hr", name), expected)
+    assert Store(world.out / "lr.zarr", "lr").scale == scale
+
+
+def test_pairs_are_matched_by_name(world: World) -> None:
+    for name in "pq":
+        (world.val / "lr" / f"{name}.png").unlink()
+    save(world.val / "lr" / "q.bmp", picture(8, 5, 8))
+    save(world.val / "lr" / "p.tif", picture(9, 5, 8))
+    assert world.run().exit_code == 0
+    np.testing.assert_array_equal(world.image("val", "q", "lr"), planes(picture(8, 5, 8)))
+    np.testing.assert_array_equal(world.image("val", "p", "lr"), planes(picture(9, 5, 8)))
+    expected = planes(picture(6, 22, 33))[:, :20, :32]
+    np.testing.assert_array_equal(world.image("val", "p", "hr"), expected)
+
+
+def test_no_pairs(world: World) -> None:
+    world.val = world.folder / "no-pairs"
+    world.val.mkdir()
+    (world.val / "README.md").touch()
+    assert world.run().exit_code == 0
+    store = Store(world.out / "val.zarr", "val")
+    assert store.ids == []
+    assert json.loads(world.metrics.read_text())["val_pairs"] == 0
+
+
+def test_a_second_run_gives_the_same_stores(world: World) -> None:
+    world.run()
+    before = world.outputs()
+    assert world.run().exit_code == 0
+    assert world.outputs() == before
+
+
+def test_a_second_run_replaces_the_first(world: World) -> None:
+    world.run()
+    (world.hr / "b.png").unlink()
+    save(world.hr / "c.png", picture(50, 8, 8))
+    assert world.run().exit_code == 0
+    assert Store(world.out / "hr.zarr", "hr").ids == ["a", "c"]
+    assert not (world.out / "hr.zarr" / "images" / "b").exists()
+    np.testing.assert_array_equal(world.image("hr", "c"), planes(picture(50, 8, 8)))
+
+
+# Runs that fail
+
+
+def truncate(path: Path) -> None:
+    content = path.read_bytes()
+    path.write_bytes(content[: len(content) // 2])
+
+
+def empty(path: Path) -> None:
+    path.write_bytes(b"")
+
+
+def text(path: Path) -> None:
+    path.write_text("shopping list")
+
+
+@pytest.mark.parametrize("older", [False, True])
+@pytest.mark.parametrize("harm", [truncate, empty, text])
+@pytest.mark.parametrize(
+    ("place", "keeps"),
+    [
+        ("hr/b.png", ("hr", "lr", "val")),
+        ("lr/b.png", ("lr", "val")),
+        ("val/hr/q.png", ("val",)),
+        ("val/lr/q.png", ("val",)),
+    ],
+)
+def test_corrupted_image_in_the_middle(
+    world: World, older: bool, harm: Callable[[Path], None], place: str, keeps: tuple[str, ...]
+) -> None:
+    if older:
+        assert world.run().exit_code == 0
+    save(world.folder / "raw" / place.replace("b.png", "a.png"), picture(99, 20, 32))
+    path = world.folder / "raw" / place
+    harm(path)
+    world.fails(f"Error: {path}: ", keeps=keeps)
+    for kind in keeps:
+        assert (world.out / f"{kind}.zarr").exists() == older
+        if older:
+            Store(world.out / f"{kind}.zarr", kind)  # type: ignore[arg-type]
+
+
+@pytest.mark.parametrize("side", ["hr", "lr"])
+def test_pair_without_partner(world: World, side: str) -> None:
+    world.run()
+    (world.val / side / "p.png").unlink()
+    other = {"hr": "lr", "lr": "hr"}[side]
+    path, folder = world.val / other / "p.png", world.val / side
+    world.fails(f"{path}: has no partner of the same name in {folder}", keeps=("val",))
+
+
+@pytest.mark.parametrize(("height", "width"), [(24, 32), (20, 36), (16, 32), (80, 128), (5, 8)])
+def test_pair_that_does_not_fit(world: World, height: int, width: int) -> None:
+    world.run()
+    path = save(world.val / "hr" / "q.png", picture(1, height, width))
+    size = f"{height // 4 * 4}x{width // 4 * 4}"
+    partner = world.val / "lr" / "q.png"
+    sentence = f"{path} is {size} and {partner} is 5x8: HR must be 4 times LR"
+    world.fails(sentence, keeps=("val",))
+
+
+@pytest.mark.parametrize("side", ["hr", "lr"])
+def test_only_one_side_of_the_pairs(world: World, side: str) -> None:
+    for path in (world.val / side).iterdir():
+        path.unlink()
+    world.fails(f"{world.val / side}: holds no image", keeps=("val",))
+    (world.val / side).rmdir()
+    world.fails(f"{world.val / side}: there is no such folder", keeps=("val",))
+
+
+@pytest.mark.parametrize("name", ["hr", "lr", "val"])
+def test_missing_folder(world: World, name: str) -> None:
+    setattr(world, name, world.folder / "nowhere")
+    keeps = {"hr": ("hr", "lr", "val"), "lr": ("lr", "val"), "val": ("val",)}[name]
+    world.fails(f"{world.folder / 'nowhere'}: there is no such folder", keeps=keeps)
+
+
+@pytest.mark.parametrize("name", ["hr", "lr"])
+def test_empty_folder(world: World, name: str) -> None:
+    folder = world.folder / "empty"
+    folder.mkdir()
+    setattr(world, name, folder)
+    world.fails(f"{folder}: holds no image", keeps=("lr", "val"))
+
+
+def test_file_in_place_of_a_folder(world: World) -> None:
+    world.hr = world.params
+    result = world.run()
+    assert result.exit_code == 2
+    assert f"'{world.params}' is a file" in result.stderr
+    assert not world.out.exists()
+
+
+@pytest.mark.parametrize(
+    ("first", "second", "folder"),
+    [
+        ("a.png", "a.bmp", "hr"),
+        ("a b.png", "a_b.png", "hr"),
+        ("z.png", "Z.png", "lr"),
+        ("p.png", "p.bmp", "val/hr"),
+        ("p.png", "p.tif", "val/lr"),
+    ],
+)
+def test_names_that_collide(world: World, first: str, second: str, folder: str) -> None:
+    """Also among pairs, where one of the two would be passed over silently."""
+    world.run()
+    for name in (first, second):
+        save(world.folder / "raw" / folder / name, picture(1, 20, 32))
+    keeps = {"hr": ("hr", "lr", "val"), "lr": ("lr", "val")}.get(folder, ("val",))
+    world.fails(first, second, "would both be called", keeps=keeps)
+
+
+@pytest.mark.parametrize(("height", "width"), [(3, 30), (30, 3), (1, 1)])
+def test_image_smaller_than_the_scale(world: World, height: int, width: int) -> None:
+    world.run()
+    path = save(world.hr / "b.png", picture(1, height, width))
+    world.fails(f"{path}: is {height}x{width}, smaller than the scale 4")
+
+
+@pytest.mark.parametrize(
+    ("content", "words"),
+    [
+        ("prepare:\n  scale: 4\n  tile: 3\n", "prepare.tile is not a known setting"),
+        ("prepare:\n  scale: 5\n", "prepare.scale: input should be less than or equal to 4"),
+        ("prepare:\n  scale: 1\n", "prepare.scale: input should be greater than or equal to 2"),
+        ("prepare:\n  scale: 4.5\n", "prepare.scale: input should be a valid integer"),
+        ("prepare: {}\n", "prepare.scale is missing"),
+        ("other:\n  scale: 4\n", "the section 'prepare' is missing"),
+        ("prepare:\n  scale: 4\n  scale: 3\n", "is not valid YAML"),
+        (None, "cannot be read: No such file or directory"),
+    ],
+)
+def test_params(world: World, content: str | None, words: str) -> None:
+    world.params.unlink() if content is None else world.params.write_text(content)
+    world.fails(f"Error: {world.params}: ", words)
+    assert not world.out.exists()
+
+
+def test_a_place_that_cannot_be_written(world: World) -> None:
+    (world.folder / "file").touch()
+    world.out = world.folder / "file" / "out"
+    world.fails(f"{world.out / 'hr.zarr'}: cannot be written: ")
+
+
+def test_metrics_that_cannot_be_written(world: World) -> None:
+    (world.folder / "file").touch()
+    world.metrics = world.folder / "file" / "metrics.json"
+    result = world.run()
+    assert result.exit_code == 1
+    assert "Traceback" not in result.output
+    assert result.stderr.splitlines()[-1].startswith(f"Error: {world.folder / 'file'}")
+
+
+# The engine
+
+
+def test_errors_of_the_engine(tmp_path: Path) -> None:
+    for prepare in (prepare_hr, prepare_lr, prepare_val):
+        with pytest.raises(UserError, match="there is no such folder"):
+            prepare(tmp_path / "nowhere", 4, tmp_path / "a.zarr")
+    assert not list(tmp_path.iterdir())
+
+
+@pytest.mark.parametrize("scale", [1, 5, 4.0, "4"])
+def test_settings(scale: object) -> None:
+    with pytest.raises(ValueError, match="scale"):
+        PrepareSettings(scale=scale)  # type: ignore[arg-type]
+
+
+def noisy(sigma: float, seed: int = 1, level: float = 128) -> NDArray[np.uint8]:
+    rng = np.random.default_rng(seed)
+    values = level + sigma * rng.standard_normal((3, 200, 301))
+    return np.clip(np.rint(values), 0, 255).astype(np.uint8)
+
+
+@pytest.mark.parametrize("sigma", [1, 2.2, 4, 4.5, 5, 12, 25])
+def test_noise_level_of_gaussian_noise(sigma: float) -> None:
+    rounded = (sigma**2 + 1 / 12) ** 0.5  # to 8 bit
+    assert noise_level(noisy(sigma)) == pytest.approx(rounded, rel=0.02)
+
+
+def test_noise_level_sees_through_slopes_and_edges() -> None:
+    """A ramp and a few edges, as photographs have, change little."""
+    image = noisy(5, level=60).astype(int)
+    image += np.linspace(0, 100, 301).astype(int)
+    image[:, 50:] += 20
+    image[:, :, 120:] -= 30
+    level = noise_level(np.clip(image, 0, 255).astype(np.uint8))
+    assert level == pytest.approx(5, rel=0.05)
+
+
+def test_noise_level_by_its_definition() -> None:
+    """Block by block; a random half of a step on both sides stands for the interval."""
+    image = noisy(9)[:, :101, :121]
+    found = []
+    for channel in image.astype(float):
+        for y in range(0, 100, 2):
+            for x in range(0, 120, 2):
+                block = channel[y : y + 2, x : x + 2]
+                found.append((block[0, 0] + block[1, 1] - block[0, 1] - block[1, 0]) / 2)
+    blurred = np.array(found) + np.random.default_rng(4).uniform(-0.25, 0.25, (200, len(found)))
+    expected = np.median(np.abs(blurred)) / norm.ppf(0.75)
+    assert noise_level(image) == pytest.approx(expected, rel=0.002)
+
+
+@pytest.mark.parametrize("shape", [(3, 1, 1), (3, 1, 9), (3, 9, 1)])
+def test_noise_level_of_less_than_a_block(shape: tuple[int, int, int]) -> None:
+    assert noise_level(np.full(shape, 7, np.uint8)) == 0
+
+
+def test_noise_level_of_a_flat_image() -> None:
+    assert noise_level(np.full((3, 20, 20), 255, np.uint8)) == pytest.approx(0.185, abs=0.001)
+    checkers = np.tile(np.array([[0, 255], [255, 0]], np.uint8), (3, 10, 10))
+    assert noise_level(checkers) == pytest.approx(255 / 0.6745, rel=1e-3)
+
+
+def test_describe(world: World) -> None:
+    for path in world.lr.iterdir():
+        path.unlink()
+    for number, sigma in enumerate((3, 6, 20)):
+        save(world.lr / f"{number}.png", np.moveaxis(noisy(sigma), 0, -1))
+    assert world.run().exit_code == 0
+    hr, lr = Store(world.out / "hr.zarr", "hr"), Store(world.out / "lr.zarr", "lr")
+    metrics = describe(hr, lr, Store(world.out / "val.zarr", "val"))
+    assert metrics == json.loads(world.metrics.read_text())
+    assert metrics["lr_noise_level"] == pytest.approx(6, rel=0.03)

@@ -1,0 +1,263 @@
+"""PSNR, SSIM and LPIPS of the protocol ``usrdu``, each computed a second way."""
+
+import math
+import urllib.error
+from pathlib import Path
+
+import lpips
+import numpy as np
+import pytest
+import torch
+from numpy.typing import NDArray
+from scipy.signal import convolve2d
+from torch import Tensor, nn
+from torchvision.models import AlexNet_Weights, alexnet
+
+from pipeline.errors import UserError
+from pipeline.images import Image
+from pipeline.similarity import BORDER, PROTOCOL, Lpips, psnr, shave, ssim
+
+CONVOLUTIONS = {
+    0: (64, 3, 11),
+    3: (192, 64, 5),
+    6: (384, 192, 3),
+    8: (256, 384, 3),
+    10: (256, 256, 3),
+}
+"""Index in ``alexnet().features``: outputs, inputs, side of the kernel."""
+
+
+def picture(height: int, width: int, seed: int = 0) -> Image:
+    """Smooth areas and noise, so that SSIM is far from 0 and 1."""
+    rng = np.random.default_rng(seed)
+    y, x = np.mgrid[0:height, 0:width]
+    smooth = [127 + 100 * np.sin(x / 7 + c) * np.cos(y / (5 + c)) for c in range(3)]
+    return np.clip(np.stack(smooth) + rng.normal(0, 20, (3, height, width)), 0, 255).astype(
+        np.uint8
+    )
+
+
+def test_shave_cuts_four_pixels() -> None:
+    image = picture(20, 30)
+    assert PROTOCOL == "usrdu" and BORDER == 4
+    assert shave(image).shape == (3, 12, 22)
+    np.testing.assert_array_equal(shave(image)[:, 0, 0], image[:, 4, 4])
+    np.testing.assert_array_equal(shave(image)[:, -1, -1], image[:, 15, 25])
+
+
+# ---------------------------------------------------------------- PSNR
+
+
+@pytest.mark.parametrize(("difference", "expected"), [(1, 48.1308), (5, 34.1514), (51, 13.9794)])
+def test_psnr_by_hand(difference: int, expected: float) -> None:
+    """20 log10(255 / difference)."""
+    hr = np.full((3, 20, 24), 100, np.uint8)
+    assert psnr(hr + np.uint8(difference), hr) == pytest.approx(expected, abs=1e-4)
+    assert psnr(hr - np.uint8(difference), hr) == pytest.approx(expected, abs=1e-4)
+
+
+def test_psnr_of_one_pixel_by_hand() -> None:
+    hr = np.zeros((3, 18, 13), np.uint8)  # 10 x 5 after the cut
+    sr = hr.copy()
+    sr[1, 4, 4] = 255
+    assert psnr(sr, hr) == pytest.approx(10 * math.log10(3 * 10 * 5), rel=1e-12)
+    sr[:] = 255
+    assert psnr(sr, hr) == pytest.approx(0, abs=1e-12)
+
+
+def test_psnr_is_over_all_pixels_and_channels() -> None:
+    sr, hr = picture(25, 31, 1), picture(25, 31, 2)
+    error = sr[:, 4:-4, 4:-4].astype(float) - hr[:, 4:-4, 4:-4]
+    assert psnr(sr, hr) == pytest.approx(10 * math.log10(255**2 / (error**2).mean()), rel=1e-12)
+
+
+# ---------------------------------------------------------------- SSIM
+
+
+def reference_ssim(sr: Image, hr: Image) -> float:
+    """Wang et al. 2004 as in their ``ssim_index.m``, channel by channel, in float64."""
+    offset = np.arange(11) - 5
+    window = np.exp(-(offset[:, None] ** 2 + offset[None] ** 2) / (2 * 1.5**2))
+    window /= window.sum()
+    c1, c2 = (0.01 * 255) ** 2, (0.03 * 255) ** 2
+
+    def mean(x: NDArray[np.float64]) -> NDArray[np.float64]:
+        return np.asarray(convolve2d(x, window, mode="valid"))
+
+    values = []
+    for a, b in zip(sr.astype(np.float64), hr.astype(np.float64), strict=True):
+        a, b = a[4:-4, 4:-4], b[4:-4, 4:-4]
+        ma, mb = mean(a), mean(b)
+        va, vb, cov = mean(a * a) - ma * ma, mean(b * b) - mb * mb, mean(a * b) - ma * mb
+        index = (2 * ma * mb + c1) * (2 * cov + c2) / ((ma**2 + mb**2 + c1) * (va + vb + c2))
+        values.append(index.mean())
+    return float(np.mean(values))
+
+
+@pytest.mark.parametrize("size", [(19, 19), (24, 40), (61, 50)])
+def test_ssim_is_that_of_wang_2004(size: tuple[int, int]) -> None:
+    sr, hr = picture(*size, seed=3), picture(*size, seed=4)
+    expected = reference_ssim(sr, hr)
+    assert 0.1 < expected < 0.9
+    assert ssim(sr, hr) == pytest.approx(expected, abs=1e-6)
+    assert ssim(hr, sr) == pytest.approx(expected, abs=1e-6)
+
+
+def test_ssim_of_constants_by_hand() -> None:
+    c1 = (0.01 * 255) ** 2
+    sr, hr = np.full((3, 24, 24), 50, np.uint8), np.full((3, 24, 24), 100, np.uint8)
+    expected = (2 * 50 * 100 + c1) / (50**2 + 100**2 + c1)
+    assert ssim(sr, hr) == pytest.approx(expected, abs=1e-9)
+
+
+# ---------------------------------------------------------------- both
+
+
+def test_identical_images() -> None:
+    image = picture(30, 30)
+    assert psnr(image, image.copy()) == math.inf
+    assert ssim(image, image.copy()) == pytest.approx(1, abs=1e-12)
+
+
+def test_a_border_of_four_pixels_does_not_count() -> None:
+    hr, sr = picture(30, 33), picture(30, 33)
+    for border in (sr[:, :4], sr[:, -4:], sr[:, :, :4], sr[:, :, -4:]):
+        border[:] = 255 - border
+    assert not np.array_equal(sr, hr)
+    assert psnr(sr, hr) == math.inf and ssim(sr, hr) == pytest.approx(1, abs=1e-12)
+    for row, column in ((4, 4), (4, -5), (-5, 4), (-5, -5)):
+        changed = sr.copy()
+        changed[:, row, column] ^= 255
+        assert psnr(changed, hr) < 60 and ssim(changed, hr) < 1 - 1e-9
+
+
+# ---------------------------------------------------------------- LPIPS
+
+
+@pytest.fixture(scope="module")
+def weights() -> dict[str, Tensor]:
+    """The state dict of an AlexNet with random convolutions; its classifier takes no room."""
+    generator = torch.Generator().manual_seed(0)
+    state: dict[str, Tensor] = {}
+    for index, (outputs, inputs, side) in CONVOLUTIONS.items():
+        spread = (2 / (inputs * side**2)) ** 0.5
+        shape = (outputs, inputs, side, side)
+        state[f"features.{index}.weight"] = spread * torch.randn(shape, generator=generator)
+        state[f"features.{index}.bias"] = 0.1 * torch.randn(outputs, generator=generator)
+    with torch.device("meta"):
+        whole = alexnet().state_dict()
+    assert set(state) == {name for name in whole if name.startswith("features")}
+    for name in whole.keys() - state.keys():
+        state[name] = torch.zeros(()).expand(whole[name].shape)
+    return state
+
+
+@pytest.fixture(scope="module")
+def metric(weights: dict[str, Tensor], tmp_path_factory: pytest.TempPathFactory) -> Lpips:
+    path = tmp_path_factory.mktemp("alexnet") / "alexnet.pth"
+    torch.save(weights, path)
+    return Lpips(str(path))
+
+
+def without_network(monkeypatch: pytest.MonkeyPatch, cache: Path) -> None:
+    def refuse(*_: object, **__: object) -> None:
+        raise urllib.error.URLError("there is no network here")
+
+    monkeypatch.setenv("TORCH_HOME", str(cache))
+    monkeypatch.setattr("torch.hub.urlopen", refuse)
+
+
+def assert_loaded(metric: Lpips, weights: dict[str, Tensor]) -> None:
+    """Every slice of the lpips package ends before the next pooling and holds one convolution."""
+    slices = [getattr(metric.network.net, f"slice{number}") for number in range(1, 6)]
+    for part, index in zip(slices, CONVOLUTIONS, strict=True):
+        (conv,) = [layer for layer in part if isinstance(layer, nn.Conv2d)]
+        assert torch.equal(conv.weight, weights[f"features.{index}.weight"])
+        assert conv.bias is not None
+        assert torch.equal(conv.bias, weights[f"features.{index}.bias"])
+
+
+def reference_lpips(sr: Image, hr: Image, weights: dict[str, Tensor]) -> float:
+    """Zhang et al. 2018, version 0.1, on torchvision's AlexNet, in float64."""
+    with torch.device("meta"):
+        features = alexnet().features
+    convolutions = {
+        name.removeprefix("features."): value.double()
+        for name, value in weights.items()
+        if name.startswith("features")
+    }
+    features.load_state_dict(convolutions, assign=True)
+    package = Path(lpips.__file__).parent
+    linear = torch.load(package / "weights" / "v0.1" / "alex.pth", map_location="cpu")
+    shift = torch.tensor([-0.030, -0.088, -0.188], dtype=torch.float64)[:, None, None]
+    scale = torch.tensor([0.458, 0.448, 0.450], dtype=torch.float64)[:, None, None]
+
+    def unit_features(image: Image) -> list[Tensor]:
+        x = torch.from_numpy(image[:, 4:-4, 4:-4].astype(np.float64)) / 127.5 - 1
+        x, found = (x - shift) / scale, []
+        for index, layer in enumerate(features):
+            x = layer(x[None])[0]
+            if index in (1, 4, 7, 9, 11):  # the ReLUs
+                found.append(x / x.norm(dim=0, keepdim=True).clamp_min(1e-10))
+        return found
+
+    total = 0.0
+    with torch.no_grad():
+        for number, (a, b) in enumerate(zip(unit_features(sr), unit_features(hr), strict=True)):
+            weight = linear[f"lin{number}.model.1.weight"].double()[0]
+            total += float((weight * (a - b).square()).sum(dim=0).mean())
+    return total
+
+
+def test_lpips_puts_weights_in_their_layers(metric: Lpips, weights: dict[str, Tensor]) -> None:
+    assert_loaded(metric, weights)
+    assert not metric.network.training
+
+
+def test_lpips_is_that_of_zhang_2018(metric: Lpips, weights: dict[str, Tensor]) -> None:
+    sr, hr = picture(72, 80, 5), picture(72, 80, 6)
+    expected = reference_lpips(sr, hr, weights)
+    assert expected > 1e-3
+    assert metric(sr, hr) == pytest.approx(expected, rel=1e-4)
+    assert metric(hr, sr) == pytest.approx(expected, rel=1e-4)
+
+
+def test_lpips_of_identical_images_is_zero(metric: Lpips) -> None:
+    hr = picture(72, 72)
+    assert metric(hr.copy(), hr) == 0
+    bordered = hr.copy()
+    bordered[:, :4] = 0  # the border is cut
+    assert metric(bordered, hr) == 0
+    bordered[:, 4] ^= 255
+    assert metric(bordered, hr) > 0
+
+
+def test_lpips_imagenet_is_the_file_torchvision_downloads(
+    weights: dict[str, Tensor], tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    without_network(monkeypatch, tmp_path)
+    folder = tmp_path / "hub" / "checkpoints"
+    folder.mkdir(parents=True)
+    torch.save(weights, folder / AlexNet_Weights.IMAGENET1K_V1.url.rsplit("/", 1)[1])
+    assert_loaded(Lpips("imagenet"), weights)
+
+
+def test_lpips_without_network_says_what_to_do(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    without_network(monkeypatch, tmp_path)
+    with pytest.raises(UserError, match="there is no network here") as raised:
+        Lpips("imagenet")
+    assert "'imagenet'" in str(raised.value)
+    assert "name a state dict file, or 'none'" in str(raised.value)
+
+
+def test_lpips_refuses_a_bad_file(weights: dict[str, Tensor], tmp_path: Path) -> None:
+    text = tmp_path / "text.pth"
+    text.write_text("no weights")
+    partial = tmp_path / "partial.pth"
+    torch.save({"features.0.weight": weights["features.0.weight"]}, partial)
+    for path in (text, partial, tmp_path / "none.pth"):
+        with pytest.raises(UserError, match="or 'none'") as raised:
+            Lpips(str(path))
+        assert f"'{path}'" in str(raised.value) and "\n" not in str(raised.value)

@@ -1,0 +1,202 @@
+"""The stream: pixels that say where they come from, and the law of the noise."""
+
+from pathlib import Path
+
+import numpy as np
+import pytest
+import torch
+from conftest import HR_SIZES, World
+from numpy.typing import NDArray
+from scipy.stats import kstest
+from torch import Tensor
+
+from pipeline.errors import UserError
+from pipeline.stores import Store, StoreWriter
+from pipeline.stream import PairStream, Theta
+
+SCALE, PATCH, SEED = 4, 8, 11
+SIZES = {"a": (36, 30), "b": (28, 35), "c": (8, 40)}
+"""(H, W) on the LR grid; ``c`` has no choice of rows."""
+CPU = torch.device("cpu")
+
+
+def coordinates(height: int, width: int, image: int) -> NDArray[np.int64]:
+    """(3, H, W): row, column and image number of every pixel."""
+    rows, columns = np.mgrid[:height, :width]
+    return np.stack([rows, columns, np.full_like(rows, image)])
+
+
+@pytest.fixture(scope="module")
+def scales() -> dict[str, NDArray[np.float16]]:
+    """Theta of every pixel, all different."""
+    rng = np.random.default_rng(0)
+    return {name: rng.uniform(0.002, 0.05, (3, *size)).astype("f2") for name, size in SIZES.items()}
+
+
+@pytest.fixture(scope="module")
+def located(
+    tmp_path_factory: pytest.TempPathFactory, scales: dict[str, NDArray[np.float16]]
+) -> tuple[Store, Store]:
+    """HR and maps whose pixels are their own coordinates: HR in levels, the mean in 64ths."""
+    folder = tmp_path_factory.mktemp("located")
+    with StoreWriter(folder / "hr.zarr", "hr", SCALE, list(SIZES)) as writer:
+        for number, (name, (height, width)) in enumerate(SIZES.items()):
+            image = coordinates(height * SCALE, width * SCALE, number).astype(np.uint8)
+            writer.add(name, {"image": image})
+    hr = Store(folder / "hr.zarr", "hr")
+    described = {"hr_digest": hr.digest}
+    with StoreWriter(folder / "maps.zarr", "maps", SCALE, list(SIZES), described) as writer:
+        for number, (name, size) in enumerate(SIZES.items()):
+            mean = (coordinates(*size, number) / 64).astype(np.float16)
+            writer.add(name, {"mean": mean, "theta": scales[name]})
+    return hr, Store(folder / "maps.zarr", "maps")
+
+
+def stream(located: tuple[Store, Store], theta: Theta, seed: int = SEED) -> PairStream:
+    return PairStream(*located, PATCH, theta, CPU, seed)
+
+
+def places(mean: Tensor) -> NDArray[np.int64]:
+    """(N, 3, S, S) rows, columns and image numbers from means that are coordinates."""
+    exact = mean.double().numpy() * 64
+    assert np.array_equal(exact, np.round(exact))
+    return exact.astype(np.int64)
+
+
+def test_hr_and_mean_are_of_the_same_place_however_turned(located: tuple[Store, Store]) -> None:
+    chosen = [0, 1, 2, 1, 0, 2, 2, 0]
+    orientations = set()
+    for step in range(12):
+        lr, hr = stream(located, "none").batch(step, chosen)
+        assert lr.dtype == hr.dtype == torch.float32
+        assert hr.shape == (8, 3, PATCH * SCALE, PATCH * SCALE) and lr.shape == (8, 3, PATCH, PATCH)
+        small, large = places(lr), np.round(hr.double().numpy() * 255).astype(np.int64)
+        enlarged = small.repeat(SCALE, axis=2).repeat(SCALE, axis=3)
+        assert np.array_equal(large[:, :2] // SCALE, enlarged[:, :2])
+        assert np.array_equal(large[:, 2], enlarged[:, 2])
+        for image, crop, found in zip(chosen, small, large, strict=True):
+            assert (crop[2] == image).all()
+            for grid, side in ((crop, PATCH), (found, PATCH * SCALE)):
+                rows, columns = grid[:2]
+                corner = [rows.min(), columns.min()]
+                window = coordinates(side, side, 0)[:2] + np.array(corner)[:, None, None]
+                pixels = set(zip(rows.flat, columns.flat, strict=True))
+                assert pixels == set(zip(*window.reshape(2, -1), strict=True))
+            steps = (crop[:2, 1, 0] - crop[:2, 0, 0], crop[:2, 0, 1] - crop[:2, 0, 0])
+            orientations.add(tuple(int(value) for pair in steps for value in pair))
+    assert len(orientations) == 8
+
+
+def test_without_theta_the_lr_is_the_mean_itself(located: tuple[Store, Store]) -> None:
+    lr, _ = stream(located, "none").batch(3, [0, 1])
+    for crop, name in zip(places(lr), ("a", "b"), strict=True):
+        mean = located[1].read(name, "mean")
+        exact = [mean[channel, crop[0], crop[1]] for channel in range(3)]
+        assert np.array_equal(np.stack(exact).astype(np.float64) * 64, crop)
+
+
+def residuals(
+    located: tuple[Store, Store], scales: dict[str, NDArray[np.float16]], steps: range
+) -> NDArray[np.float64]:
+    """(lr - mean) / theta, theta looked up where the mean says the pixel is from."""
+    found = []
+    for step in steps:
+        chosen = [step % 3, (step + 1) % 3]
+        drawn = stream(located, "raw").batch(step, chosen)
+        plain = stream(located, "none").batch(step, chosen)
+        assert torch.equal(drawn.hr, plain.hr)
+        noise = (drawn.lr.double() - plain.lr.double()).numpy()
+        for crop, image, values in zip(places(plain.lr), chosen, noise, strict=True):
+            theta = scales[list(SIZES)[image]][:, crop[0], crop[1]].astype(np.float64)
+            found.append(values / theta)
+    return np.stack(found)
+
+
+def test_noise_is_laplace_of_the_stored_scale(
+    located: tuple[Store, Store], scales: dict[str, NDArray[np.float16]]
+) -> None:
+    drawn = residuals(located, scales, range(60))
+    assert kstest(drawn.ravel(), "laplace").pvalue > 0.01
+    assert np.abs(drawn).mean() == pytest.approx(1, abs=0.03)  # E|eps| = 1
+    for one in (0, 1, 2):  # each colour, and neighbours in a crop are independent
+        assert kstest(drawn[:, one].ravel(), "laplace").pvalue > 0.01
+    flat = drawn.reshape(len(drawn), 3, -1)
+    assert abs(np.corrcoef(flat[:, 0].ravel(), flat[:, 1].ravel())[0, 1]) < 0.05
+    assert abs(np.corrcoef(drawn[..., 1:].ravel(), drawn[..., :-1].ravel())[0, 1]) < 0.05
+
+
+def test_the_law_would_not_fit_other_scales(
+    located: tuple[Store, Store], scales: dict[str, NDArray[np.float16]]
+) -> None:
+    """The test above can fail: theta of the transposed place is refuted."""
+    mirrored = {name: np.ascontiguousarray(theta[..., ::-1]) for name, theta in scales.items()}
+    assert kstest(residuals(located, mirrored, range(60)).ravel(), "laplace").pvalue < 1e-6
+
+
+def test_a_step_repeats_and_the_next_is_fresh(located: tuple[Store, Store]) -> None:
+    chosen = [2, 2, 2, 2]
+    one = stream(located, "raw")
+    first, second = one.batch(0, chosen), one.batch(1, chosen)
+    again = stream(located, "raw").batch(0, chosen)
+    assert torch.equal(first.lr, again.lr) and torch.equal(first.hr, again.hr)
+    assert not torch.equal(first.lr, second.lr) and not torch.equal(first.hr, second.hr)
+    assert torch.equal(one.batch(0, chosen).lr, first.lr)
+    assert not torch.equal(stream(located, "raw", seed=SEED + 1).batch(0, chosen).hr, first.hr)
+
+
+def test_the_draw_is_fresh_where_the_crop_is_the_same(tmp_path: Path) -> None:
+    """An image of the size of a crop, flat: what differs between steps is the noise alone."""
+    with StoreWriter(tmp_path / "hr.zarr", "hr", 2, ["x"]) as writer:
+        writer.add("x", {"image": np.full((3, 16, 16), 90, np.uint8)})
+    hr = Store(tmp_path / "hr.zarr", "hr")
+    with StoreWriter(tmp_path / "m.zarr", "maps", 2, ["x"], {"hr_digest": hr.digest}) as writer:
+        flat = np.full((3, 8, 8), 0.25, np.float16)
+        writer.add("x", {"mean": flat, "theta": flat / 16})
+    made = PairStream(hr, Store(tmp_path / "m.zarr", "maps"), 8, "raw", CPU, 0)
+    first, second = made.batch(0, [0, 0]).lr, made.batch(1, [0, 0]).lr
+    values = torch.stack([first[0], first[1], second[0], second[1]]).flatten(1)
+    correlation = torch.corrcoef(values) - torch.eye(4)
+    assert correlation.abs().max() < 0.3  # 192 values each: four standard errors
+    assert values.min() < 0.25 < values.max() and values.std() > 0.01
+
+
+def test_samples_are_not_clamped(tmp_path: Path) -> None:
+    with StoreWriter(tmp_path / "hr.zarr", "hr", 2, ["x"]) as writer:
+        writer.add("x", {"image": np.zeros((3, 32, 32), np.uint8)})
+    hr = Store(tmp_path / "hr.zarr", "hr")
+    with StoreWriter(tmp_path / "m.zarr", "maps", 2, ["x"], {"hr_digest": hr.digest}) as writer:
+        dark = np.zeros((3, 16, 16), np.float16)
+        writer.add("x", {"mean": dark, "theta": np.full_like(dark, 0.05)})
+    lr = PairStream(hr, Store(tmp_path / "m.zarr", "maps"), 16, "raw", CPU, 0).batch(0, [0]).lr
+    assert 0.4 < (lr < 0).double().mean() < 0.6
+
+
+# --- what does not belong together
+
+
+def test_other_hr_images_than_those_exported(tiny: World, tmp_path: Path) -> None:
+    with StoreWriter(tmp_path / "hr.zarr", "hr", 4, list(HR_SIZES)) as writer:
+        for name, size in HR_SIZES.items():
+            writer.add(name, {"image": np.zeros((3, *size), np.uint8)})
+    other = Store(tmp_path / "hr.zarr", "hr")
+    with pytest.raises(UserError) as caught:
+        PairStream(other, tiny.maps, 16, "raw", CPU, 0)
+    message = str(caught.value)
+    for part in (other.path, tiny.maps.path, other.digest[:12], tiny.hr.digest[:12], "export"):
+        assert str(part) in message
+
+
+def test_stores_of_two_scales(tiny: World, tiny2: World) -> None:
+    with pytest.raises(UserError) as caught:
+        PairStream(tiny2.hr, tiny.maps, 16, "raw", CPU, 0)
+    message = str(caught.value)
+    assert f"{tiny2.hr.path} has the scale 2" in message
+    assert f"{tiny.maps.path} has 4" in message
+
+
+def test_an_image_smaller_than_a_crop(tiny: World) -> None:
+    PairStream(tiny.hr, tiny.maps, 35, "raw", CPU, 0)
+    with pytest.raises(UserError) as caught:
+        PairStream(tiny.hr, tiny.maps, 36, "raw", CPU, 0)
+    for part in ("castle", "40x35", "36x36", "train_srn.lr_patch"):
+        assert part in str(caught.value)

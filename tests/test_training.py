@@ -1,0 +1,266 @@
+"""The loop: killed anywhere it ends as if it had not been, and nothing broken is kept."""
+
+import csv
+from collections.abc import Callable
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import pytest
+import torch
+from conftest import read_rows
+from torch import Tensor, nn
+from torch.nn.utils.parametrizations import spectral_norm
+from torch.optim import Adam
+
+from pipeline.checkpoints import Stateful
+from pipeline.errors import UserError
+from pipeline.seeding import generator
+from pipeline.training import TrainingRun, set_learning_rate
+
+STEPS, LOG, CHECKPOINT = 11, 2, 3
+
+
+class KilledError(Exception):
+    """Stands for kill -9: nothing of the run is used after it."""
+
+
+class Toy:
+    """A network with buffers, Adam, and steps that depend on their number."""
+
+    def __init__(self) -> None:
+        with torch.random.fork_rng():
+            torch.manual_seed(0)
+            self.last = nn.Linear(8, 1)
+            self.network = nn.Sequential(spectral_norm(nn.Linear(4, 8)), nn.ELU(), self.last)
+        self.optimiser = Adam(self.network.parameters(), 0.05)
+
+    def parts(self) -> dict[str, Stateful]:
+        return {"network": self.network, "optimiser": self.optimiser}
+
+    def step(self, step: int) -> dict[str, Tensor]:
+        x = torch.randn(16, 4, generator=generator(0, "toy", step))
+        loss = (self.network(x)[:, 0] - x.sum(1)).square().mean()
+        self.optimiser.zero_grad()
+        loss.backward()
+        self.optimiser.step()
+        return {"loss": loss, "twice": 2 * loss}
+
+    def bits(self) -> list[bytes]:
+        return [value.numpy().tobytes() for value in self.network.state_dict().values()]
+
+
+def begin(folder: Path, toy: Toy, steps: int = STEPS, checkpoint: int = CHECKPOINT) -> TrainingRun:
+    return TrainingRun("toy", folder, toy.parts(), steps, LOG, checkpoint)
+
+
+def train(
+    folder: Path, curves: Path, die: Callable[[int], bool] = lambda _: False
+) -> tuple[list[bytes], list[int]]:
+    """One process: the network at its end and the steps it made; ``die`` says before which."""
+    toy, made = Toy(), []
+    run = begin(folder, toy)
+    for step in run:
+        if die(step):
+            raise KilledError
+        terms = toy.step(step)
+        made.append(step)
+        run.record(step, terms)
+    run.write_curves(curves)
+    return toy.bits(), made
+
+
+@pytest.fixture(scope="module")
+def straight(tmp_path_factory: pytest.TempPathFactory) -> tuple[list[bytes], str]:
+    folder = tmp_path_factory.mktemp("straight")
+    network, made = train(folder / "work", folder / "curves.csv")
+    assert made == list(range(STEPS))
+    return network, (folder / "curves.csv").read_text()
+
+
+@pytest.mark.parametrize("kill", range(STEPS))
+def test_killed_before_any_step(
+    kill: int, straight: tuple[list[bytes], str], tmp_path: Path
+) -> None:
+    work, curves = tmp_path / "work", tmp_path / "curves.csv"
+    with pytest.raises(KilledError):
+        train(work, curves, lambda step: step == kill)
+    assert not curves.exists()
+    network, made = train(work, curves)
+    assert made == list(range(kill // CHECKPOINT * CHECKPOINT, STEPS))
+    assert network == straight[0]
+    assert curves.read_text() == straight[1]
+
+
+def test_killed_again_and_again(straight: tuple[list[bytes], str], tmp_path: Path) -> None:
+    work, curves = tmp_path / "work", tmp_path / "curves.csv"
+    for kill in (2, 4, 5, 8, 10):
+        with pytest.raises(KilledError):
+            train(work, curves, lambda step, kill=kill: step == kill)  # type: ignore[misc]
+    network, made = train(work, curves)
+    assert made == [9, 10]
+    assert network == straight[0]
+    assert curves.read_text() == straight[1]
+
+
+def test_killed_after_the_last_step(straight: tuple[list[bytes], str], tmp_path: Path) -> None:
+    """All steps are made, but the results were not published: nothing is trained again."""
+    train(tmp_path / "work", tmp_path / "lost.csv")
+    network, made = train(tmp_path / "work", tmp_path / "curves.csv")
+    assert made == []
+    assert network == straight[0]
+    assert (tmp_path / "curves.csv").read_text() == straight[1]
+
+
+def test_killed_while_the_checkpoint_is_written(
+    straight: tuple[list[bytes], str], tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    work, curves = tmp_path / "work", tmp_path / "curves.csv"
+    rename = Path.replace
+    renamed: list[Path] = []
+
+    def dying(self: Path, target: Path) -> Path:
+        renamed.append(target)
+        if [path.name for path in renamed].count("checkpoint.pt") == 2:
+            raise KilledError
+        return rename(self, target)
+
+    with monkeypatch.context() as patch:
+        patch.setattr(Path, "replace", dying)
+        with pytest.raises(KilledError):
+            train(work, curves)
+    network, made = train(work, curves)
+    assert made == list(range(3, STEPS))
+    assert network == straight[0] and curves.read_text() == straight[1]
+
+
+# --- curves
+
+
+def test_curves_are_means_over_the_interval(tmp_path: Path) -> None:
+    """Rows end at every second step, at every checkpoint, and at the end."""
+    toy = Toy()
+    run = begin(tmp_path / "work", toy)
+    terms = np.random.default_rng(0).normal(size=(STEPS, 2))
+    for step in run:
+        run.record(step, {"a": torch.tensor(terms[step, 0]), "b": torch.tensor(terms[step, 1])})
+    ends = [2, 3, 4, 6, 8, 9, 10, 11]
+    expected = [
+        {"step": end, "a": part[:, 0].mean(), "b": part[:, 1].mean()}
+        for start, end in zip([0, *ends], ends, strict=False)
+        for part in [terms[start:end]]
+    ]
+    assert [list(row) for row in run.curves] == [["step", "a", "b"]] * len(ends)
+    for row, wanted in zip(run.curves, expected, strict=True):
+        assert row == pytest.approx(wanted, rel=1e-6)
+    run.write_curves(tmp_path / "curves.csv")
+    text = (tmp_path / "curves.csv").read_text()
+    assert text == (tmp_path / "work" / "curves.csv").read_text()
+    for written, wanted in zip(csv.DictReader(text.splitlines()), expected, strict=True):
+        assert {key: float(value) for key, value in written.items()} == pytest.approx(
+            wanted, rel=1e-5
+        )
+
+
+def test_terms_of_half_precision_and_with_gradients(tmp_path: Path) -> None:
+    run = begin(tmp_path / "work", Toy(), steps=2)
+    for step in run:
+        half = torch.tensor(1.5, dtype=torch.bfloat16, requires_grad=True)
+        run.record(step, {"half": half, "whole": torch.tensor(0.25)})
+    assert run.curves == [{"step": 2, "half": 1.5, "whole": 0.25}]
+
+
+def test_steps_beyond_a_million_are_written_in_full(tmp_path: Path) -> None:
+    run = begin(tmp_path / "work", Toy())
+    run.curves = [{"step": 1_234_567, "loss": 0.123456789}]
+    run.write_curves(tmp_path / "curves.csv")
+    assert read_rows(tmp_path / "curves.csv") == [{"step": "1234567", "loss": "0.123457"}]
+
+
+def test_the_folder_goes_when_the_run_is_closed(tmp_path: Path) -> None:
+    toy = Toy()
+    run = begin(tmp_path / "work" / "this", toy)
+    (tmp_path / "work" / "other").mkdir(parents=True)
+    for step in run:
+        run.record(step, toy.step(step))
+    assert (tmp_path / "work" / "this" / "checkpoint.pt").is_file()
+    run.close()
+    assert [path.name for path in (tmp_path / "work").iterdir()] == ["other"]
+
+
+def test_a_place_that_cannot_be_written(tmp_path: Path) -> None:
+    (tmp_path / "file").write_text("mine")
+    toy = Toy()
+    run = begin(tmp_path / "file" / "work", toy)
+    with pytest.raises(UserError, match="cannot be written"):  # noqa: PT012
+        for step in run:
+            run.record(step, toy.step(step))
+
+
+# --- numbers that are not finite
+
+
+def diverge(folder: Path, toy: Toy, at: int, value: float = float("nan")) -> None:
+    """The loss is not finite from step ``at`` on, and so is its gradient."""
+    run = begin(folder, toy)
+    for step in run:
+        terms = toy.step(step)
+        if step >= at:
+            terms["loss"] = terms["loss"] * value
+            with torch.no_grad():
+                toy.last.bias.fill_(value)
+        run.record(step, {"fine": torch.tensor(1.0), **terms})
+
+
+@pytest.mark.parametrize("value", [float("nan"), float("inf"), -float("inf")])
+@pytest.mark.parametrize("at", range(STEPS))
+def test_a_loss_that_is_not_finite_ends_the_run(at: int, value: float, tmp_path: Path) -> None:
+    work = tmp_path / "work"
+    with pytest.raises(UserError) as caught:
+        diverge(work, Toy(), at, value)
+    message = str(caught.value)
+    assert "toy" in message and f"'loss' is {value} at step {at};" in message
+    kept = at // CHECKPOINT * CHECKPOINT
+    checkpoint = work / "checkpoint.pt"
+    assert ("no checkpoint yet" in message) == (kept == 0)
+    assert (f"{checkpoint} is kept" in message) == (kept > 0) == checkpoint.exists()
+
+
+def test_the_kept_checkpoint_is_the_last_good_one(
+    straight: tuple[list[bytes], str], tmp_path: Path
+) -> None:
+    work, curves = tmp_path / "work", tmp_path / "curves.csv"
+    with pytest.raises(UserError, match="'loss' is nan at step 7;"):
+        diverge(work, Toy(), at=7)
+    toy = Toy()
+    run = begin(work, toy)
+    assert run.first_step == 6 and run.curves[-1]["step"] == 6
+    network, made = train(work, curves)
+    assert made == list(range(6, STEPS)) and network == straight[0]
+
+
+@pytest.mark.parametrize("where", ["network", "optimiser"])
+def test_a_step_that_breaks_the_network_after_a_finite_loss(where: str, tmp_path: Path) -> None:
+    """The gradient of a finite loss may be infinite; its step is never checkpointed."""
+    toy = Toy()
+    run = begin(tmp_path / "work", toy)
+    with pytest.raises(UserError) as caught:  # noqa: PT012
+        for step in run:
+            run.record(step, toy.step(step))
+            if step == 5:
+                bias = toy.last.bias
+                broken = bias if where == "network" else toy.optimiser.state[bias]["exp_avg"]
+                with torch.no_grad():
+                    broken.fill_(float("inf"))
+    assert f"'{where}'" in str(caught.value) and "step 5" in str(caught.value)
+    fresh = Toy()
+    assert begin(tmp_path / "work", fresh).first_step == 3
+    assert all(value.isfinite().all() for value in fresh.network.state_dict().values())
+
+
+def test_the_rate_of_every_group() -> None:
+    network = nn.Linear(2, 2)
+    groups: list[dict[str, Any]] = [{"params": network.weight}, {"params": network.bias, "lr": 1.0}]
+    optimiser = Adam(groups, 0.5)
+    set_learning_rate(optimiser, 0.125)
+    assert [group["lr"] for group in optimiser.param_groups] == [0.125, 0.125]
