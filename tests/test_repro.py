@@ -16,7 +16,7 @@ import pytest
 from ruamel.yaml import YAML
 
 ROOT = Path(__file__).parent.parent
-TINY = {
+TINY: dict[str, dict[str, object]] = {
     "train_dsn": {
         "features": 4,
         "blocks": 1,
