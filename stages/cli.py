@@ -1,8 +1,13 @@
 """``usrdu``: the group of all commands; a command is imported when it is called."""
 
+import os
 from importlib import import_module
 
 import click
+
+# Threads of OpenMP that wait must not spin: where anything else runs on the machine, a training step
+# takes several times as long.  It is read when torch is imported.
+os.environ.setdefault("OMP_WAIT_POLICY", "PASSIVE")
 
 COMMANDS = {
     "demo": "Write the demo's photographs as a simulated camera sees them.",

@@ -217,6 +217,14 @@ def test_clean_view(sigma: float) -> None:
     assert difference.max() < 1 / 255
 
 
+def test_the_clean_view_does_not_overshoot() -> None:
+    """Beside a sharp edge the bicubic kernel leaves [0, 1]; the sensor does not."""
+    edge = np.zeros((3, 64, 64), np.uint8)
+    edge[:, :, 30:] = 255
+    view = clean_view(edge, 4, CAMERA.model_copy(update={"blur_sigma": 0.3}))
+    assert view.min() == 0 and view.max() == 1
+
+
 def test_noise_scale() -> None:
     clean = torch.tensor([0.0, 0.5, 1.0])
     expected = torch.tensor([4.0, 9.0, 14.0]) / 255

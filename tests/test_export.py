@@ -122,7 +122,7 @@ def test_the_store_says_where_it_comes_from(tiny: World, dsn_file: Path, tmp_pat
 
 def test_scale_two(tiny2: World, tmp_path: Path) -> None:
     weights = write_dsn(tmp_path / "dsn.safetensors", scale=2)
-    maps = exported(tiny2.hr, weights, tmp_path / "maps.zarr")
+    maps = exported(tiny2.hr, weights, tmp_path / "maps.zarr", tile=64)
     for name, values in whole(weights, tiny2.hr, "ships").items():
         assert values.shape == (3, 70, 70)
         assert maps.read("ships", name) == pytest.approx(values, rel=2**-8 * 1.001)

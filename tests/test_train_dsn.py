@@ -201,6 +201,28 @@ def test_the_terms_of_a_step_and_their_sum(
     assert terms == pytest.approx(expected, rel=1e-4)
 
 
+def test_every_term_drives_the_network(
+    tiny: World, vgg: VGG19Features, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """The gradient of Eq. 7 is the weighted sum of the gradients of its terms."""
+    monkeypatch.setattr(module, "VGG19Features", lambda _: vgg)
+
+    def gradient(kl: float, perceptual: float, adversarial: float) -> Array:
+        settings = dsn_settings(
+            kl_weight=kl, perceptual_weight=perceptual, adversarial_weight=adversarial
+        )
+        trainer = DsnTrainer(tiny.hr, tiny.lr, settings)
+        trainer.step(0)
+        parts = [p.grad for p in [*trainer.dsn.head.parameters(), *trainer.dsn.down.parameters()]]
+        return np.concatenate([exact(part).ravel() for part in parts])
+
+    first = gradient(1, 0, 0)
+    second, third = gradient(1, 100, 0) - first, gradient(1, 0, 1000) - first
+    assert min(np.abs(one).max() for one in (first, second, third)) > 1e-2
+    expected = 0.9 * first + 0.5 * second + 0.3 * third
+    assert gradient(0.9, 50, 300) == pytest.approx(expected, rel=1e-3, abs=1e-5)
+
+
 def parameters(network: nn.Module) -> dict[str, Tensor]:
     return {name: value.detach().clone() for name, value in network.named_parameters()}
 

@@ -110,6 +110,28 @@ def test_the_terms_of_a_step_and_their_sum(
     assert terms == pytest.approx(expected, rel=1e-4)
 
 
+def test_every_term_drives_the_network(
+    tiny: World, vgg: VGG19Features, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """The gradient of Eq. 12 is the weighted sum of the gradients of its terms."""
+    monkeypatch.setattr(module, "VGG19Features", lambda _: vgg)
+
+    def gradient(content: float, perceptual: float, adversarial: float) -> Array:
+        settings = srn_settings(
+            content_weight=content, perceptual_weight=perceptual, adversarial_weight=adversarial
+        )
+        trainer = SrnTrainer(tiny.hr, tiny.maps, compact(), settings)
+        trainer.step(0)
+        parts = [p.grad for p in trainer.network.parameters()]
+        return np.concatenate([exact(part).ravel() for part in parts if part is not None])
+
+    first = gradient(1, 0, 0)
+    second, third = gradient(1, 1, 0) - first, gradient(1, 0, 1) - first
+    assert min(np.abs(one).max() for one in (first, second, third)) > 1e-3
+    expected = 0.9 * first + 0.5 * second + 0.3 * third
+    assert gradient(0.9, 0.5, 0.3) == pytest.approx(expected, rel=1e-3, abs=1e-5)
+
+
 def test_zero_weights_switch_terms_off(tiny: World, monkeypatch: pytest.MonkeyPatch) -> None:
     def refused(_weights: str) -> VGG19Features:
         pytest.fail("VGG19 was built")

@@ -103,6 +103,17 @@ def test_killed_again_and_again(straight: tuple[list[bytes], str], tmp_path: Pat
     assert curves.read_text() == straight[1]
 
 
+def test_a_run_says_where_it_begins_and_where_its_files_are(
+    tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    with pytest.raises(KilledError):
+        train(tmp_path / "work", tmp_path / "curves.csv", lambda step: step == 7)
+    train(tmp_path / "work", tmp_path / "curves.csv")
+    first, second = capsys.readouterr().out.splitlines()
+    assert "toy: starts" in first and "toy: goes on at step 6" in second
+    assert str(tmp_path / "work") in first and str(tmp_path / "work") in second
+
+
 def test_killed_after_the_last_step(straight: tuple[list[bytes], str], tmp_path: Path) -> None:
     """All steps are made, but the results were not published: nothing is trained again."""
     train(tmp_path / "work", tmp_path / "lost.csv")
