@@ -12,7 +12,7 @@ from pipeline.checkpoints import load_weights
 from pipeline.errors import UserError
 from pipeline.images import Image, to_float
 from pipeline.laplace import GRAY_LEVEL
-from pipeline.networks.dsn import DSN, FORMAT, HALO, theta_from_log
+from pipeline.networks.dsn import DSN, FORMAT, theta_from_log
 from pipeline.tiling import Box, tiles
 
 
@@ -64,19 +64,20 @@ class Degrader:
         return mean[0].cpu(), theta[0].cpu()
 
     def tiled(
-        self, hr: Image, tile: int, halo: int = HALO
+        self, hr: Image, tile: int, halo: int | None = None
     ) -> tuple[NDArray[np.float32], NDArray[np.float32]]:
         """Degrade an HR image (3, H, W), 0..255, in tiles; equal to ``whole``.
 
         Args:
             hr: The image; H and W multiples of the scale.
             tile: Side of a tile in LR pixels; memory grows with its square.
-            halo: HR pixels seen around a tile, a multiple of the scale; ``HALO`` is enough.
+            halo: HR pixels seen around a tile, a multiple of the scale; the DSN's if None.
 
         Returns:
             Mean and theta, (3, H/s, W/s) each, in the unit of the image.
 
         """
+        halo = self.dsn.halo if halo is None else halo
         height, width = hr.shape[1:]
         mean = np.empty((3, height // self.scale, width // self.scale), np.float32)
         theta = np.empty_like(mean)
@@ -98,5 +99,5 @@ class Degrader:
             The HR box to read, and the area within the result for that box.
 
         """
-        outer = area.times(self.scale).grown(HALO, *shape)
+        outer = area.times(self.scale).grown(self.dsn.halo, *shape)
         return outer, area.within(outer.over(self.scale))

@@ -13,7 +13,7 @@ from torch.optim import Adam
 from torch.optim.swa_utils import AveragedModel, get_ema_multi_avg_fn
 
 from pipeline import pictures
-from pipeline.checkpoints import fingerprint, make_folder, save_weights
+from pipeline.checkpoints import file_hash, fingerprint, make_folder, save_weights
 from pipeline.crops import Schedule
 from pipeline.errors import UserError
 from pipeline.filters import bicubic_upsample, gradient_map
@@ -236,7 +236,10 @@ def train_srn(
     """
     trainer = SrnTrainer(hr, maps, architecture, settings)
     make_folder(folder)
-    key = fingerprint(settings.model_dump(), architecture.model_dump(), hr.digest, maps.digest)
+    start = file_hash(Path(architecture.warm_start)) if architecture.warm_start else None
+    key = fingerprint(
+        settings.model_dump(), architecture.model_dump(), start, hr.digest, maps.digest
+    )
     run = TrainingRun(
         f"train_srn@{name}",
         work / key,

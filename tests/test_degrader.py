@@ -12,7 +12,7 @@ from pipeline.checkpoints import save_weights
 from pipeline.degrader import Degrader
 from pipeline.errors import UserError
 from pipeline.images import Image
-from pipeline.networks.dsn import DSN, FORMAT, HALO
+from pipeline.networks.dsn import DSN, FORMAT
 from pipeline.tiling import Box, tiles
 
 SETTINGS = {"features": 2, "blocks": 1, "learn_theta": True, "prior_scale": 8.5}
@@ -101,9 +101,9 @@ def test_a_halo_of_16_is_not_enough() -> None:
             float(np.abs(found - expected).max())
             for found, expected in zip(degrader.tiled(image, 13, halo), whole, strict=True)
         ]
-        for halo in (HALO, 16)
+        for halo in (32, 16)
     }
-    assert max(difference[HALO]) < 1e-5
+    assert max(difference[32]) < 1e-5
     assert min(difference[16]) > 1e-4
 
 
@@ -119,7 +119,7 @@ def test_tiled_refuses_what_does_not_lie_on_the_grid() -> None:
 
 
 def test_part_by_hand() -> None:
-    degrader = Degrader(network(4, blocks=1), CPU)
+    degrader = Degrader(network(4, blocks=8), CPU)
     # rows 10..20 are HR rows 40..80, grown to 8..112; columns 0..5 are 0..20, grown to 0..52
     outer, inner = degrader.part((200, 60), Box(10, 20, 0, 5))
     assert outer == Box(8, 112, 0, 52)

@@ -8,7 +8,7 @@ import torch
 from numpy.typing import NDArray
 from torch import Tensor, nn
 
-from pipeline.networks.dsn import DSN, HALO, MIN_LOG_THETA, ResidualBlock, theta_from_log
+from pipeline.networks.dsn import DSN, MIN_LOG_THETA, ResidualBlock, theta_from_log
 from pipeline.perceptual import VGG19Features
 
 Floats = NDArray[np.float64]
@@ -229,7 +229,7 @@ def reach(scale: int, output: int, axis: int) -> tuple[int, int]:
 def test_receptive_field(scale: int, output: int, expected: int, axis: int) -> None:
     """FACTS: 17 HR pixels + 1 + 2 for the strides, + 4 per convolution of a head (scale 4)."""
     assert reach(scale, output, axis) == (expected, expected)
-    assert expected <= HALO
+    assert DSN(scale, 1, 8).halo == reach(scale, 1, axis)[0]
 
 
 def test_pixels_beyond_the_halo_do_not_matter() -> None:
@@ -237,10 +237,18 @@ def test_pixels_beyond_the_halo_do_not_matter() -> None:
     image = picture(1, 3, 192, 8)
     with torch.no_grad():
         before = dsn(image)
-        for distance, matters in ((HALO + 1, False), (HALO, True), (17, True)):
+        for distance, matters in ((33, False), (32, True), (17, True)):
             for row in (centre * 4 - distance, centre * 4 + distance):
                 changed = image.clone()
                 changed[:, :, row] += 10
                 after = dsn(changed)
                 same = torch.equal(after.log_theta[:, :, centre], before.log_theta[:, :, centre])
                 assert same is not matters
+
+
+@pytest.mark.parametrize(
+    ("scale", "blocks", "halo"), [(4, 8, 32), (2, 8, 24), (4, 9, 36), (4, 1, 20), (2, 1, 10)]
+)
+def test_the_halo_grows_with_the_blocks(scale: int, blocks: int, halo: int) -> None:
+    """By hand: 1 + 2 blocks, + 1 (+ 2 at scale 4), + 3 scale; rounded up to the scale."""
+    assert DSN(scale, 1, blocks).halo == halo

@@ -161,19 +161,21 @@ def test_every_format(world: World) -> None:
     tifffile.imwrite(world.hr / "deep-grey.tif", deep[..., 1], compression="zlib")
     (world.hr / ".hidden.png").write_text("not looked at")
     (world.hr / "notes.txt").write_text("not looked at")
-    jpegs = {name: np.asarray(Image.open(world.hr / name)) for name in ("jpeg.jpg", "turned jpeg.jpeg")}  # fmt: skip  # noqa: E501
+    jpeg, sideways = (
+        np.asarray(Image.open(world.hr / name)) for name in ("jpeg.jpg", "turned jpeg.jpeg")
+    )
     expected = {
         "alpha": rgb,
         "bmp": rgb,
         "deep": shallow,
         "deep-grey": shallow[..., 1],
         "grey": grey,
-        "jpeg": jpegs["jpeg.jpg"],
+        "jpeg": jpeg,
         "palette": np.asarray(Image.open(world.hr / "palette.png").convert("RGB")),
         "png": rgb,
         "tiff": rgb,
         "turned": np.rot90(rgb, -1),
-        "turned_jpeg": np.rot90(jpegs["turned jpeg.jpeg"], -1),
+        "turned_jpeg": np.rot90(sideways, -1),
         "upper": rgb[:, :, ::-1],
         "webp": rgb,
     }

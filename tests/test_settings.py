@@ -133,14 +133,11 @@ def test_section_that_is_no_mapping(params: Path, value: str) -> None:
 
 
 def test_nested_section(params: Path) -> None:
-    nested = "outer:\n  first:\n    " + GOOD.replace("stage:\n", "").strip().replace(
-        "\n", "\n  "
-    ).replace("    ", "    ")
-    params.write_text(nested + "\n")
+    nested = "outer:\n  first: {steps: 3, rate: 0.1, precision: bf16, name: x}\n"
+    params.write_text(nested)
     assert load_section(params, "outer.first", Stage).steps == 3
-    assert fault(params, nested.replace("3", "0") + "\n", "outer.first").startswith(
-        "outer.first.steps: "
-    )
+    message = fault(params, nested.replace("3", "0"), "outer.first")
+    assert message == f"outer.first.steps: {POSITIVE}, found 0"
     assert fault(params, nested, "outer.second") == "the section 'outer.second' is missing"
 
 

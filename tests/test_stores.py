@@ -30,6 +30,8 @@ from pipeline.tiling import Box
 Array = NDArray[Any]
 Contents = Mapping[str, Mapping[str, Array]]
 KINDS: list[Kind] = ["hr", "lr", "val", "maps"]
+PARTS = ("zarr.json", "c/0/0/0")
+"""Files of an array of one chunk."""
 
 
 def picture(seed: int, height: int, width: int) -> NDArray[np.uint8]:
@@ -228,9 +230,6 @@ def test_every_file_of_a_store(tmp_path: Path) -> None:
             for name in ("zarr.json", *(f"{a}/{f}" for a in ("mean", "theta") for f in PARTS))
         ),
     }
-
-
-PARTS = ("zarr.json", "c/0/0/0")
 
 
 @pytest.mark.parametrize("black", [False, True])

@@ -8,13 +8,6 @@ from torch import Tensor, nn
 FORMAT = "usrdu-dsn"
 """Mark of a DSN weights file."""
 
-HALO = 32
-"""HR pixels around an area of the input on which mean and theta of that area depend (scale 4).
-
-17 (first convolution, 8 blocks) + 1 + 2 (strided convolutions) + 4 * 3 (theta head).  At scale 2 it
-is less, 17 + 1 + 2 * 3 = 24.
-"""
-
 MIN_LOG_THETA = -1.0
 """The ELU at the end of the head bounds log theta in gray levels from below."""
 
@@ -39,9 +32,9 @@ class Degradation(NamedTuple):
     mean: Tensor
     """y_g, (N, 3, H/s, W/s), in the unit of the image, about [0, 1], not clamped."""
     log_theta: Tensor
-    """Natural logarithm of theta in gray levels, shape of ``mean``; above -1."""
+    """Natural logarithm of theta in gray levels, shape of ``mean``; at least -1."""
     log_sigma: Tensor | None
-    """Logarithm of the feature scale, (N, 512, H/16s, W/16s), if it was asked for; above -1."""
+    """Logarithm of the feature scale, (N, 512, H/16s, W/16s), if it was asked for; at least -1."""
 
 
 class DSN(nn.Module):
@@ -56,6 +49,11 @@ class DSN(nn.Module):
         features: Width of the trunk; 64 in the paper.
         blocks: Residual blocks; 8 in the paper.
 
+    Attributes:
+        halo: HR pixels around an area of the input on which mean and theta of that area depend,
+            rounded up to a multiple of the scale: 1 + 2 blocks at HR size, scale - 1 in the strided
+            convolutions, 3 scale in the theta head; 32 for the paper's network.
+
     Raises:
         ValueError: The scale is not 2 or 4.
 
@@ -66,6 +64,7 @@ class DSN(nn.Module):
         if scale not in (2, 4):
             raise ValueError(f"the DSN halves once or twice: scale must be 2 or 4, got {scale}")
         self.scale = scale
+        self.halo: int = -(-(2 * blocks + 4 * scale) // scale) * scale
         halvings = scale // 2
         self.head = nn.Sequential(nn.Conv2d(3, features, 3, padding=1), nn.PReLU())
         self.blocks = nn.Sequential(*(ResidualBlock(features) for _ in range(blocks)))
