@@ -9,6 +9,7 @@ from pydantic import Field
 from tqdm import tqdm
 
 from pipeline import pictures
+from pipeline.checkpoints import make_folder
 from pipeline.errors import UserError
 from pipeline.filters import bicubic_upsample
 from pipeline.images import Image, to_float, to_uint8, write_png
@@ -71,10 +72,7 @@ def evaluate(
     device = torch.device("cuda" if torch.cuda.is_available() else "cpu")
     network.to(device)
     lpips = None if settings.lpips_weights == "none" else Lpips(settings.lpips_weights)
-    try:
-        (folder / "sr").mkdir(parents=True, exist_ok=True)
-    except OSError as error:
-        raise UserError(f"{folder}: cannot be made a folder: {error.strerror}") from error
+    make_folder(folder / "sr")
     rows: list[tuple[str, str, Scores]] = []
     shown: list[tuple[str, list[tuple[str, Image]]]] = []
     for image_id in tqdm(val.ids, "evaluate", unit="image"):

@@ -1,5 +1,6 @@
 """Training of the DSN from two piles of images that are not paired (Sec. 3.1)."""
 
+import math
 from pathlib import Path
 from typing import Literal
 
@@ -342,4 +343,4 @@ def train_dsn(
 
 def _in_unit(log_levels: Tensor) -> Tensor:
     """Logarithm of a scale in the unit of the image, from one in gray levels."""
-    return log_levels + torch.log(torch.tensor(GRAY_LEVEL, device=log_levels.device))
+    return log_levels + math.log(GRAY_LEVEL)

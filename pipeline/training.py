@@ -63,7 +63,7 @@ class TrainingRun:
         tqdm.write(f"{self.name}: {start}; checkpoint, curves and pictures so far: {self.folder}")
         steps = range(self.first_step, self.total_steps)
         with tqdm(
-            steps, self.name, self.total_steps, initial=self.first_step, unit="step", leave=True
+            steps, self.name, self.total_steps, initial=self.first_step, unit="step", mininterval=1
         ) as bar:
             for step in bar:
                 yield step
