@@ -4,7 +4,6 @@ import hashlib
 import io
 import json
 from collections.abc import Mapping
-from contextlib import suppress
 from pathlib import Path
 from typing import Any, Protocol
 
@@ -14,6 +13,7 @@ from safetensors.torch import save
 from torch import Tensor
 
 from pipeline.errors import UserError
+from pipeline.files import whole
 
 
 class Stateful(Protocol):
@@ -57,14 +57,11 @@ def write_whole(path: Path, data: bytes | memoryview) -> None:
         UserError: It cannot be written.
 
     """
-    partial = path.with_name(f".{path.name}.partial")
     try:
         path.parent.mkdir(parents=True, exist_ok=True)
-        partial.write_bytes(data)
-        partial.replace(path)
+        with whole(path) as partial:
+            partial.write_bytes(data)
     except OSError as error:
-        with suppress(OSError):
-            partial.unlink(missing_ok=True)
         raise UserError(f"{path}: cannot be written: {error.strerror}") from error
 
 

@@ -15,6 +15,7 @@ from numpy.typing import NDArray
 from torch import Tensor
 
 from pipeline.errors import UserError
+from pipeline.files import whole
 
 EXTENSIONS = (".png", ".jpg", ".jpeg", ".tif", ".tiff", ".webp", ".bmp")
 
@@ -95,12 +96,8 @@ def size_text(image: Image) -> str:
 
 def write_png(path: Path, image: Image) -> None:
     """Write (3, H, W) uint8 as an RGB PNG; the file appears only when it is whole."""
-    partial = path.with_name(f".{path.name}.partial")
-    try:
+    with whole(path) as partial:
         iio.imwrite(partial, np.moveaxis(image, 0, -1), extension=".png", plugin="pillow")
-        partial.replace(path)
-    finally:
-        partial.unlink(missing_ok=True)
 
 
 def write_jpeg(path: Path, image: Image, quality: int) -> None:

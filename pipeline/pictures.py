@@ -10,6 +10,7 @@ from matplotlib.figure import Figure
 from numpy.typing import NDArray
 from torch import Tensor
 
+from pipeline.files import whole
 from pipeline.images import Image, to_uint8
 
 THETA_COLOURS = "magma"
@@ -46,9 +47,8 @@ def sheet(rows: int, columns: int, side: float = 1.6) -> tuple[Figure, NDArray[n
 def save(figure: Figure, path: Path, dpi: int = 110) -> None:
     """Write a figure as PNG; the file appears only when it is whole."""
     path.parent.mkdir(parents=True, exist_ok=True)
-    partial = path.with_name(f".{path.name}.partial")
-    figure.savefig(partial, format="png", dpi=dpi, metadata={"Software": None})
-    partial.replace(path)
+    with whole(path) as partial:
+        figure.savefig(partial, format="png", dpi=dpi, metadata={"Software": None})
 
 
 def as_svg(figure: Figure) -> str:

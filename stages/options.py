@@ -11,6 +11,7 @@ from typing import Any, TypeVar
 import click
 
 from pipeline.errors import UserError
+from pipeline.files import whole
 
 F = TypeVar("F", bound=Callable[..., Any])
 
@@ -61,12 +62,8 @@ def plain_errors(command: F) -> F:
 def write_json(path: Path, content: Mapping[str, object]) -> None:
     """Write a JSON file; it appears only when it is whole."""
     path.parent.mkdir(parents=True, exist_ok=True)
-    partial = path.with_name(f".{path.name}.partial")
-    try:
+    with whole(path) as partial:
         partial.write_text(json.dumps(content, indent=2) + "\n", encoding="utf-8")
-        partial.replace(path)
-    finally:
-        partial.unlink(missing_ok=True)
 
 
 def report(metrics: Mapping[str, object], *written: Path) -> None:

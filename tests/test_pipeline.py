@@ -167,7 +167,7 @@ def test_plots_name_outputs() -> None:
 
 
 LAYERS = [
-    ["errors"],
+    ["errors", "files"],
     ["settings", "seeding", "laplace", "filters", "losses", "tiling", "networks/dsn"],
     ["networks/discriminator", "networks/srn", "images", "perceptual", "checkpoints"],
     ["stores", "pictures", "similarity", "inference", "training"],
