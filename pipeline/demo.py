@@ -1,82 +1,30 @@
 """The demo: photographs that ship inside scikit-image, seen through a simulated camera."""
 
 import json
-from importlib.resources import as_file, files
 from pathlib import Path
 
 import numpy as np
-import torch
-import torch.nn.functional as F
 from pydantic import Field
-from torch import Tensor
 
-from pipeline.filters import bicubic_downsample, gaussian_blur
-from pipeline.images import (
-    Image,
-    crop_to_multiple,
-    read_image,
-    to_float,
-    to_uint8,
-    write_jpeg,
-    write_png,
-)
-from pipeline.laplace import GRAY_LEVEL, sample
+from pipeline.camera import Camera
+from pipeline.images import Image, to_uint8, write_jpeg, write_png
+from pipeline.photographs import HR, LR, VAL, photograph
 from pipeline.seeding import generator
 from pipeline.settings import Settings
 
-HR = (
-    "astronaut.png",
-    "gravel.png",
-    "grass.png",
-    "motorcycle_left.png",
-    "motorcycle_right.png",
-    "rocket.jpg",
-)
-"""Sharp images the DSN and the SRN are trained on."""
-LR = (
-    "brick.png",
-    "camera.png",
-    "coins.png",
-    "color.png",
-    "hubble_deep_field.jpg",
-    "ihc.png",
-    "moon.png",
-    "retina.jpg",
-)
-"""Images that training sees only through the camera."""
-VAL = ("chelsea.png", "coffee.png")
-"""Held out: pairs of an HR image and what the camera makes of it."""
-
 
 class DemoSettings(Settings):
-    """The section ``demo``: the simulated camera."""
+    """The section ``demo``."""
 
     seed: int = Field(ge=0)
     """Seed of the noise."""
-    blur_sigma: float = Field(gt=0)
-    """Gaussian blur of the lens in HR pixels."""
-    noise_floor: float = Field(ge=0)
-    """Laplace scale of the noise at black, in gray levels."""
-    noise_slope: float = Field(ge=0)
-    """Laplace scale added from black to white, in gray levels."""
-    jpeg_quality: int = Field(ge=1, le=100)
-    """Quality of the files the camera writes."""
+    camera: str
+    """An entry of ``cameras.yaml``."""
 
 
-def clean_view(hr: Image, scale: int, settings: DemoSettings) -> Tensor:
-    """What the lens and the sensor grid make of an HR image: (1, 3, H/s, W/s) in [0, 1]."""
-    radius = int(np.ceil(3 * settings.blur_sigma))
-    padded = F.pad(to_float(hr)[None], (radius,) * 4, mode="reflect")
-    blurred = gaussian_blur(padded, 2 * radius + 1, settings.blur_sigma)
-    return bicubic_downsample(blurred, scale).clamp(0, 1)
-
-
-def noise_scale(clean: Tensor, settings: DemoSettings) -> Tensor:
-    """Laplace scale of the camera's noise per pixel, in the unit of the image."""
-    return (settings.noise_floor + settings.noise_slope * clean) * GRAY_LEVEL
-
-
-def write_demo(folder: Path, scale: int, settings: DemoSettings) -> dict[str, float]:
+def write_demo(
+    folder: Path, scale: int, settings: DemoSettings, camera: Camera
+) -> dict[str, float]:
     """Write ``hr/``, ``lr/``, ``val/hr/``, ``val/lr/``, and the truth beside them.
 
     ``truth/clean`` holds the LR images before noise and JPEG, ``truth/camera.json`` the camera.
@@ -84,45 +32,51 @@ def write_demo(folder: Path, scale: int, settings: DemoSettings) -> dict[str, fl
     Args:
         folder: Where to write; the folders in it are made.
         scale: HR pixels per LR pixel.
-        settings: The camera.
+        settings: Seed, and the name of the camera.
+        camera: The entry of that name.
 
     Returns:
-        Metrics: numbers of images, mean true Laplace scale of the LR images in gray levels.
+        Metrics: numbers of images; the true noise level of the LR images in gray levels, the root
+        of the mean variance at the sites, every image counting the same.
 
     """
     for name in HR:
-        path = folder / "hr" / f"{Path(name).stem}.png"
-        path.parent.mkdir(parents=True, exist_ok=True)
-        write_png(path, _photograph(name, scale))
-    scales = [_shoot(name, folder, folder / "lr", scale, settings) for name in LR]
+        _write_hr(folder / "hr", name, scale)
+    variances = [_shoot(name, folder, folder / "lr", scale, settings.seed, camera) for name in LR]
     for name in VAL:
-        path = folder / "val" / "hr" / f"{Path(name).stem}.png"
-        path.parent.mkdir(parents=True, exist_ok=True)
-        write_png(path, _photograph(name, scale))
-        _shoot(name, folder, folder / "val" / "lr", scale, settings)
-    truth = {"scale": scale, **settings.model_dump()}
+        _write_hr(folder / "val" / "hr", name, scale)
+        _shoot(name, folder, folder / "val" / "lr", scale, settings.seed, camera)
+    truth = {"scale": scale, **settings.model_dump(), **camera.model_dump()}
     (folder / "truth" / "camera.json").write_text(json.dumps(truth, indent=2) + "\n")
     return {
         "hr_images": len(HR),
         "lr_images": len(LR),
         "val_pairs": len(VAL),
-        "true_noise_scale": float(np.mean(scales)),
+        "true_noise_level": float(np.sqrt(np.mean(variances)) * 255),
     }
 
 
-def _photograph(name: str, scale: int) -> Image:
-    with as_file(files("skimage.data") / name) as path:
-        return crop_to_multiple(path, read_image(path), scale)
+def _write_hr(target: Path, name: str, scale: int) -> None:
+    target.mkdir(parents=True, exist_ok=True)
+    write_png(target / f"{Path(name).stem}.png", photograph(name, scale))
 
 
-def _shoot(name: str, folder: Path, target: Path, scale: int, settings: DemoSettings) -> float:
-    """Write the camera's JPEG and the clean view; returns the mean true scale in gray levels."""
-    clean = clean_view(_photograph(name, scale), scale, settings)
-    theta = noise_scale(clean, settings)
-    noisy = to_uint8(sample(clean, theta, generator(settings.seed, f"demo/{name}"))[0])
-    stem = Path(name).stem
+def _shoot(name: str, folder: Path, target: Path, scale: int, seed: int, camera: Camera) -> float:
+    """Write the camera's file and the clean view; returns the mean variance at the sites."""
+    clean = camera.clean(photograph(name, scale), scale)
+    image = camera.capture(clean, generator(seed, f"demo/{name}"))
     for where in (target, folder / "truth" / "clean"):
         where.mkdir(parents=True, exist_ok=True)
-    write_jpeg(target / f"{stem}.jpg", noisy, settings.jpeg_quality)
-    write_png(folder / "truth" / "clean" / f"{stem}.png", to_uint8(clean[0]))
-    return torch.mean(theta).item() * 255
+    _write_lr(target, Path(name).stem, image, camera)
+    write_png(folder / "truth" / "clean" / f"{Path(name).stem}.png", to_uint8(clean))
+    return camera.noise_deviation(clean).square().mean().item()
+
+
+def _write_lr(target: Path, stem: str, image: Image, camera: Camera) -> None:
+    for suffix in (".jpg", ".png"):  # of a run with another camera
+        (target / f"{stem}{suffix}").unlink(missing_ok=True)
+    if camera.jpeg_quality is None:
+        write_png(target / f"{stem}.png", image)
+    else:
+        path = target / f"{stem}.jpg"
+        write_jpeg(path, image, camera.jpeg_quality, camera.jpeg_subsampling)

@@ -4,7 +4,7 @@ import logging
 import warnings
 from collections.abc import Mapping
 from pathlib import Path
-from typing import Any
+from typing import Any, Literal
 
 import imageio.v3 as iio
 import numpy as np
@@ -25,6 +25,8 @@ TIFF = (b"II*\x00", b"MM\x00*", b"II+\x00", b"MM\x00+")
 
 Image = NDArray[np.uint8]
 """An RGB image (3, H, W), 0..255."""
+Subsampling = Literal["4:4:4", "4:2:0"]
+"""Colour planes of a JPEG: whole, or half along both sides."""
 
 log = logging.getLogger(__name__)
 
@@ -100,10 +102,33 @@ def write_png(path: Path, image: Image) -> None:
         iio.imwrite(partial, np.moveaxis(image, 0, -1), extension=".png", plugin="pillow")
 
 
-def write_jpeg(path: Path, image: Image, quality: int) -> None:
-    """Write (3, H, W) uint8 as a JPEG with all channels at full size, as good cameras do."""
+def write_jpeg(path: Path, image: Image, quality: int, subsampling: Subsampling = "4:4:4") -> None:
+    """Write (3, H, W) uint8 as a JPEG; the file appears only when it is whole.
+
+    Args:
+        path: The file.
+        image: The pixels.
+        quality: 1 to 100.
+        subsampling: Size of the colour planes.
+
+    """
+    with whole(path) as partial:
+        partial.write_bytes(_jpeg(image, quality, subsampling))
+
+
+def jpeg_round_trip(image: Image, quality: int, subsampling: Subsampling) -> Image:
+    """What is left of (3, H, W) uint8 after it was written as a JPEG; see ``write_jpeg``."""
+    pixels = iio.imread(_jpeg(image, quality, subsampling), plugin="pillow")
+    return np.ascontiguousarray(np.moveaxis(pixels, -1, 0))
+
+
+def _jpeg(image: Image, quality: int, subsampling: Subsampling) -> bytes:
     pixels = np.moveaxis(image, 0, -1)
-    iio.imwrite(path, pixels, plugin="pillow", quality=quality, subsampling=0)
+    encoded = iio.imwrite(
+        "<bytes>", pixels, extension=".jpg", plugin="pillow", quality=quality,
+        subsampling=subsampling,
+    )  # fmt: skip
+    return bytes(encoded)
 
 
 def to_float(image: Image) -> Tensor:

@@ -10,20 +10,29 @@ from stages.options import FILE, FOLDER, params_option, plain_errors, report, wr
 @click.command("demo", epilog="Example: usrdu demo --out data/raw/demo --metrics data/demo.json")
 @click.option("--out", type=FOLDER, required=True, help="Folder for the image files.")
 @click.option("--metrics", type=FILE, required=True, help="JSON file for the metrics.")
+@click.option(
+    "--cameras",
+    type=FILE,
+    default="cameras.yaml",
+    show_default=True,
+    help="File of simulated cameras; the setting 'camera' names an entry.",
+)
 @params_option
 @plain_errors
-def command(out: Path, metrics: Path, params: Path) -> None:
+def command(out: Path, metrics: Path, cameras: Path, params: Path) -> None:
     """Write the demo's photographs as a simulated camera sees them.
 
     HR images, LR images of other scenes, and held-out pairs, all from photographs that ship with
     scikit-image.  The truth about the camera is written beside them.
     """
+    from pipeline.camera import Camera
     from pipeline.demo import DemoSettings, write_demo
     from pipeline.prepare import PrepareSettings
     from pipeline.settings import load_section
 
     settings = load_section(params, "demo", DemoSettings)
     scale = load_section(params, "prepare", PrepareSettings).scale
-    result = write_demo(out, scale, settings)
+    camera = load_section(cameras, settings.camera, Camera)
+    result = write_demo(out, scale, settings, camera)
     write_json(metrics, result)
     report(result, out, metrics)

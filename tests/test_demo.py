@@ -7,29 +7,64 @@ from pathlib import Path
 import numpy as np
 import pytest
 import torch
-from click.testing import CliRunner
+from click.testing import CliRunner, Result
 from numpy.typing import NDArray
 from PIL import Image, JpegImagePlugin
-from scipy.ndimage import gaussian_filter
 from scipy.stats import kstest, laplace
 
-from pipeline import demo
-from pipeline.demo import DemoSettings, clean_view, noise_scale, write_demo
+from pipeline import demo, photographs
+from pipeline.camera import Camera
+from pipeline.demo import DemoSettings, write_demo
+from pipeline.images import Subsampling
+from pipeline.photographs import photograph
+from pipeline.seeding import generator
 from stages.demo import command
 
-CAMERA = DemoSettings(
-    seed=1, blur_sigma=1.0, noise_floor=4.0, noise_slope=10.0, jpeg_quality=95
-)  # fmt: skip
+SETTINGS = DemoSettings(seed=1, camera="phone")
+PHONE: dict[str, object] = {
+    "blur_along": 1.0,
+    "blur_across": 1.0,
+    "blur_angle": 0.0,
+    "noise": "laplace",
+    "noise_at_black": 5.7,
+    "noise_at_white": 19.8,
+    "mosaic": False,
+    "chroma_denoising": 0.0,
+    "jpeg_quality": 95,
+    "jpeg_subsampling": "4:4:4",
+}
+CAMERA = Camera.model_validate(PHONE)
 PARAMS = """\
 prepare:
   scale: 4
 demo:
   seed: 1
-  blur_sigma: 1.0
-  noise_floor: 4.0
-  noise_slope: 10.0
-  jpeg_quality: 95
+  camera: phone
 """
+CAMERAS = """\
+phone:
+  blur_along: 1.0
+  blur_across: 1.0
+  blur_angle: 0.0
+  noise: laplace
+  noise_at_black: 5.7
+  noise_at_white: 19.8
+  mosaic: false
+  chroma_denoising: 0.0
+  jpeg_quality: 95
+  jpeg_subsampling: "4:4:4"
+"""
+
+
+def call(folder: Path, raw: Path) -> Result:
+    """Run the command with the settings in a folder."""
+    options = {
+        "--out": raw,
+        "--metrics": folder / "m.json",
+        "--params": folder / "params.yaml",
+        "--cameras": folder / "cameras.yaml",
+    }
+    return CliRunner().invoke(command, [str(part) for option in options.items() for part in option])
 
 
 def pixels(path: Path) -> NDArray[np.uint8]:
@@ -50,13 +85,8 @@ def written(tmp_path_factory: pytest.TempPathFactory) -> Path:
     """One run of the command."""
     folder = tmp_path_factory.mktemp("demo")
     (folder / "params.yaml").write_text(PARAMS)
-    options = {
-        "--out": folder / "raw",
-        "--metrics": folder / "m.json",
-        "--params": folder / "params.yaml",
-    }
-    arguments = [str(part) for option in options.items() for part in option]
-    result = CliRunner().invoke(command, arguments)
+    (folder / "cameras.yaml").write_text(CAMERAS)
+    result = call(folder, folder / "raw")
     assert result.exit_code == 0, result.output
     return folder
 
@@ -65,7 +95,8 @@ def test_files(written: Path) -> None:
     raw = written / "raw"
     names = {str(path.relative_to(raw)) for path in raw.rglob("*") if path.is_file()}
     stems = {
-        kind: [Path(name).stem for name in getattr(demo, kind)] for kind in ("HR", "LR", "VAL")
+        kind: [Path(name).stem for name in getattr(photographs, kind)]
+        for kind in ("HR", "LR", "VAL")
     }
     assert names == {
         *(f"hr/{stem}.png" for stem in stems["HR"]),
@@ -84,11 +115,9 @@ def test_metrics(written: Path) -> None:
     counts = {"hr_images": 6, "lr_images": 8, "val_pairs": 2}
     assert {name: metrics[name] for name in counts} == counts
     raw = written / "raw"
-    means = [
-        4 + 10 * pixels(raw / "truth" / "clean" / f"{Path(name).stem}.png").mean() / 255
-        for name in demo.LR
-    ]
-    assert metrics["true_noise_scale"] == pytest.approx(np.mean(means), rel=1e-3)
+    clean = [pixels(raw / "truth" / "clean" / f"{Path(name).stem}.png") for name in photographs.LR]
+    variances = [((5.7 + 14.1 * image / 255) ** 2).mean() for image in clean]
+    assert metrics["true_noise_level"] == pytest.approx(np.mean(variances) ** 0.5, rel=1e-3)
 
 
 def test_sizes(written: Path) -> None:
@@ -106,26 +135,19 @@ def test_sizes(written: Path) -> None:
 
 
 def test_the_sets_share_no_photograph(written: Path) -> None:
-    names = [*demo.HR, *demo.LR, *demo.VAL]
+    names = [*photographs.HR, *photographs.LR, *photographs.VAL]
     assert len({Path(name).stem for name in names}) == len(names)
     clean = hashes(written / "raw" / "truth" / "clean")
     assert len(set(clean.values())) == len(clean)
     trained = {pixels(path).tobytes() for path in (written / "raw" / "hr").iterdir()}
     held_out = {pixels(path).tobytes() for path in (written / "raw" / "val" / "hr").iterdir()}
-    assert len(trained) == len(demo.HR)
+    assert len(trained) == len(photographs.HR)
     assert not trained & held_out
 
 
 def test_camera_json(written: Path) -> None:
     content = json.loads((written / "raw" / "truth" / "camera.json").read_text())
-    assert content == {
-        "scale": 4,
-        "seed": 1,
-        "blur_sigma": 1.0,
-        "noise_floor": 4.0,
-        "noise_slope": 10.0,
-        "jpeg_quality": 95,
-    }
+    assert content == {"scale": 4, "seed": 1, "camera": "phone", **PHONE}
 
 
 def test_photographs_are_those_of_scikit_image(written: Path) -> None:
@@ -137,6 +159,29 @@ def test_photographs_are_those_of_scikit_image(written: Path) -> None:
     np.testing.assert_array_equal(found, expected[:height, :width])
 
 
+def test_a_grey_photograph_has_three_equal_channels() -> None:
+    image = photograph("camera.png", 4)
+    assert image.shape == (3, 512, 512) and image.dtype == np.uint8
+    np.testing.assert_array_equal(image, image[:1].repeat(3, axis=0))
+
+
+@pytest.mark.parametrize("scale", [2, 3, 4])
+def test_photographs_are_cropped_to_the_scale(scale: int) -> None:
+    whole = photograph("chelsea.png", 1)
+    height, width = (length // scale * scale for length in whole.shape[1:])
+    np.testing.assert_array_equal(photograph("chelsea.png", scale), whole[:, :height, :width])
+
+
+@pytest.mark.parametrize(("kind", "name"), [("lr", "coins.png"), ("val/lr", "coffee.png")])
+def test_the_files_are_what_the_camera_exposes(written: Path, kind: str, name: str) -> None:
+    clean = CAMERA.clean(photograph(name, 4), 4)
+    expected = CAMERA.expose(clean, generator(1, f"demo/{name}"))
+    found = pixels(written / "raw" / kind / f"{Path(name).stem}.jpg")
+    np.testing.assert_array_equal(found, np.moveaxis(expected, 0, -1))
+    truth = pixels(written / "raw" / "truth" / "clean" / name)
+    np.testing.assert_allclose(truth, np.moveaxis(clean.numpy(), 0, -1) * 255, atol=0.501)
+
+
 def test_jpegs_keep_all_channels_at_full_size(written: Path) -> None:
     with Image.open(written / "raw" / "lr" / "retina.jpg") as file:
         assert isinstance(file, JpegImagePlugin.JpegImageFile)
@@ -144,10 +189,13 @@ def test_jpegs_keep_all_channels_at_full_size(written: Path) -> None:
 
 
 def test_the_noise_is_where_the_truth_says(written: Path) -> None:
-    """Residuals of the real files grow with brightness as 4 + 10 x, but for the JPEG."""
+    """Residuals of the real files grow with brightness as 4 + 10 x, but for the JPEG.
+
+    Those are the Laplace scales, the standard deviations 5.7 and 19.8 over the root of 2.
+    """
     raw = written / "raw"
     residual, clean = [], []
-    for name in demo.LR:
+    for name in photographs.LR:
         truth = pixels(raw / "truth" / "clean" / f"{Path(name).stem}.png").astype(float)
         clean.append(truth.ravel())
         residual.append(np.abs(pixels(raw / "lr" / f"{Path(name).stem}.jpg") - truth).ravel())
@@ -165,13 +213,14 @@ def test_the_noise_is_where_the_truth_says(written: Path) -> None:
 def test_law_of_the_camera(tmp_path: Path, monkeypatch: pytest.MonkeyPatch, level: int) -> None:
     """On flat grey E|sample - clean| is the scale, and the noise is Laplace and white."""
     flat = np.full((3, 512, 512), level, np.uint8)
-    monkeypatch.setattr(demo, "_photograph", lambda *_: flat)
+    monkeypatch.setattr(demo, "photograph", lambda *_: flat)
     for name in ("HR", "LR", "VAL"):
         monkeypatch.setattr(demo, name, (f"{name}.png",))
-    settings = CAMERA.model_copy(update={"jpeg_quality": 100})
-    metrics = write_demo(tmp_path, 4, settings)
-    scale = 4 + 10 * level / 255
-    assert metrics["true_noise_scale"] == pytest.approx(scale, rel=1e-5)
+    metrics = write_demo(
+        tmp_path, 4, SETTINGS, Camera.model_validate({**PHONE, "jpeg_quality": 100})
+    )
+    scale = (5.7 + 14.1 * level / 255) / 2**0.5
+    assert metrics["true_noise_level"] == pytest.approx(2**0.5 * scale, rel=1e-5)
     clean = pixels(tmp_path / "truth" / "clean" / "LR.png")
     assert clean.shape == (128, 128, 3) and (clean == level).all()
     residual = pixels(tmp_path / "lr" / "LR.jpg").astype(float) - clean
@@ -191,61 +240,71 @@ def test_law_of_the_camera(tmp_path: Path, monkeypatch: pytest.MonkeyPatch, leve
 
 def test_pictures_have_noise_of_their_own(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     flat = np.full((3, 64, 64), 128, np.uint8)
-    monkeypatch.setattr(demo, "_photograph", lambda *_: flat)
-    write_demo(tmp_path, 4, CAMERA)
+    monkeypatch.setattr(demo, "photograph", lambda *_: flat)
+    write_demo(tmp_path, 4, SETTINGS, CAMERA)
     shots = hashes(tmp_path / "lr").values()
-    assert len(set(shots)) == len(demo.LR)
+    assert len(set(shots)) == len(photographs.LR)
 
 
-@pytest.mark.parametrize("sigma", [0.5, 1.0, 2.3])
-def test_clean_view(sigma: float) -> None:
-    """Blur against SciPy; the bicubic kernel by a sine whose response is known."""
-    rng = np.random.default_rng(3)
-    rough = gaussian_filter(rng.random((3, 96, 128)) * 255, (0, 3, 3)) * 3 % 256
-    hr = np.clip(rough, 0, 255).astype(np.uint8)
-    settings = CAMERA.model_copy(update={"blur_sigma": sigma})
-    view = clean_view(hr, 4, settings)
-    assert view.shape == (1, 3, 24, 32)
-    assert 0 <= view.min() and view.max() <= 1  # noqa: SIM300
-    blurred = gaussian_filter(hr / 255, (0, sigma, sigma), mode="mirror", truncate=4)
-    reference = []
-    for channel in blurred:
-        picture = Image.fromarray(channel.astype(np.float32))
-        reference.append(np.asarray(picture.resize((32, 24), Image.Resampling.BICUBIC)))
-    inside = np.s_[:, 3:-3, 3:-3]  # Pillow cuts the kernel at the border, MATLAB mirrors
-    difference = np.abs(view[0].numpy()[inside] - np.clip(np.stack(reference), 0, 1)[inside])
-    assert difference.max() < 1 / 255
+def test_the_noise_level_is_a_root_of_a_mean(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Half of a picture black, half white: between the deviations, above their mean."""
+    half = np.zeros((3, 64, 64), np.uint8)
+    half[:, :, 32:] = 255
+    monkeypatch.setattr(demo, "photograph", lambda *_: half)
+    camera = Camera.model_validate({**PHONE, "blur_along": 0.0, "blur_across": 0.0})
+    found = write_demo(tmp_path, 4, SETTINGS, camera)["true_noise_level"]
+    assert found == pytest.approx(((5.7**2 + 19.8**2) / 2) ** 0.5, rel=0.01)
 
 
-def test_the_clean_view_does_not_overshoot() -> None:
-    """Beside a sharp edge the bicubic kernel leaves [0, 1]; the sensor does not."""
-    edge = np.zeros((3, 64, 64), np.uint8)
-    edge[:, :, 30:] = 255
-    view = clean_view(edge, 4, CAMERA.model_copy(update={"blur_sigma": 0.3}))
-    assert view.min() == 0 and view.max() == 1
+# The camera's files
 
 
-def test_noise_scale() -> None:
-    clean = torch.tensor([0.0, 0.5, 1.0])
-    expected = torch.tensor([4.0, 9.0, 14.0]) / 255
-    torch.testing.assert_close(noise_scale(clean, CAMERA), expected)
+@pytest.mark.parametrize(("subsampling", "code"), [("4:4:4", 0), ("4:2:0", 2)])
+def test_subsampling(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, subsampling: Subsampling, code: int
+) -> None:
+    small(monkeypatch)
+    camera = Camera.model_validate({**PHONE, "jpeg_subsampling": subsampling})
+    write_demo(tmp_path, 4, SETTINGS, camera)
+    with Image.open(tmp_path / "lr" / "coins.jpg") as file:
+        assert isinstance(file, JpegImagePlugin.JpegImageFile)
+        assert JpegImagePlugin.get_sampling(file) == code
+
+
+def test_a_camera_without_jpeg_writes_png(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """And a run with another camera leaves no file of the one before."""
+    picture = small(monkeypatch)
+    camera = Camera.model_validate({**PHONE, "jpeg_quality": None})
+    for one, suffix in ((CAMERA, ".jpg"), (camera, ".png"), (CAMERA, ".jpg"), (camera, ".png")):
+        write_demo(tmp_path, 4, SETTINGS, one)
+        for folder in ("lr", "val/lr"):
+            assert {path.suffix for path in (tmp_path / folder).iterdir()} == {suffix}
+    clean = camera.clean(picture, 4)
+    expected = camera.expose(clean, generator(1, "demo/coins.png"))
+    found = pixels(tmp_path / "lr" / "coins.png")
+    np.testing.assert_array_equal(found, np.moveaxis(expected, 0, -1))
+    assert json.loads((tmp_path / "truth" / "camera.json").read_text())["jpeg_quality"] is None
 
 
 # Repeating it
 
 
-def small(monkeypatch: pytest.MonkeyPatch) -> None:
+def small(monkeypatch: pytest.MonkeyPatch) -> NDArray[np.uint8]:
+    """Every photograph is one small picture; returns it."""
     picture = np.random.default_rng(5).integers(60, 190, (3, 64, 80), dtype=np.uint8)
-    monkeypatch.setattr(demo, "_photograph", lambda *_: picture)
+    monkeypatch.setattr(demo, "photograph", lambda *_: picture)
+    return picture
 
 
 def test_reproducible(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     small(monkeypatch)
-    first = write_demo(tmp_path / "a", 4, CAMERA)
+    first = write_demo(tmp_path / "a", 4, SETTINGS, CAMERA)
     torch.manual_seed(99)
-    assert write_demo(tmp_path / "b", 4, CAMERA) == first
+    assert write_demo(tmp_path / "b", 4, SETTINGS, CAMERA) == first
     assert hashes(tmp_path / "a") == hashes(tmp_path / "b")
-    write_demo(tmp_path / "a", 4, CAMERA)
+    write_demo(tmp_path / "a", 4, SETTINGS, CAMERA)
     assert hashes(tmp_path / "a") == hashes(tmp_path / "b")
 
 
@@ -253,18 +312,24 @@ def test_reproducible(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     ("setting", "value", "clean_too"),
     [
         ("seed", 2, False),
-        ("noise_floor", 5.0, False),
-        ("noise_slope", 9.0, False),
+        ("noise", "gaussian", False),
+        ("noise_at_black", 5.0, False),
+        ("noise_at_white", 9.0, False),
+        ("mosaic", True, False),
         ("jpeg_quality", 90, False),
-        ("blur_sigma", 1.5, True),
+        ("blur_along", 1.5, True),
     ],
 )
 def test_every_setting_matters(
-    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, setting: str, value: float, clean_too: bool
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, setting: str, value: object, clean_too: bool
 ) -> None:
     small(monkeypatch)
-    write_demo(tmp_path / "a", 4, CAMERA)
-    write_demo(tmp_path / "b", 4, CAMERA.model_copy(update={setting: value}))
+    write_demo(tmp_path / "a", 4, SETTINGS, CAMERA)
+    settings, camera = SETTINGS.model_dump(), {**PHONE}
+    (settings if setting in settings else camera)[setting] = value
+    write_demo(
+        tmp_path / "b", 4, DemoSettings.model_validate(settings), Camera.model_validate(camera)
+    )
     one, other = hashes(tmp_path / "a"), hashes(tmp_path / "b")
     for name in one:
         same = name.startswith(("hr/", "val/hr/"))
@@ -274,40 +339,43 @@ def test_every_setting_matters(
 
 def test_scale(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     small(monkeypatch)
-    write_demo(tmp_path, 2, CAMERA)
+    write_demo(tmp_path, 2, SETTINGS, CAMERA)
     assert pixels(tmp_path / "val" / "lr" / "coffee.jpg").shape == (32, 40, 3)
     assert json.loads((tmp_path / "truth" / "camera.json").read_text())["scale"] == 2
 
 
 @pytest.mark.parametrize(
-    ("old", "new", "words"),
+    ("old", "new", "file", "words"),
     [
-        ("seed: 1", "seed: -1", "demo.seed: "),
-        ("blur_sigma: 1.0", "blur_sigma: 0", "demo.blur_sigma: "),
-        ("noise_floor: 4.0", "noise_floor: -1", "demo.noise_floor: "),
-        ("jpeg_quality: 95", "jpeg_quality: 101", "demo.jpeg_quality: "),
-        ("jpeg_quality: 95", "gain: 3", "demo.gain is not a known setting"),
-        ("scale: 4", "scale: 8", "prepare.scale: "),
+        ("seed: 1", "seed: -1", "params", "demo.seed: "),
+        ("camera: phone", "camera: 3", "params", "demo.camera: "),
+        ("camera: phone", "blur_sigma: 1.0", "params", "demo.blur_sigma is not a known setting"),
+        ("scale: 4", "scale: 8", "params", "prepare.scale: "),
+        ("camera: phone", "camera: tablet", "cameras", "the section 'tablet' is missing"),
+        ("along: 1.0", "along: -1", "cameras", "phone.blur_along: "),
+        ("jpeg_quality: 95", "jpeg_quality: 101", "cameras", "phone.jpeg_quality: "),
+        ("mosaic: false", "gain: 3", "cameras", "phone.gain is not a known setting"),
+        ("noise: laplace", "noise: salt", "cameras", "phone.noise: "),
     ],
 )
-def test_settings_that_are_refused(tmp_path: Path, old: str, new: str, words: str) -> None:
-    params = tmp_path / "params.yaml"
-    params.write_text(PARAMS.replace(old, new))
-    arguments = ["--out", tmp_path / "raw", "--metrics", tmp_path / "m", "--params", params]
-    result = CliRunner().invoke(command, [str(part) for part in arguments])
+def test_settings_that_are_refused(
+    tmp_path: Path, old: str, new: str, file: str, words: str
+) -> None:
+    (tmp_path / "params.yaml").write_text(PARAMS.replace(old, new))
+    (tmp_path / "cameras.yaml").write_text(CAMERAS.replace(old, new))
+    result = call(tmp_path, tmp_path / "raw")
     assert result.exit_code == 1
-    assert result.stderr.startswith(f"Error: {params}: ") and words in result.stderr
+    assert result.stderr.startswith(f"Error: {tmp_path / file}.yaml: ") and words in result.stderr
     assert result.stderr.count("\n") == 1
-    assert [path.name for path in tmp_path.iterdir()] == ["params.yaml"]
+    assert {path.name for path in tmp_path.iterdir()} == {"params.yaml", "cameras.yaml"}
 
 
 def test_a_place_that_cannot_be_written(tmp_path: Path) -> None:
     (tmp_path / "params.yaml").write_text(PARAMS)
+    (tmp_path / "cameras.yaml").write_text(CAMERAS)
     (tmp_path / "file").touch()
-    arguments = ["--out", tmp_path / "file" / "raw", "--metrics", tmp_path / "m"]
-    arguments += ["--params", tmp_path / "params.yaml"]
-    result = CliRunner().invoke(command, [str(part) for part in arguments])
+    result = call(tmp_path, tmp_path / "file" / "raw")
     assert result.exit_code == 1
     assert result.stderr.startswith(f"Error: {tmp_path / 'file'}")
     assert result.stderr.count("\n") == 1
-    assert not (tmp_path / "m").exists()
+    assert not (tmp_path / "m.json").exists()

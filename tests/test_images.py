@@ -13,13 +13,15 @@ import pytest
 import tifffile
 import torch
 from numpy.typing import NDArray
-from PIL import Image, ImageOps
+from PIL import Image, ImageOps, JpegImagePlugin
 
 from pipeline.errors import UserError
 from pipeline.images import (
     EXTENSIONS,
+    Subsampling,
     crop_to_multiple,
     find_images,
+    jpeg_round_trip,
     read_image,
     size_text,
     to_float,
@@ -587,6 +589,67 @@ def test_write_jpeg(tmp_path: Path, quality: int) -> None:
     write_jpeg(path, np.asarray(planes(RGB)), quality)
     expected = encoded(Image.fromarray(RGB), "JPEG", quality=quality, subsampling=0)
     np.testing.assert_array_equal(iio.imread(path), iio.imread(io.BytesIO(expected)))
+    assert list(tmp_path.iterdir()) == [path]
+
+
+@pytest.mark.parametrize(("subsampling", "code"), [("4:4:4", 0), ("4:2:0", 2)])
+def test_jpeg_subsampling(tmp_path: Path, subsampling: Subsampling, code: int) -> None:
+    """The size of the colour planes as the file's own header has it."""
+    path = tmp_path / "a.jpg"
+    write_jpeg(path, np.asarray(planes(RGB)), 90, subsampling)
+    with Image.open(path) as file:
+        assert isinstance(file, JpegImagePlugin.JpegImageFile)
+        assert JpegImagePlugin.get_sampling(file) == code
+    expected = encoded(Image.fromarray(RGB), "JPEG", quality=90, subsampling=code)
+    assert path.read_bytes() == expected
+
+
+@pytest.mark.parametrize("subsampling", ["4:4:4", "4:2:0"])
+@pytest.mark.parametrize("quality", [10, 75, 100])
+@pytest.mark.parametrize("shape", [(13, 17), (16, 32), (1, 1)])
+def test_jpeg_round_trip(
+    tmp_path: Path, quality: int, subsampling: Subsampling, shape: tuple[int, int]
+) -> None:
+    """What a file of the same quality holds, for sizes that are no multiples of a block too."""
+    image = np.random.default_rng(6).integers(0, 256, (3, *shape), dtype=np.uint8)
+    before = image.copy()
+    result = jpeg_round_trip(image, quality, subsampling)
+    assert result.dtype == np.uint8 and result.shape == image.shape
+    assert result.flags["C_CONTIGUOUS"]
+    np.testing.assert_array_equal(image, before)
+    write_jpeg(tmp_path / "a.jpg", image, quality, subsampling)
+    np.testing.assert_array_equal(result, pillow(tmp_path / "a.jpg"))
+
+
+def test_half_colour_planes_blur_colours_only() -> None:
+    """A checkerboard of two colours of one luma: grey survives 4:2:0, colour does not."""
+    odd = np.indices((16, 16)).sum(axis=0) % 2 == 1
+    coloured = np.where(odd, np.array([200, 88, 119])[:, None, None], 120).astype(np.uint8)
+    grey = np.where(odd, 100, 160).astype(np.uint8)[None].repeat(3, axis=0)
+    for image, kept in ((grey, True), (coloured, False)):
+        spread = [
+            jpeg_round_trip(image, 95, kind)[0].std() / image[0].std()
+            for kind in ("4:4:4", "4:2:0")
+        ]
+        assert spread[0] > 0.9
+        assert (spread[1] > 0.9) == kept
+
+
+def test_write_jpeg_appears_whole(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    path = tmp_path / "a.jpg"
+    write_jpeg(path, np.asarray(planes(RGB)), 90)
+    before = path.read_bytes()
+    write = Path.write_bytes
+
+    def full_disk(target: Path, data: bytes) -> None:
+        write(target, data[:20])
+        raise OSError(28, "No space left on device")
+
+    monkeypatch.setattr(Path, "write_bytes", full_disk)
+    with pytest.raises(OSError, match="No space left"):
+        write_jpeg(path, np.asarray(planes(GREY)), 90)
+    assert path.read_bytes() == before
+    assert list(tmp_path.iterdir()) == [path]
 
 
 # Tensors
