@@ -1,8 +1,12 @@
 """Preparation: every image file decoded once, checked, and put into a store."""
 
+from collections import Counter
+from collections.abc import Sequence
 from pathlib import Path
 
 import numpy as np
+from PIL import Image as PillowImage
+from PIL.JpegImagePlugin import JpegImageFile, get_sampling
 from pydantic import Field
 from tqdm import tqdm
 
@@ -37,13 +41,15 @@ def prepare_hr(folder: Path, scale: int, target: Path) -> None:
 def prepare_lr(folder: Path, scale: int, target: Path) -> None:
     """Write ``lr.zarr`` from a folder of real LR images, kept as they are.
 
+    The attribute ``jpeg`` says how most of the files were compressed; see ``compression``.
+
     Raises:
         UserError: See ``prepare_hr``.
 
     """
     files = find_images(folder)
     ids = unique_ids([path.name for path in files])
-    with StoreWriter(target, "lr", scale, ids) as writer:
+    with StoreWriter(target, "lr", scale, ids, {"jpeg": compression(files)}) as writer:
         for path, image_id in tqdm(list(zip(files, ids, strict=True)), "prepare lr", unit="image"):
             writer.add(image_id, {"image": read_image(path)})
 
@@ -71,6 +77,31 @@ def prepare_val(folder: Path, scale: int, target: Path) -> None:
                     f"HR must be {scale} times LR"
                 )
             writer.add(image_id, {"hr": hr, "lr": lr})
+
+
+def compression(files: Sequence[Path]) -> dict[str, object] | None:
+    """The JPEG tables that more than half of the files share, as in ``jpeg.JpegTables``, or None.
+
+    Files that are no JPEG, and those with other colour planes than 4:4:4 and 4:2:0, have none.
+    """
+    found = Counter(_tables(path) for path in files)
+    tables, count = found.most_common(1)[0]
+    if tables is None or 2 * count <= len(files):
+        return None
+    luma, chroma, subsampling = tables
+    return {"luma": list(luma), "chroma": list(chroma), "subsampling": subsampling}
+
+
+def _tables(path: Path) -> tuple[tuple[int, ...], tuple[int, ...], str] | None:
+    try:
+        with PillowImage.open(path) as file:
+            if not isinstance(file, JpegImageFile):
+                return None
+            steps = {index: tuple(table) for index, table in file.quantization.items()}
+            planes = {0: "4:4:4", 2: "4:2:0"}.get(get_sampling(file))
+    except (OSError, ValueError):  # read_image says later what is wrong with it
+        return None
+    return (steps[0], steps[1], planes) if planes and {0, 1} <= steps.keys() else None
 
 
 def noise_level(image: Image) -> float:

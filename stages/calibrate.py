@@ -1,0 +1,37 @@
+"""Stage ``calibrate``."""
+
+from pathlib import Path
+
+import click
+
+from stages.options import FILE, FOLDER, params_option, plain_errors, report, write_json
+
+
+@click.command(
+    "calibrate",
+    epilog="Example: usrdu calibrate --maps data/export/maps.zarr --lr data/prepare/lr.zarr "
+    "--out data/calibrate/calibration.json --metrics data/calibrate/metrics.json",
+)
+@click.option("--maps", type=FOLDER, required=True, help="Store of mean and theta.")
+@click.option("--lr", type=FOLDER, required=True, help="Store of real LR images.")
+@click.option("--out", type=FILE, required=True, help="Calibration file to write.")
+@click.option("--metrics", type=FILE, required=True, help="JSON file for the metrics.")
+@params_option
+@plain_errors
+def command(maps: Path, lr: Path, out: Path, metrics: Path, params: Path) -> None:
+    """Measure how much noise the samples need to agree with the real LR images.
+
+    The noise of the real LR images is estimated blind, by intensity and channel, with its
+    correlation and its tails, and that of the means is taken off.  The maps are not changed.
+    """
+    from pipeline.calibrate import CalibrateSettings, calibrate
+    from pipeline.settings import load_section
+    from pipeline.stores import Store
+
+    settings = load_section(params, "calibrate", CalibrateSettings)
+    calibration, result = calibrate(Store(maps, "maps"), Store(lr, "lr"), settings)
+    write_json(out, calibration.model_dump())
+    write_json(metrics, result)
+    report(result, out, metrics)
+    if calibration.fault:
+        click.echo(f"WARNING: no calibration: {calibration.fault}", err=True)
