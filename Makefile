@@ -39,5 +39,5 @@ setup: .venv/ready  ## environment only
 	.uv/bin/pip install --quiet uv
 
 clean:  ## everything the stages wrote
-	rm -rf data/demo data/prepare data/train_dsn data/export data/audit data/train_srn data/evaluate
+	rm -rf data/demo data/prepare data/train_dsn data/export data/calibrate data/audit data/train_srn data/evaluate
 	rm -rf data/work data/raw/demo dvc_plots

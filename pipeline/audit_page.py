@@ -4,13 +4,11 @@ Photographs and heat maps are PNG in ``data:`` URIs; charts are inline SVG that 
 the text around them, so the page follows a light or a dark theme.
 """
 
-import re
 from base64 import b64encode
 from collections.abc import Sequence
 from dataclasses import dataclass
-from html import escape
 from pathlib import Path
-from typing import Any, NamedTuple
+from typing import Any
 
 import numpy as np
 import torch
@@ -19,10 +17,14 @@ from markupsafe import Markup
 from numpy.typing import NDArray
 from torch import Tensor
 
-from pipeline import pictures
+from pipeline import audit_charts, audit_tables, pictures
+from pipeline.audit_tables import ImageRow, Outlier, Table
+from pipeline.calibration import CalibratedSampler
+from pipeline.difference import Fit
 from pipeline.filters import bicubic_downsample
 from pipeline.images import to_float
 from pipeline.laplace import sample
+from pipeline.pile import Scores
 from pipeline.seeding import generator
 from pipeline.stores import Store
 from pipeline.tally import Statistics
@@ -32,25 +34,23 @@ TEMPLATE = "audit_page.html.jinja"
 TABLE_ROWS = 200
 PANEL = 160
 """Longest side in LR pixels of what is pictured of an image; keeps the page small."""
-COLOUR_QUANTILES = (0.05, 0.995)
+COLOUR_QUANTILES = (0.01, 0.995)
 """Of the pictured theta: the ends of the colour scale."""
-CHART = (5.4, 3.7)
-"""Inches; a chart stays legible when a narrow window shrinks it."""
-CHANNEL_COLOURS = {"red": "#e05252", "green": "#3c9a5f", "blue": "#4c84e0"}
-CURVE_COLOUR, MEAN_COLOUR = "#ff7a1a", "#ff4fd8"
 
 
-class ImageRow(NamedTuple):
-    """What is said of one image."""
+@dataclass(frozen=True)
+class Against:
+    """What is said of a second store of maps, B, beside the first, A."""
 
-    id: str
-    height: int
-    """Of the maps, in LR pixels."""
-    width: int
-    statistics: Statistics
-    """By name; gray levels, shares in [0, 1]."""
-    hottest: Box
-    """The area of highest theta, on the LR grid."""
+    source: dict[str, Any]
+    """Its path, digest, DSN hash."""
+    metrics: Statistics
+    """Of all its images together."""
+    channels: dict[str, Statistics]
+    theta_counts: list[int]
+    """Values of theta in every bin, all channels."""
+    table: Table
+    """How the two differ, image by image, largest |mean B - mean A| first."""
 
 
 @dataclass(frozen=True)
@@ -79,6 +79,24 @@ class Summary:
     """Mean theta in every bin of |mean - bicubic|; None in an empty bin."""
     closed_form: list[float] | None
     """The theta that minimises Eq. 2 at the ``distance_edges``."""
+    calibration_fault: str | None
+    """Why there is no calibrated pile although a calibration was named."""
+    scores: dict[str, Scores]
+    """Of every pile against the held-out real images; the first is the floor."""
+    verdicts: dict[str, list[str]]
+    """What is wrong with the generated piles, in words."""
+    spectra: Table
+    noise: Table
+    correlations: Table
+    edges: Table
+    pairs: bool
+    """Whether the differences are of pairs, or else high-pass values of unpaired images."""
+    differences: dict[str, Table]
+    """Of what is in the key: shares by gray level, with both laws."""
+    fits: dict[str, Fit]
+    """The laws fitted to each."""
+    outliers: list[Outlier]
+    against: Against | None
 
 
 @dataclass(frozen=True)
@@ -94,15 +112,22 @@ class Panels:
     """(3, h, w) in the unit of the image."""
     theta: Tensor
     """(3, h, w) in the unit of the image."""
+    calibrated_theta: Tensor | None
+    """(3, h, w) in the unit of the image, if there is a calibration."""
+    calibrated_sample: Tensor | None
+    """(3, h, w) in [0, 1]."""
 
 
-def cut_panels(maps: Store, hr: Store, row: ImageRow) -> Panels:
+def cut_panels(
+    maps: Store, hr: Store, row: ImageRow, sampler: CalibratedSampler | None = None
+) -> Panels:
     """Read the area around the highest theta of an image; all of it if it is small.
 
     Args:
         maps: Store of kind maps.
         hr: The store of kind hr it was exported from.
         row: Which image.
+        sampler: The calibration, if there is one.
 
     Raises:
         UserError: A chunk is damaged.
@@ -115,7 +140,11 @@ def cut_panels(maps: Store, hr: Store, row: ImageRow) -> Panels:
         torch.from_numpy(maps.read(row.id, name, area)).float() for name in ("mean", "theta")
     )
     image = to_float(hr.read(row.id, "image", area.times(hr.scale)))
-    return Panels(row, area, bicubic_downsample(image, max(hr.scale // 2, 1)), mean, theta)
+    fine = bicubic_downsample(image, max(hr.scale // 2, 1))
+    if sampler is None:
+        return Panels(row, area, fine, mean, theta, None, None)
+    drawn = sampler.sample(mean[None], generator(0, "audit/picture", maps.ids.index(row.id)))[0]
+    return Panels(row, area, fine, mean, theta, sampler.theta(mean[None])[0], drawn)
 
 
 def render(summary: Summary, rows: Sequence[ImageRow], panels: Sequence[Panels]) -> str:
@@ -137,14 +166,41 @@ def render(summary: Summary, rows: Sequence[ImageRow], panels: Sequence[Panels])
     ends = _colour_range(panels)
     return environment.get_template(TEMPLATE).render(
         summary=summary,
+        limits=audit_tables,
         rows=rows[:TABLE_ROWS],
         total_rows=len(rows),
-        theta_chart=_theta_chart(summary),
-        relation_chart=_relation_chart(summary),
-        colour_bar=_colour_bar(*ends),
+        charts=_charts(summary),
+        colour_bar=audit_charts.colour_bar(*ends),
         ends=ends,
         pictured=[_pictured(index, panel, ends) for index, panel in enumerate(panels)],
     )
+
+
+def _charts(summary: Summary) -> dict[str, Any]:
+    counts = dict(summary.theta_counts)
+    if summary.against is not None:
+        counts["all, B"] = summary.against.theta_counts
+    return {
+        "theta": audit_charts.theta_chart(summary.theta_edges, counts),
+        "relation": audit_charts.relation_chart(
+            summary.distance_edges,
+            summary.theta_edges,
+            summary.joint_counts,
+            summary.mean_theta,
+            summary.closed_form,
+        ),
+        "spectra": audit_charts.spectra_chart(summary.spectra),
+        "noise": audit_charts.noise_chart(summary.noise),
+        "edges": audit_charts.edges_chart(summary.edges),
+        "differences": _difference_charts(summary),
+    }
+
+
+def _difference_charts(summary: Summary) -> dict[str, Markup]:
+    return {
+        name: audit_charts.difference_chart(name, table, f"difference{number}")
+        for number, (name, table) in enumerate(summary.differences.items())
+    }
 
 
 def _span(low: int, high: int, length: int) -> tuple[int, int]:
@@ -162,21 +218,33 @@ def _colour_range(panels: Sequence[Panels]) -> tuple[float, float]:
     """Ends of the colour scale in gray levels: quantiles of all that is pictured; 0 if constant."""
     if not panels:
         return 0.0, 1.0
-    every = np.concatenate([_levels(panel.theta).ravel() for panel in panels])
+    thetas = [t for panel in panels for t in (panel.theta, panel.calibrated_theta) if t is not None]
+    every = np.concatenate([_levels(theta).ravel() for theta in thetas])
     lowest, highest = (float(end) for end in np.quantile(every, COLOUR_QUANTILES))
     return (lowest if highest - lowest > 0.01 * highest else 0.0), highest
 
 
 def _pictured(index: int, panels: Panels, ends: tuple[float, float]) -> dict[str, Any]:
-    drawn = sample(panels.mean, panels.theta, generator(0, "audit/sample", index))
+    """An image's pictures: (what it is, data URI, whether it is shown pixel by pixel)."""
+    drawn = [
+        sample(panels.mean, panels.theta, generator(number, "audit/sample", index))
+        for number in range(2)
+    ]
+    shown = [
+        ("HR", _photograph(panels.hr), False),
+        ("mean", _photograph(panels.mean), True),
+        ("raw sample", _photograph(drawn[0]), True),
+        ("another raw sample", _photograph(drawn[1]), True),
+        ("raw theta", _heat_map(panels.theta, *ends), True),
+    ]
+    if panels.calibrated_theta is not None and panels.calibrated_sample is not None:
+        shown.append(("calibrated sample", _photograph(panels.calibrated_sample), True))
+        shown.append(("calibrated theta", _heat_map(panels.calibrated_theta, *ends), True))
     return {
         "row": panels.row,
         "area": panels.area,
         "whole": panels.mean.shape[1:] == (panels.row.height, panels.row.width),
-        "hr": _photograph(panels.hr),
-        "mean": _photograph(panels.mean),
-        "theta": _heat_map(panels.theta, *ends),
-        "sample": _photograph(drawn),
+        "shown": shown,
     }
 
 
@@ -210,79 +278,3 @@ def _bare(height: int, width: int) -> tuple[Any, Any]:
 
 def _data_uri(png: bytes) -> str:
     return "data:image/png;base64," + b64encode(png).decode()
-
-
-def _chart() -> tuple[Any, Any]:
-    figure, axes = pictures.sheet(1, 1)
-    figure.set_size_inches(*CHART)
-    figure.patch.set_visible(False)
-    axes[0, 0].patch.set_visible(False)
-    axes[0, 0].spines[["top", "right"]].set_visible(False)
-    return figure, axes[0, 0]
-
-
-def _theta_chart(summary: Summary) -> Markup:
-    """Histogram of theta: share of values per bin, all channels and each."""
-    figure, axes = _chart()
-    every = np.array(list(summary.theta_counts.values()))
-    share = every.sum(axis=0) / every.sum()
-    axes.stairs(share, summary.theta_edges, fill=True, alpha=0.2, color="#808080")
-    axes.stairs(share, summary.theta_edges, color="black", linewidth=1.4, label="all channels")
-    for (name, colour), counts in zip(CHANNEL_COLOURS.items(), every, strict=True):
-        axes.stairs(counts / counts.sum(), summary.theta_edges, color=colour, label=name)
-    axes.set_yscale("log")
-    axes.set_xlim(0, summary.theta_edges[-1])
-    axes.set_xlabel("theta (Laplace scale, gray levels)")
-    axes.set_ylabel("share of values per bin")
-    axes.legend(frameon=False, loc="lower left", bbox_to_anchor=(0, 1), ncols=4, borderpad=0)
-    return _svg(figure, "theta", "Histogram of theta, for all channels and for each")
-
-
-def _relation_chart(summary: Summary) -> Markup:
-    """Theta against |mean - bicubic|: counts, conditional mean, closed form."""
-    figure, axes = _chart()
-    edges = summary.distance_edges
-    counts = np.ma.masked_equal(np.array(summary.joint_counts).T, 0)
-    drawn = axes.imshow(
-        counts,
-        origin="lower",
-        aspect="auto",
-        extent=(0, edges[-1], 0, summary.theta_edges[-1]),
-        cmap="viridis",
-        norm="log",
-        interpolation="nearest",
-    )
-    figure.colorbar(drawn, ax=axes, label="values per bin")
-    if summary.closed_form is not None:
-        axes.plot(edges, summary.closed_form, color=CURVE_COLOUR, lw=2, label="closed form (Eq. 2)")
-    centres = (np.array(edges[1:]) + np.array(edges[:-1])) / 2
-    means = np.array(summary.mean_theta, dtype=np.float64)
-    axes.plot(centres[:-1], means[:-1], "--", color=MEAN_COLOUR, lw=2, label="mean of theta")
-    axes.set_xlim(0, edges[-1])
-    axes.set_ylim(0, summary.theta_edges[-1])
-    axes.set_xlabel("|mean − bicubic| (gray levels)")
-    axes.set_ylabel("theta (Laplace scale, gray levels)")
-    axes.legend(frameon=False, loc="lower left", bbox_to_anchor=(0, 1), ncols=2, borderpad=0)
-    return _svg(figure, "relation", "Theta against the distance of the mean from the reference")
-
-
-def _colour_bar(lowest: float, highest: float) -> Markup:
-    figure, axes = _chart()
-    figure.set_size_inches(CHART[0], 0.7)
-    ramp = np.linspace(lowest, highest, 256)[None]
-    extent = (lowest, highest, 0, 1)
-    axes.imshow(ramp, cmap=pictures.THETA_COLOURS, aspect="auto", extent=extent)
-    axes.set_yticks([])
-    axes.set_xlabel("theta (Laplace scale, gray levels), mean of the channels")
-    return _svg(figure, "bar", f"Colour scale of theta, {lowest:.1f} to {highest:.1f} gray levels")
-
-
-def _svg(figure: Any, prefix: str, label: str) -> Markup:
-    """A figure as an SVG for the page: black becomes the colour of the text, ids are its own."""
-    text = re.sub(r"<metadata>.*?</metadata>", "", pictures.as_svg(figure), flags=re.DOTALL)
-    text = text.replace("#000000", "currentColor")
-    names = dict.fromkeys(re.findall(r'\bid="([^"]+)"', text))
-    own = {name: f"{prefix}-{number}" for number, name in enumerate(names)}
-    text = re.sub(r'(\bid="|href="#|url\(#)([^")]+)', lambda m: m[1] + own.get(m[2], m[2]), text)
-    head = f'<svg role="img" aria-label="{escape(label)}" fill="currentColor" '
-    return Markup(text.replace("<svg ", head, 1))

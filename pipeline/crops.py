@@ -3,7 +3,7 @@
 Every choice is a function of (seed, purpose, step), so a resumed run repeats a straight one.
 """
 
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from pathlib import Path
 
 import numpy as np
@@ -14,6 +14,7 @@ from torch import Tensor
 from pipeline.errors import UserError
 from pipeline.seeding import generator
 from pipeline.stores import Store
+from pipeline.tiling import Box
 
 
 class Schedule:
@@ -95,8 +96,10 @@ def turn(batches: Sequence[Tensor], source: torch.Generator) -> list[Tensor]:
     return turned
 
 
-def require_crop(store: Store, crop: int, setting: str) -> None:
-    """Check that every image of a store is large enough for a square crop.
+def require_crop(
+    store: Store, crop: int, setting: str, part: Callable[[str], Box] | None = None
+) -> None:
+    """Check that every image of a store, or the part of it, is large enough for a square crop.
 
     Raises:
         UserError: One is not; names the image, its size and the setting.
@@ -104,9 +107,14 @@ def require_crop(store: Store, crop: int, setting: str) -> None:
     """
     for image_id in store.ids:
         height, width = store.size(image_id)
+        what = f"image '{image_id}'"
+        if part is not None:
+            box = part(image_id)
+            height, width = box.bottom - box.top, box.right - box.left
+            what += " without its held-out part"
         if min(height, width) < crop:
             raise UserError(
-                f"{store.path}: image '{image_id}' is {height}x{width}, smaller than a crop of "
+                f"{store.path}: {what} is {height}x{width}, smaller than a crop of "
                 f"{crop}x{crop}; lower {setting} or leave the image out"
             )
 
@@ -125,9 +133,11 @@ class ImagePool:
         self.images = [torch.from_numpy(image) for image in images]
 
     @classmethod
-    def load(cls, store: Store) -> "ImagePool":
-        """Read a whole store."""
-        return cls(store.path, [store.read(image_id, "image") for image_id in store.ids])
+    def load(cls, store: Store, part: Callable[[str], Box] | None = None) -> "ImagePool":
+        """Read a whole store, or of every image the part that is given for its id."""
+        boxes = [part(image_id) if part else None for image_id in store.ids]
+        images = zip(store.ids, boxes, strict=True)
+        return cls(store.path, [store.read(image_id, "image", box) for image_id, box in images])
 
     def crops(self, chosen: Sequence[int], size: int, source: torch.Generator) -> Tensor:
         """Cut one crop of each chosen image and turn it at random.

@@ -1,5 +1,6 @@
 """Typed, frozen settings and the ``params.yaml`` sections they are read from."""
 
+from collections.abc import Mapping
 from pathlib import Path
 from typing import TypeVar
 
@@ -49,6 +50,26 @@ def load_section(path: Path, section: str, kind: type[S]) -> S:
         if not isinstance(content, dict) or name not in content:
             raise UserError(f"{path}: the section '{section}' is missing")
         content = content[name]
+    return _validated(content, kind, path, section)
+
+
+def changed(base: S, changes: Mapping[str, object], path: Path, section: str) -> S:
+    """Settings with some of them changed, checked like those of a section.
+
+    Args:
+        base: The settings.
+        changes: Other values, by key.
+        path: File the changes are from, for messages.
+        section: Its section, for messages.
+
+    Raises:
+        UserError: A key is unknown or has a bad value.
+
+    """
+    return _validated(base.model_dump() | dict(changes), type(base), path, section)
+
+
+def _validated(content: object, kind: type[S], path: Path, section: str) -> S:
     try:
         return kind.model_validate(content)
     except ValidationError as error:

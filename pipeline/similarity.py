@@ -8,6 +8,7 @@ from pathlib import Path
 
 import lpips
 import numpy as np
+import piq
 import torch
 from skimage.metrics import peak_signal_noise_ratio, structural_similarity
 
@@ -48,6 +49,16 @@ def ssim(sr: Image, hr: Image) -> float:
             use_sample_covariance=False,
         )
     )
+
+
+def haarpsi(sr: Image, hr: Image) -> float:
+    """HaarPSI (Reisenhofer et al. 2018) of two shaved images; in [0, 1], 1 for equal images.
+
+    A perceptual measure that needs no trained weights: how alike the Haar wavelet coefficients of
+    two images are, weighted by how much an eye would look at them.
+    """
+    pair = [to_float(np.ascontiguousarray(shave(image)))[None] for image in (sr, hr)]
+    return float(piq.haarpsi(*pair, data_range=1.0))
 
 
 class Lpips:

@@ -1,27 +1,40 @@
 """What the SRN is trained on: crops of (HR, mean, theta), and a fresh Laplace draw of each."""
 
 from collections.abc import Sequence
-from typing import Literal, NamedTuple
+from typing import Literal, NamedTuple, Protocol
 
 import torch
 from torch import Tensor
 
+from pipeline.calibration import CalibratedSampler, Calibration
 from pipeline.crops import offsets, require_crop, turn
 from pipeline.errors import UserError
 from pipeline.laplace import sample
 from pipeline.seeding import generator
 from pipeline.stores import Store, require_same_scale
 
-Theta = Literal["raw", "none"]
+Theta = Literal["raw", "calibrated", "constant", "none"]
 
 
 class Pair(NamedTuple):
     """A training batch on the training device."""
 
     lr: Tensor
-    """(N, 3, S, S), a sample of the degradation, not clamped."""
+    """(N, 3, S, S), a sample of the degradation; only calibrated ones are cut to [0, 1]."""
     hr: Tensor
     """(N, 3, scale S, scale S) in [0, 1]."""
+
+
+class Stream(Protocol):
+    """Anything an SRN can be trained on."""
+
+    scale: int
+    """HR pixels per LR pixel."""
+    images: int
+    """Number of images."""
+
+    def batch(self, step: int, chosen: Sequence[int]) -> Pair:
+        """One crop of each chosen image, a function of ``step`` and ``chosen``."""
 
 
 class PairStream:
@@ -33,12 +46,16 @@ class PairStream:
         hr: Store of kind hr.
         maps: Store of kind maps, exported from that HR store.
         patch: S, side of an LR crop.
-        theta: ``raw`` draws y = mean + eps theta (Eq. 8); ``none`` gives the mean itself.
+        theta: ``raw`` draws y = mean + eps theta (Eq. 8) with the stored theta, ``constant`` with
+            one theta everywhere, ``calibrated`` follows the calibration; ``none`` is the mean.
         device: Where batches go and noise is drawn.
         seed: Seed of the run.
+        constant_theta: Laplace scale for ``constant``, in the unit of the image.
+        calibration: For ``calibrated``.
 
     Raises:
-        UserError: The stores do not belong together, or an image is smaller than a crop.
+        UserError: Stores and calibration do not belong together, or an image is smaller than a
+            crop.
 
     """
 
@@ -50,6 +67,8 @@ class PairStream:
         theta: Theta,
         device: torch.device,
         seed: int,
+        constant_theta: float = 0.0,
+        calibration: Calibration | None = None,
     ) -> None:
         self.scale = require_same_scale(hr, maps)
         if maps.attributes["hr_digest"] != hr.digest:
@@ -60,6 +79,13 @@ class PairStream:
             )
         require_crop(maps, patch, "train_srn.lr_patch")
         self.patch, self.theta, self.device, self.seed = patch, theta, device, seed
+        self.images, self.constant_theta = len(maps.ids), constant_theta
+        self.calibrated: CalibratedSampler | None = None
+        if theta == "calibrated":
+            if calibration is None:
+                raise UserError("train_srn.theta is calibrated, but no calibration was given")
+            require_calibration(calibration, maps)
+            self.calibrated = CalibratedSampler(calibration, device)
         self.hr = [torch.from_numpy(hr.read(i, "image")) for i in maps.ids]
         self.mean = [torch.from_numpy(maps.read(i, "mean")) for i in maps.ids]
         self.scales = [torch.from_numpy(maps.read(i, "theta")) for i in maps.ids]
@@ -75,21 +101,67 @@ class PairStream:
         hr, mean, theta = self._cut(chosen, generator(self.seed, "train_srn/crops", step))
         hr, mean, theta = turn([hr, mean, theta], generator(self.seed, "train_srn/turns", step))
         hr, mean, theta = hr.float() / 255, mean.float(), theta.float()
-        if self.theta == "none":
-            return Pair(mean, hr)
         return Pair(
-            sample(mean, theta, generator(self.seed, "train_srn/noise", step, self.device)), hr
+            self._sample(mean, theta, generator(self.seed, "train_srn/noise", step, self.device)),
+            hr,
         )
 
+    def _sample(self, mean: Tensor, theta: Tensor, source: torch.Generator) -> Tensor:
+        if self.theta == "none":
+            return mean
+        if self.calibrated is not None:
+            return self.calibrated.sample(mean, source)
+        if self.theta == "constant":
+            theta = torch.full_like(mean, self.constant_theta)
+        return sample(mean, theta, source)
+
     def _cut(self, chosen: Sequence[int], source: torch.Generator) -> list[Tensor]:
-        sizes = [(self.mean[i].shape[1], self.mean[i].shape[2]) for i in chosen]
-        corners = offsets(sizes, self.patch, source)
-        cut = []
-        for images, scale in ((self.hr, self.scale), (self.mean, 1), (self.scales, 1)):
-            side = self.patch * scale
-            parts = [
-                images[i][:, t * scale : t * scale + side, x * scale : x * scale + side]
-                for i, (t, x) in zip(chosen, corners, strict=True)
-            ]
-            cut.append(torch.stack(parts).to(self.device, non_blocking=True))
-        return cut
+        groups = ((self.mean, 1), (self.hr, self.scale), (self.scales, 1))
+        mean, hr, theta = cut(groups, chosen, self.patch, source)
+        return [part.to(self.device, non_blocking=True) for part in (hr, mean, theta)]
+
+
+def require_calibration(calibration: Calibration, maps: Store) -> None:
+    """Check that a calibration was made for a store of maps.
+
+    Raises:
+        UserError: It was not; names both digests.
+
+    """
+    if calibration.maps_digest != maps.digest:
+        raise UserError(
+            f"the calibration was made for maps with the digest {calibration.maps_digest[:12]}, "
+            f"but {maps.path} has {maps.digest[:12]}; run the calibrate stage again"
+        )
+
+
+def cut(
+    groups: Sequence[tuple[Sequence[Tensor], int]],
+    chosen: Sequence[int],
+    patch: int,
+    source: torch.Generator,
+) -> list[Tensor]:
+    """Cut the same crops from images that belong together.
+
+    Args:
+        groups: Images (C, H, W) and how many times finer each group is than the first.
+        chosen: Image indices.
+        patch: Side of a crop of the first group.
+        source: A CPU generator.
+
+    Returns:
+        For every group (N, C, S, S), S the patch times how much finer it is.
+
+    """
+    first = groups[0][0]
+    sizes = [(first[i].shape[1], first[i].shape[2]) for i in chosen]
+    corners = offsets(sizes, patch, source)
+    result = []
+    for images, finer in groups:
+        side = patch * finer
+        parts = [
+            images[i][:, t * finer : t * finer + side, x * finer : x * finer + side]
+            for i, (t, x) in zip(chosen, corners, strict=True)
+        ]
+        result.append(torch.stack(parts))
+    return result

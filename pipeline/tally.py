@@ -6,28 +6,28 @@ exact, in whatever pieces it was counted.  All figures are in gray levels (unit 
 """
 
 from dataclasses import dataclass
-from functools import reduce
-from operator import add
 
 import numpy as np
 import torch
+import torch.nn.functional as F
 from numpy.typing import NDArray
 from pydantic import Field
+from torch import Tensor
 
-from pipeline.errors import UserError
-from pipeline.filters import bicubic_downsample
 from pipeline.laplace import optimal_scale
 from pipeline.settings import Settings
-from pipeline.stores import Store
-from pipeline.tiling import Box, tiles
+from pipeline.tiling import Box
 
 Statistics = dict[str, float]
 """Figures by name."""
 
 LEVELS = 255
 PERCENTILES = (5, 50, 95)
-TILE = 128
-"""Side in LR pixels of the areas in which a chunk is worked through."""
+GRADIENTS = np.array([0.0, 1, 2, 4, 8, 16, 32])
+"""Lower ends of the bins of the gradient, in gray levels per pixel; the last has no upper end."""
+STRUCTURES = ("edges", "textures")
+COHERENT = 0.5
+"""From this coherence on a place is an edge, below a texture."""
 THETA_VALUES = np.arange(0x7C00, dtype=np.uint16).view(np.float16).astype(np.float64) * LEVELS
 """Gray levels of every theta a store can hold, ascending; the index is its float16 bit pattern."""
 
@@ -43,6 +43,8 @@ class AuditSettings(Settings):
     """Upper end of the theta axis in gray levels; the last bin also counts what lies beyond."""
     distance_limit: float = Field(gt=0)
     """Upper end of the |mean - bicubic| axis in gray levels; the last bin counts what is beyond."""
+    outlier_score: float = Field(gt=0)
+    """Images whose robust z-score is beyond are listed as outliers."""
 
 
 class ClosedForm:
@@ -76,6 +78,9 @@ class Tally:
     """(bins,): sum of theta by |mean - bicubic|."""
     sums: NDArray[np.float64]
     """(4, 3): |d|, d, |theta - closed form|, number of means outside [0, 1]; per channel."""
+    edges: NDArray[np.float64]
+    """(2, 7, 3): pixels, sum of theta and of the calibrated theta (0 if there is none), both the
+    mean of the channels; by ``STRUCTURES`` and ``GRADIENTS``."""
     hottest: tuple[float, Box]
     """The tile with the highest sum of theta: that sum, and where it is on the LR grid."""
 
@@ -85,6 +90,7 @@ class Tally:
             self.joint + other.joint,
             self.theta_by_distance + other.theta_by_distance,
             self.sums + other.sums,
+            self.edges + other.edges,
             self.hottest if self.hottest[0] >= other.hottest[0] else other.hottest,
         )
 
@@ -116,96 +122,98 @@ def statistics(tally: Tally, settings: AuditSettings, channel: int | None = None
     return result if np.isnan(gap) else {**result, "closed_form_gap": gap}
 
 
-@dataclass(frozen=True, eq=False)
-class Reader:
-    """Tallies blocks of images; what every dask task shares."""
+def tally(
+    mean: NDArray[np.float16],
+    theta: NDArray[np.float16],
+    reference: NDArray[np.float64],
+    area: Box,
+    settings: AuditSettings,
+    curve: ClosedForm | None,
+) -> Tally:
+    """Tally one area, without its edges.
 
-    maps: Store
-    hr: Store
-    settings: AuditSettings
-    curve: ClosedForm | None
-    """None where theta was not learned; the gap to it is then not a number."""
+    Args:
+        mean: (3, H, W), in the unit of the image.
+        theta: The same shape and unit.
+        reference: The same shape, in gray levels.
+        area: Where it is on the LR grid.
+        settings: The section ``audit``.
+        curve: None where theta was not learned; the gap to it is then not a number.
 
-    def blocks(self, image_id: str) -> list[Box]:
-        """The chunks of an image, as areas on the LR grid."""
-        height, width = self.maps.size(image_id)
-        return list(tiles(height, width, max(self.maps.array(image_id, "mean").chunks)))
+    """
+    bins = settings.bins
+    levels = theta.astype(np.float64) * LEVELS
+    shift = mean.astype(np.float64) * LEVELS - reference
+    distance = np.abs(shift)
+    gap = np.full_like(levels, np.nan) if curve is None else curve(distance) - levels
+    row = bin_index(distance, bins, settings.distance_limit).ravel()
+    column = bin_index(levels, bins, settings.theta_limit).ravel()
+    counts = [np.bincount(x.ravel(), minlength=len(THETA_VALUES)) for x in theta.view(np.uint16)]
+    each = (distance, shift, np.abs(gap), (mean < 0) | (mean > 1))
+    return Tally(
+        np.stack(counts),
+        np.bincount(row * bins + column, minlength=bins * bins).reshape(bins, bins),
+        np.bincount(row, weights=levels.ravel(), minlength=bins).astype(np.float64),
+        np.stack([values.sum(axis=(1, 2), dtype=np.float64) for values in each]),
+        np.zeros((len(STRUCTURES), len(GRADIENTS), 3)),
+        (float(levels.sum()), area),
+    )
 
-    def block(self, image_id: str, block: Box) -> Tally:
-        """Read one block of an image at once and tally it in tiles.
 
-        Raises:
-            UserError: A chunk is damaged, or a value cannot be a mean or a theta.
+def structure(reference: NDArray[np.floating]) -> tuple[Tensor, Tensor]:
+    """How steep an image is around every pixel, and whether it is so in one direction.
 
-        """
-        mean, theta = (self.maps.read(image_id, name, block) for name in ("mean", "theta"))
-        self._require_maps(image_id, mean, theta)
-        height, width = mean.shape[1:]
-        scale, size = self.hr.scale, self.hr.size(image_id)
-        halo = 4 * scale  # the bicubic kernel reaches 2 scale pixels to either side
-        seen = block.times(scale).grown(halo, *size)
-        image = self.hr.read(image_id, "image", seen)
-        parts = []
-        for tile in tiles(height, width, TILE):
-            area = Box(
-                tile.top + block.top,
-                tile.bottom + block.top,
-                tile.left + block.left,
-                tile.right + block.left,
-            )
-            outer = area.times(scale).grown(halo, *size)
-            pixels = torch.from_numpy(image[outer.within(seen).slices]).double()
-            reference = bicubic_downsample(pixels, scale).numpy()
-            inside = area.within(outer.over(scale)).slices
-            parts.append(self.tally(mean[tile.slices], theta[tile.slices], reference[inside], area))
-        return reduce(add, parts)
+    The structure tensor: products of the central differences, averaged over the channels and over
+    5x5 pixels.
 
-    def tally(
-        self,
-        mean: NDArray[np.float16],
-        theta: NDArray[np.float16],
-        reference: NDArray[np.float64],
-        area: Box,
-    ) -> Tally:
-        """Tally one area.
+    Args:
+        reference: (3, H, W) in gray levels, H and W at least 7.
 
-        Args:
-            mean: (3, H, W), in the unit of the image.
-            theta: The same shape and unit.
-            reference: The same shape, in gray levels.
-            area: Where it is on the LR grid.
+    Returns:
+        Root mean square gradient in gray levels per pixel, and coherence, the difference of the
+        eigenvalues over their sum, 0 to 1; (H - 6, W - 6) each.
 
-        """
-        bins = self.settings.bins
-        levels = theta.astype(np.float64) * LEVELS
-        shift = mean.astype(np.float64) * LEVELS - reference
-        distance = np.abs(shift)
-        gap = np.full_like(levels, np.nan) if self.curve is None else self.curve(distance) - levels
-        row = bin_index(distance, bins, self.settings.distance_limit).ravel()
-        column = bin_index(levels, bins, self.settings.theta_limit).ravel()
-        counts = [
-            np.bincount(x.ravel(), minlength=len(THETA_VALUES)) for x in theta.view(np.uint16)
-        ]
-        each = (distance, shift, np.abs(gap), (mean < 0) | (mean > 1))
-        return Tally(
-            np.stack(counts),
-            np.bincount(row * bins + column, minlength=bins * bins).reshape(bins, bins),
-            np.bincount(row, weights=levels.ravel(), minlength=bins).astype(np.float64),
-            np.stack([values.sum(axis=(1, 2), dtype=np.float64) for values in each]),
-            (float(levels.sum()), area),
-        )
+    """
+    pixels = torch.from_numpy(np.asarray(reference, dtype=np.float32))
+    right = (pixels[:, 1:-1, 2:] - pixels[:, 1:-1, :-2]) / 2
+    down = (pixels[:, 2:, 1:-1] - pixels[:, :-2, 1:-1]) / 2
+    products = torch.stack([(right**2).mean(0), (down**2).mean(0), (right * down).mean(0)])
+    xx, yy, xy = F.avg_pool2d(products, 5, stride=1).double()
+    trace = xx + yy
+    coherence = ((xx - yy) ** 2 + 4 * xy**2).sqrt() / trace.clamp(min=1e-12)
+    return trace.sqrt(), coherence
 
-    def _require_maps(
-        self, image_id: str, mean: NDArray[np.floating], theta: NDArray[np.floating]
-    ) -> None:
-        if theta.dtype != np.float16:
-            raise UserError(f"{self.maps.path}: theta of image '{image_id}' is not float16")
-        good = np.isfinite(mean) & np.isfinite(theta) & (theta > 0)
-        if not good.all():
-            raise UserError(
-                f"{self.maps.path}: image '{image_id}' holds {np.sum(~good)} values that are no "
-                "maps: the mean must be finite, theta finite and positive; export it again"
-            )
+
+def tally_edges(
+    reference: NDArray[np.floating],
+    theta: NDArray[np.floating],
+    calibrated: NDArray[np.floating] | None,
+) -> NDArray[np.float64]:
+    """Theta at edges and in textures, by gradient.
+
+    Args:
+        reference: (3, H, W) in gray levels.
+        theta: The same shape, in the unit of the image.
+        calibrated: The same of the calibrated theta, if there is one.
+
+    Returns:
+        ``Tally.edges`` of the pixels that are 3 or more from the border.
+
+    """
+    shape = (len(STRUCTURES), len(GRADIENTS), 3)
+    if min(reference.shape[1:]) < 7:
+        return np.zeros(shape)
+    gradient, coherence = (part.numpy() for part in structure(reference))
+    kind = (coherence < COHERENT).astype(np.int64)
+    index = kind * len(GRADIENTS) + np.searchsorted(GRADIENTS, gradient, side="right") - 1
+    inside = (slice(None), slice(3, -3), slice(3, -3))
+    sums = [np.ones(index.size)]
+    for values in (theta, calibrated):
+        levels = 0 if values is None else values[inside].mean(axis=0, dtype=np.float64) * LEVELS
+        sums.append(np.broadcast_to(levels, index.shape).ravel())
+    size = shape[0] * shape[1]
+    counted = [np.bincount(index.ravel(), weights=weights, minlength=size) for weights in sums]
+    return np.stack(counted, axis=-1).reshape(shape).astype(np.float64)
 
 
 def bin_index(values: NDArray[np.float64], bins: int, limit: float) -> NDArray[np.int64]:

@@ -1,8 +1,10 @@
 """Training of the DSN from two piles of images that are not paired (Sec. 3.1)."""
 
 import math
+from dataclasses import asdict
+from functools import partial
 from pathlib import Path
-from typing import Literal
+from typing import Annotated, Literal
 
 import torch
 from accelerate import Accelerator
@@ -15,10 +17,13 @@ from pipeline.checkpoints import fingerprint, make_folder, save_weights
 from pipeline.crops import ImagePool, Schedule, require_crop
 from pipeline.errors import UserError
 from pipeline.filters import bicubic_downsample, high_pass
+from pipeline.held_out import training_box
+from pipeline.judge import BestEpoch, Judge
 from pipeline.laplace import GRAY_LEVEL, sample, scaled_divergence
 from pipeline.losses import discriminator_loss, generator_loss
 from pipeline.networks.discriminator import UNetDiscriminator
 from pipeline.networks.dsn import DSN, FORMAT, theta_from_log
+from pipeline.noise import estimate_noise, read_blocks
 from pipeline.perceptual import VGG19Features
 from pipeline.seeding import generator
 from pipeline.settings import Settings
@@ -26,6 +31,8 @@ from pipeline.stores import Store, require_same_scale
 from pipeline.training import TrainingRun, set_learning_rate
 
 SHEET_ROWS = 4
+PRIOR_BLOCKS = 60_000
+"""Blocks of real LR images from which a prior scale is estimated, at most."""
 
 
 class TrainDsnSettings(Settings):
@@ -53,8 +60,9 @@ class TrainDsnSettings(Settings):
     """Adam's rate at the start, for the discriminator."""
     halve_every: int = Field(gt=0)
     """Epochs after which the rate is halved, again and again."""
-    prior_scale: float = Field(gt=0)
-    """b of Eq. 2 and 4 in gray levels: the Laplace scale of the reference."""
+    prior_scale: Annotated[float, Field(gt=0)] | Literal["estimated"]
+    """b of Eq. 2 and 4 in gray levels, the Laplace scale of the reference; ``estimated``: that of
+    the noise of the real LR images."""
     learn_theta: bool
     """Learn the scale of the pixels (Eq. 2); otherwise L1 and a constant scale, the prior's."""
     learn_sigma: bool
@@ -65,10 +73,17 @@ class TrainDsnSettings(Settings):
     """alpha_2 of Eq. 7; zero switches the term and VGG19 off."""
     adversarial_weight: float = Field(ge=0)
     """alpha_3 of Eq. 7; zero switches the term and the discriminator off."""
+    adversarial_on: Literal["mean", "sample"]
+    """What the discriminator sees: the mean (Eq. 5, 6) or a reparameterised sample (Eq. 8), through
+    which it teaches theta as well."""
     perceptual_weights: str
     """VGG19: ``imagenet``, ``random``, or a file."""
     precision: Literal["no", "bf16"]
     """Mixed precision of the training device."""
+    score_every: int = Field(gt=0)
+    """Epochs between two judgements of the DSN by scores without pairs."""
+    keep: Literal["best", "last"]
+    """Which epoch's weights are written: the best by those scores, or the last."""
     log_every: int = Field(gt=0)
     """Steps per row of the curves."""
     checkpoint_every: int = Field(gt=0)
@@ -93,7 +108,7 @@ class DsnLoss(nn.Module):
     def __init__(self, settings: TrainDsnSettings, vgg: VGG19Features | None) -> None:
         super().__init__()
         self.settings, self.vgg = settings, vgg
-        self.prior = settings.prior_scale * GRAY_LEVEL
+        self.prior = known_prior(settings) * GRAY_LEVEL
 
     def content(self, mean: Tensor, log_theta: Tensor, reference: Tensor) -> Tensor:
         """Eq. 2 times the prior scale, or L1 without theta; ``log_theta`` in gray levels."""
@@ -125,7 +140,7 @@ class DsnTrainer:
     """
 
     def __init__(self, hr: Store, lr: Store, settings: TrainDsnSettings) -> None:
-        self.settings = settings
+        self.settings = settings = with_prior(settings, lr)
         self.scale = require_same_scale(hr, lr)
         if settings.hr_patch % (16 * self.scale):
             raise UserError(
@@ -134,8 +149,9 @@ class DsnTrainer:
             )
         self.lr_patch = settings.hr_patch // self.scale
         require_crop(hr, settings.hr_patch, "train_dsn.hr_patch")
-        require_crop(lr, self.lr_patch, "train_dsn.hr_patch")
-        self.hr_pool, self.lr_pool = ImagePool.load(hr), ImagePool.load(lr)
+        part = partial(training_box, lr)
+        require_crop(lr, self.lr_patch, "train_dsn.hr_patch", part)
+        self.hr_pool, self.lr_pool = ImagePool.load(hr), ImagePool.load(lr, part)
         seed, batch = settings.seed, settings.batch_size
         self.hr_schedule = Schedule(
             len(hr.ids), settings.crops_per_image, batch, seed, "train_dsn/hr"
@@ -173,9 +189,9 @@ class DsnTrainer:
             self.discriminator_optimiser, settings.discriminator_learning_rate * decay
         )
         hr, real = self.batch(step)
-        terms, mean = self._step_dsn(hr)
+        terms, shown = self._step_dsn(step, hr)
         if settings.adversarial_weight:
-            terms["discriminator"] = self._step_discriminator(mean, real)
+            terms["discriminator"] = self._step_discriminator(shown, real)
         return terms
 
     def batch(self, step: int) -> tuple[Tensor, Tensor]:
@@ -193,18 +209,19 @@ class DsnTrainer:
         )
         return hr.to(self.device), real.to(self.device)
 
-    def _step_dsn(self, hr: Tensor) -> tuple[dict[str, Tensor], Tensor]:
+    def _step_dsn(self, step: int, hr: Tensor) -> tuple[dict[str, Tensor], Tensor]:
         settings = self.settings
         with_sigma = settings.learn_sigma and settings.perceptual_weight > 0
         reference = bicubic_downsample(hr, self.scale)
         with self.accelerator.autocast():
             mean, log_theta, log_sigma = self.dsn(hr, with_sigma=with_sigma)
             terms = {"kl": self.loss.content(mean, log_theta, reference)}
+            shown = self._shown(mean, log_theta, step)
             if settings.perceptual_weight:
                 terms["kl_perceptual"] = self.loss.perceptual(mean, log_sigma, reference)
             if settings.adversarial_weight:
                 self.discriminator.requires_grad_(False)
-                terms["adversarial"] = generator_loss(self.discriminator(high_pass(mean)))
+                terms["adversarial"] = generator_loss(self.discriminator(high_pass(shown)))
                 self.discriminator.requires_grad_(True)
         total = settings.kl_weight * terms["kl"]
         total = total + settings.perceptual_weight * terms.get("kl_perceptual", 0)
@@ -214,17 +231,43 @@ class DsnTrainer:
         self.dsn_optimiser.step()
         terms["total"] = total
         terms["theta_mean"] = self.theta(log_theta.detach()).mean() * 255
-        return terms, mean.detach().float()
+        return terms, shown.detach().float()
 
-    def _step_discriminator(self, mean: Tensor, real: Tensor) -> Tensor:
+    def _shown(self, mean: Tensor, log_theta: Tensor, step: int) -> Tensor:
+        """What the discriminator sees of the LR images that were made."""
+        if self.settings.adversarial_on == "mean":
+            return mean
+        source = generator(self.settings.seed, "train_dsn/noise", step, self.device)
+        return sample(mean, self.theta(log_theta), source)
+
+    def _step_discriminator(self, shown: Tensor, real: Tensor) -> Tensor:
         with self.accelerator.autocast():
             loss = discriminator_loss(
-                self.discriminator(high_pass(real)), self.discriminator(high_pass(mean))
+                self.discriminator(high_pass(real)), self.discriminator(high_pass(shown))
             )
         self.discriminator_optimiser.zero_grad()
         self.accelerator.backward(loss)
         self.discriminator_optimiser.step()
         return loss
+
+    def degrade(self, hr: Tensor) -> tuple[Tensor, Tensor]:
+        """Mean and theta of HR images (N, 3, H, W), in the unit of the image."""
+        mean, log_theta, _ = self.dsn(hr.to(self.device))
+        return mean, self.theta(log_theta)
+
+    def ends_epoch(self, step: int, every: int) -> bool:
+        """Whether a step is the last, or the last of every so many epochs."""
+        epoch, following = self.hr_schedule.epoch(step), self.hr_schedule.epoch(step + 1)
+        last = step + 1 == self.hr_schedule.steps(self.settings.epochs)
+        return last or (following > epoch and following % every == 0)
+
+    def weights(self) -> dict[str, Tensor]:
+        """The DSN's own, without any wrapper."""
+        return dict(self.accelerator.unwrap_model(self.dsn).state_dict())
+
+    def load(self, weights: dict[str, Tensor]) -> None:
+        """Go back to weights that ``weights`` gave."""
+        self.accelerator.unwrap_model(self.dsn).load_state_dict(weights)
 
     @torch.no_grad()
     def contact_sheet(self, path: Path) -> None:
@@ -252,7 +295,7 @@ class DsnTrainer:
         """Theta in the unit of the image: the learned one, or the constant prior scale."""
         if self.settings.learn_theta:
             return theta_from_log(log_theta)
-        return torch.full_like(log_theta, self.settings.prior_scale * GRAY_LEVEL)
+        return torch.full_like(log_theta, known_prior(self.settings) * GRAY_LEVEL)
 
     @torch.no_grad()
     def statistics(self, batches: int) -> dict[str, float]:
@@ -283,10 +326,37 @@ class DsnTrainer:
         }
 
 
+def with_prior(settings: TrainDsnSettings, lr: Store) -> TrainDsnSettings:
+    """The settings with a number for the prior scale, estimated from real LR images if asked.
+
+    Raises:
+        UserError: It cannot be estimated; says why.
+
+    """
+    if settings.prior_scale != "estimated":
+        return settings
+    try:
+        blocks = read_blocks(lr, PRIOR_BLOCKS)
+        level = estimate_noise(blocks).deviation(blocks)
+    except ValueError as error:
+        raise UserError(
+            f"{lr.path}: the noise cannot be estimated: {error}; "
+            "give train_dsn.prior_scale a number"
+        ) from error
+    return settings.model_copy(update={"prior_scale": level / math.sqrt(2)})
+
+
+def known_prior(settings: TrainDsnSettings) -> float:
+    """The prior scale in gray levels, which must be a number."""
+    if isinstance(settings.prior_scale, str):
+        raise TypeError("the prior scale is still to be estimated")
+    return settings.prior_scale
+
+
 def train_dsn(
     hr: Store, lr: Store, settings: TrainDsnSettings, work: Path, weights: Path, sheet: Path,
     curves: Path,
-) -> dict[str, float]:  # fmt: skip
+) -> dict[str, object]:  # fmt: skip
     """Train a DSN, or go on with an interrupted training of the same settings and stores.
 
     Args:
@@ -299,7 +369,8 @@ def train_dsn(
         curves: Where the curves go, as CSV.
 
     Returns:
-        Metrics: the last row of the curves and the statistics of ``DsnTrainer.statistics``.
+        Metrics: the last row of the curves, the statistics of ``DsnTrainer.statistics``, which
+        epoch's weights were written (from 0) and its ``Judgement``, and a warning in words, if any.
 
     Raises:
         UserError: See ``DsnTrainer`` and ``TrainingRun``.
@@ -308,7 +379,9 @@ def train_dsn(
     trainer = DsnTrainer(hr, lr, settings)
     for path in (weights, sheet, curves):
         make_folder(path.parent)
+    settings = trainer.settings
     folder = work / fingerprint(settings.model_dump(), hr.digest, lr.digest)
+    best = BestEpoch()
     run = TrainingRun(
         "train_dsn",
         folder,
@@ -317,15 +390,25 @@ def train_dsn(
             "discriminator": trainer.discriminator,
             "dsn_optimiser": trainer.dsn_optimiser,
             "discriminator_optimiser": trainer.discriminator_optimiser,
+            "best_epoch": best,
         },
         trainer.hr_schedule.steps(settings.epochs),
         settings.log_every,
         settings.checkpoint_every,
     )
+    judge = Judge(hr, lr, partial(bicubic_downsample, scale=trainer.scale), settings.seed)
     for step in run:
-        run.record(step, trainer.step(step))
+        terms = trainer.step(step)
+        if best.latest is None or trainer.ends_epoch(step, settings.score_every):
+            judgement = judge.judge(trainer.degrade)
+            best.see(trainer.hr_schedule.epoch(step), judgement, trainer.weights())
+        run.record(step, {**terms, **_logged(best)})
         if (step + 1) % settings.checkpoint_every == 0:
             trainer.contact_sheet(folder / "contact_sheet.png")
+    last = judge.judge(trainer.degrade)
+    kept = best.judgement if settings.keep == "best" else last
+    if settings.keep == "best":
+        trainer.load(best.weights)
     metadata = {
         "format": FORMAT,
         "scale": trainer.scale,
@@ -335,10 +418,28 @@ def train_dsn(
     }
     trainer.contact_sheet(sheet)
     run.write_curves(curves)
-    save_weights(weights, trainer.accelerator.unwrap_model(trainer.dsn).state_dict(), metadata)
-    metrics = {**run.curves[-1], **trainer.statistics(8)}
+    save_weights(weights, trainer.weights(), metadata)
     run.close()
-    return metrics
+    assert kept is not None
+    return {
+        **run.curves[-1],
+        "prior_scale": known_prior(settings),
+        **trainer.statistics(8),
+        "kept": settings.keep,
+        "kept_epoch": best.epoch if settings.keep == "best" else settings.epochs - 1,
+        **asdict(kept),
+        "warning": "; ".join(kept.warnings()),
+    }
+
+
+def _logged(best: BestEpoch) -> dict[str, Tensor]:
+    """The latest scores for the curves; -1 stands for one without an answer."""
+    assert best.latest is not None
+    scores = {
+        "wasserstein": best.latest.wasserstein,
+        "noise_level_difference": best.latest.noise_level_difference,
+    }
+    return {key: torch.tensor(-1.0 if value is None else value) for key, value in scores.items()}
 
 
 def _in_unit(log_levels: Tensor) -> Tensor:

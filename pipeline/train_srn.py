@@ -13,17 +13,19 @@ from torch.optim import Adam
 from torch.optim.swa_utils import AveragedModel, get_ema_multi_avg_fn
 
 from pipeline import pictures
+from pipeline.calibration import Calibration
 from pipeline.checkpoints import file_hash, fingerprint, make_folder, save_weights
 from pipeline.crops import Schedule
 from pipeline.errors import UserError
 from pipeline.filters import bicubic_upsample, gradient_map
+from pipeline.laplace import GRAY_LEVEL
 from pipeline.losses import discriminator_loss, generator_loss
 from pipeline.networks import srn
 from pipeline.networks.discriminator import UNetDiscriminator
 from pipeline.perceptual import VGG19Features
 from pipeline.settings import Settings
 from pipeline.stores import Store
-from pipeline.stream import Pair, PairStream, Theta
+from pipeline.stream import Pair, PairStream, Stream, Theta, require_calibration
 from pipeline.training import TrainingRun, set_learning_rate
 
 FORMAT = "usrdu-srn"
@@ -47,7 +49,10 @@ class TrainSrnSettings(Settings):
     seed: int = Field(ge=0)
     """Seed of weights, crops and samples."""
     theta: Theta
-    """``raw``: samples are drawn with the stored theta (Eq. 8); ``none``: the mean alone."""
+    """What the samples are drawn with (Eq. 8): ``calibrated``, ``raw`` (the stored theta),
+    ``constant`` (Table 1, row 2), or ``none``, the mean alone."""
+    constant_theta: float | None = Field(gt=0)
+    """Laplace scale in gray levels for ``theta: constant``, or null for the calibration's."""
     lr_patch: int = Field(ge=8)
     """Side of an LR crop in pixels."""
     batch_size: int = Field(gt=0)
@@ -94,28 +99,29 @@ class SrnTrainer:
     """Networks, optimisers and one step of the SRN training.
 
     Args:
-        hr: Store of kind hr.
-        maps: Store of kind maps.
+        stream: What it is trained on.
         architecture: The network to train.
         settings: The section ``train_srn``.
+        accelerator: Made with the precision of the settings.
 
     Raises:
-        UserError: The stores do not belong together, an image is too small, the network cannot be
-            built, or the warm start does not fit it.
+        UserError: The network cannot be built, or the warm start does not fit it.
 
     """
 
     def __init__(
-        self, hr: Store, maps: Store, architecture: Architecture, settings: TrainSrnSettings
+        self,
+        stream: Stream,
+        architecture: Architecture,
+        settings: TrainSrnSettings,
+        accelerator: Accelerator,
     ) -> None:
         self.settings = settings
-        self.accelerator = Accelerator(mixed_precision=settings.precision)
+        self.accelerator = accelerator
         self.device = self.accelerator.device
-        self.stream = PairStream(
-            hr, maps, settings.lr_patch, settings.theta, self.device, settings.seed
-        )
+        self.stream = stream
         self.schedule = Schedule(
-            len(maps.ids),
+            stream.images,
             settings.crops_per_image,
             settings.batch_size,
             settings.seed,
@@ -123,7 +129,7 @@ class SrnTrainer:
         )
         with torch.random.fork_rng(devices=[]):
             torch.manual_seed(settings.seed)
-            network = srn.build(architecture.network, maps.scale, architecture.options)
+            network = srn.build(architecture.network, stream.scale, architecture.options)
             discriminator = UNetDiscriminator(settings.discriminator_features)
         if architecture.warm_start:
             _warm_start(network, Path(architecture.warm_start))
@@ -143,6 +149,24 @@ class SrnTrainer:
         )
         self.judged: Callable[[Tensor], Tensor] = (
             gradient_map if settings.adversarial_on == "gradient" else nn.Identity()
+        )
+
+    def run(self, name: str, folder: Path) -> TrainingRun:
+        """The whole training, or what is left of it; see ``TrainingRun``."""
+        parts = {
+            "network": self.network,
+            "ema": self.ema,
+            "discriminator": self.discriminator,
+            "optimiser": self.optimiser,
+            "discriminator_optimiser": self.discriminator_optimiser,
+        }
+        return TrainingRun(
+            name,
+            folder,
+            parts,
+            self.schedule.steps(self.settings.epochs),
+            self.settings.log_every,
+            self.settings.checkpoint_every,
         )
 
     def step(self, step: int) -> dict[str, Tensor]:
@@ -210,6 +234,7 @@ def train_srn(
     name: str,
     architecture: Architecture,
     settings: TrainSrnSettings,
+    calibration: Calibration | None,
     work: Path,
     folder: Path,
 ) -> dict[str, float]:
@@ -224,6 +249,7 @@ def train_srn(
         name: What the architecture is called in the settings.
         architecture: The network.
         settings: The section ``train_srn``.
+        calibration: Of these maps; needed where the settings say so.
         work: Folder for checkpoints; each run has a folder of its own in it.
         folder: Where the results go.
 
@@ -231,29 +257,19 @@ def train_srn(
         Metrics: the last row of the curves.
 
     Raises:
-        UserError: See ``SrnTrainer`` and ``TrainingRun``.
+        UserError: See ``PairStream``, ``SrnTrainer`` and ``TrainingRun``.
 
     """
-    trainer = SrnTrainer(hr, maps, architecture, settings)
+    accelerator = Accelerator(mixed_precision=settings.precision)
+    stream = open_stream(hr, maps, settings, calibration, accelerator.device)
+    trainer = SrnTrainer(stream, architecture, settings, accelerator)
     make_folder(folder)
     start = file_hash(Path(architecture.warm_start)) if architecture.warm_start else None
+    measured = calibration.model_dump() if calibration else None
     key = fingerprint(
-        settings.model_dump(), architecture.model_dump(), start, hr.digest, maps.digest
+        settings.model_dump(), architecture.model_dump(), start, hr.digest, maps.digest, measured
     )
-    run = TrainingRun(
-        f"train_srn@{name}",
-        work / key,
-        {
-            "network": trainer.network,
-            "ema": trainer.ema,
-            "discriminator": trainer.discriminator,
-            "optimiser": trainer.optimiser,
-            "discriminator_optimiser": trainer.discriminator_optimiser,
-        },
-        trainer.schedule.steps(settings.epochs),
-        settings.log_every,
-        settings.checkpoint_every,
-    )
+    run = trainer.run(f"train_srn@{name}", work / key)
     for step in run:
         run.record(step, trainer.step(step))
         if (step + 1) % settings.checkpoint_every == 0:
@@ -270,6 +286,37 @@ def train_srn(
     save_weights(folder / "srn.safetensors", trainer.ema.module.state_dict(), metadata)
     run.close()
     return run.curves[-1]
+
+
+def open_stream(
+    hr: Store,
+    maps: Store,
+    settings: TrainSrnSettings,
+    calibration: Calibration | None,
+    device: torch.device,
+) -> PairStream:
+    """The stream that the settings describe.
+
+    Raises:
+        UserError: See ``PairStream``.
+
+    """
+    constant = settings.constant_theta
+    if settings.theta == "constant" and constant is None:
+        if calibration is None:
+            raise UserError("train_srn.constant_theta is null, and there is no calibration to ask")
+        require_calibration(calibration, maps)
+        constant = calibration.constant_theta
+    return PairStream(
+        hr,
+        maps,
+        settings.lr_patch,
+        settings.theta,
+        device,
+        settings.seed,
+        (constant or 0) * GRAY_LEVEL,
+        calibration,
+    )
 
 
 def _warm_start(network: nn.Module, path: Path) -> None:

@@ -10,28 +10,63 @@ from stages.options import FILE, FOLDER, params_option, plain_errors, report, wr
 @click.command(
     "audit",
     epilog="Example: usrdu audit --maps data/export/maps.zarr --hr data/prepare/hr.zarr "
+    "--lr data/prepare/lr.zarr --calibration data/calibrate/calibration.json "
     "--out data/audit/page --metrics data/audit/metrics.json",
 )
-@click.option("--maps", type=FOLDER, required=True, help="Store of mean and theta.")
+@click.option("--maps", type=FOLDER, required=True, help="Store of mean and theta, A.")
 @click.option("--hr", type=FOLDER, required=True, help="The HR images it was exported from.")
+@click.option("--lr", type=FOLDER, required=True, help="Store of real LR images.")
+@click.option("--calibration", type=FILE, help="Calibration of these maps.")
+@click.option("--val", type=FOLDER, help="Store of pairs, for the difference of real and bicubic.")
+@click.option("--against", type=FOLDER, help="Other maps of the same HR images, B.")
 @click.option("--out", type=FOLDER, required=True, help="Folder for tables and page; replaced.")
 @click.option("--metrics", type=FILE, required=True, help="JSON file for the metrics.")
+@click.option("--scheduler", help="Address of a dask.distributed scheduler; else threads here.")
 @params_option
 @plain_errors
-def command(maps: Path, hr: Path, out: Path, metrics: Path, params: Path) -> None:
-    """Tables, pictures and a page about maps.zarr.
+def command(
+    maps: Path,
+    hr: Path,
+    lr: Path,
+    calibration: Path | None,
+    val: Path | None,
+    against: Path | None,
+    out: Path,
+    metrics: Path,
+    scheduler: str | None,
+    params: Path,
+) -> None:
+    """Are the generated LR images like the real ones?  Tables, pictures and a page.
 
-    Writes images.csv, summary.json and index.html, one page without references to the outside: how
-    theta is distributed, how it follows from the distance between mean and bicubic, and the images
-    of the highest theta.
+    Writes CSV tables, summary.json and index.html, one page without references to the outside:
+    scores without pairs against held-out real LR images, spectra and noise, how theta is
+    distributed and what it follows, and the images of the highest theta.
+
+    On a cluster (--scheduler) the workers must see the stores under the same paths.
     """
     from pipeline.audit import audit
+    from pipeline.audit_graph import Inputs
     from pipeline.settings import load_section
-    from pipeline.stores import Store
+    from pipeline.stores import Kind, Store
     from pipeline.tally import AuditSettings
+
+    def opened(path: Path, kind: Kind) -> Store:
+        return Store(path if scheduler is None else path.resolve(), kind)
 
     settings = load_section(params, "audit", AuditSettings)
     click.echo(f"audit: {settings!r}")
-    result = audit(Store(maps, "maps"), Store(hr, "hr"), settings, out)
+    inputs = Inputs(
+        opened(maps, "maps"),
+        opened(hr, "hr"),
+        opened(lr, "lr"),
+        calibration,
+        None if val is None else opened(val, "val"),
+        None if against is None else opened(against, "maps"),
+    )
+    result = audit(inputs, settings, out, scheduler)
     write_json(metrics, result)
-    report(result, out / "images.csv", out / "summary.json", out / "index.html", metrics)
+    shown = {name: value for name, value in result.items() if name != "scores"}
+    for pile, scores in result["scores"].items():
+        for name in ("wasserstein", "spectral_distance", "noise_level", "accuracy"):
+            shown[f"{pile}: {name}"] = scores[name]
+    report(shown, *sorted(out.iterdir()), metrics)

@@ -14,10 +14,12 @@ COMMANDS = {
     "prepare": "Decode HR, real LR and validation images once, into stores.",
     "train-dsn": "Learn the camera's degradation from unpaired HR and LR images.",
     "export": "Write mean and theta of every HR image into maps.zarr.",
-    "audit": "Tables, pictures and a page about maps.zarr.",
+    "audit": "Are generated LR images like the real ones?  Tables and a page.",
+    "calibrate": "Measure how much noise samples of the maps need.",
     "train-srn": "Train an SR network on sampled degradations.",
     "evaluate": "Score an SR model on held-out pairs.",
     "upscale": "Super-resolve images with a trained model.",
+    "recovery": "How much of a known camera's gain the pipeline recovers.",
     "plots-page": "Write the page that 'dvc plots show' needs without network.",
 }
 

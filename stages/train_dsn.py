@@ -53,3 +53,5 @@ def command(hr: Path, lr: Path, out: Path, metrics: Path | None, params: Path, w
     metrics = metrics or out / "metrics.json"
     write_json(metrics, result)
     report(result, weights, out / "contact_sheet.png", out / "curves.csv", metrics)
+    if result["warning"]:
+        click.echo(f"WARNING: {result['warning']}", err=True)

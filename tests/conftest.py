@@ -11,6 +11,7 @@ import pytest
 import torch
 from numpy.typing import NDArray
 
+from pipeline.calibration import Calibration
 from pipeline.perceptual import VGG19Features
 from pipeline.stores import Store, StoreWriter
 from pipeline.train_dsn import TrainDsnSettings
@@ -120,8 +121,11 @@ def dsn_settings(**changes: object) -> TrainDsnSettings:
         "kl_weight": 1.0,
         "perceptual_weight": 0.0,
         "adversarial_weight": 0.01,
+        "adversarial_on": "mean",
         "perceptual_weights": "random",
         "precision": "no",
+        "score_every": 1,
+        "keep": "last",
         "log_every": 2,
         "checkpoint_every": 1000,
     }
@@ -133,6 +137,7 @@ def srn_settings(**changes: object) -> TrainSrnSettings:
     plain: dict[str, object] = {
         "seed": 5,
         "theta": "raw",
+        "constant_theta": 1.0,
         "lr_patch": 16,
         "batch_size": 2,
         "crops_per_image": 2,
@@ -162,6 +167,23 @@ def compact(**changes: object) -> Architecture:
         "warm_start": None,
     }
     return Architecture.model_validate({**plain, **changes})
+
+
+def calibration(maps: Store, **changes: object) -> Calibration:
+    """A calibration of these maps: independent Laplace noise, another in every channel."""
+    plain: dict[str, object] = {
+        "format": "usrdu-calibration-1",
+        "scale": maps.scale,
+        "maps_digest": maps.digest,
+        "lr_digest": "",
+        "fault": None,
+        "variance": [[4.0, 9.0, 50.0], [9.0, 30.0, 20.0], [60.0, 16.0, 4.0]],
+        "noise_filter": None,
+        "laplace_share": 1.0,
+        "jpeg": None,
+        "constant_theta": 3.0,
+    }
+    return Calibration.model_validate({**plain, **changes})
 
 
 def read_rows(path: Path) -> list[dict[str, str]]:

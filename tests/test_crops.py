@@ -2,6 +2,7 @@
 
 import math
 from collections import Counter
+from collections.abc import Callable
 from pathlib import Path
 
 import numpy as np
@@ -14,6 +15,8 @@ from scipy.stats import chisquare
 from pipeline.crops import ImagePool, Schedule, offsets, require_crop, turn
 from pipeline.errors import UserError
 from pipeline.seeding import generator
+from pipeline.stores import Store
+from pipeline.tiling import Box
 
 LIKELY = 1e-3
 """A p-value below it refutes a law; seeds are fixed, so a test that passed once always passes."""
@@ -134,7 +137,35 @@ def test_an_image_smaller_than_a_crop_is_named(tiny: World) -> None:
         assert part in message
 
 
+def lower_half(store: Store) -> Callable[[str], Box]:
+    """The rows below the middle."""
+
+    def part(image_id: str) -> Box:
+        height, width = store.size(image_id)
+        return Box(height // 2, height, 0, width)
+
+    return part
+
+
+def test_a_part_smaller_than_a_crop_is_named(tiny: World) -> None:
+    part = lower_half(tiny.hr)
+    require_crop(tiny.hr, 70, "section.patch", part)
+    with pytest.raises(UserError) as caught:
+        require_crop(tiny.hr, 71, "section.patch", part)
+    assert "'ships' without its held-out part is 70x140, smaller than a crop of 71x71" in str(
+        caught.value
+    )
+
+
 # --- ImagePool
+
+
+def test_a_pool_of_parts_holds_nothing_else(tiny: World) -> None:
+    pool = ImagePool.load(tiny.hr, lower_half(tiny.hr))
+    assert pool.path == tiny.hr.path
+    for image_id, held in zip(tiny.hr.ids, pool.images, strict=True):
+        whole = tiny.hr.read(image_id, "image")
+        assert np.array_equal(held.numpy(), whole[:, whole.shape[1] // 2 :])
 
 
 def test_crops_are_parts_of_the_chosen_images(tiny: World) -> None:

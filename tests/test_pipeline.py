@@ -11,7 +11,7 @@ import pytest
 from ruamel.yaml import YAML
 
 ROOT = Path(__file__).parent.parent
-STAGES = ["demo", "prepare", "train_dsn", "export", "audit", "train_srn", "evaluate"]
+STAGES = ["demo", "prepare", "train_dsn", "export", "calibrate", "audit", "train_srn", "evaluate"]
 
 
 def load(name: str) -> dict[str, Any]:
@@ -61,6 +61,15 @@ def paths(entries: list[Any]) -> set[str]:
     return {next(iter(entry)) if isinstance(entry, dict) else str(entry) for entry in entries}
 
 
+def sections(entries: list[Any]) -> set[tuple[str, str]]:
+    """Files and sections that a stage's ``params`` name; a plain name is of ``params.yaml``."""
+    found: set[tuple[str, str]] = set()
+    for entry in entries:
+        of = entry if isinstance(entry, dict) else {"params.yaml": [entry]}
+        found |= {(file, name) for file, names in of.items() for name in names}
+    return found
+
+
 def substituted(text: str) -> str:
     for name, folder in PARAMS["folders"].items():
         text = text.replace("${folders." + name + "}", folder)
@@ -99,19 +108,21 @@ def test_a_stage_depends_on_its_section(stage: str) -> None:
 
 @pytest.mark.parametrize("stage", STAGES)
 def test_the_sections_a_stage_reads_are_its_params(stage: str) -> None:
-    """Every ``load_section(params, "NAME", ...)`` in the command names a declared section."""
+    """Every ``load_section(FILE, NAME, ...)`` in the command names a declared section."""
     tree = ast.parse((ROOT / "stages" / f"{stage}.py").read_text())
     read = set()
     for node in ast.walk(tree):
         if isinstance(node, ast.Call) and getattr(node.func, "id", "") == "load_section":
-            section = node.args[1]
+            file, section = ast.unparse(node.args[0]), node.args[1]
             if isinstance(section, ast.Constant):
-                read.add(str(section.value))
+                name = str(section.value)
             else:
-                assert isinstance(section, ast.JoinedStr)
-                assert ast.unparse(section) == "f'architectures.{arch}'"
-                read.add("architectures.${item.arch}")
-    assert read == paths(DVC["stages"][stage]["params"])
+                name = {
+                    "f'architectures.{arch}'": "architectures.${item.arch}",
+                    "settings.camera": "${demo.camera}",
+                }[ast.unparse(section)]
+            read.add(({"params": "params.yaml", "cameras": "cameras.yaml"}[file], name))
+    assert read == sections(DVC["stages"][stage]["params"])
 
 
 @pytest.mark.parametrize("stage", STAGES)
@@ -170,9 +181,12 @@ LAYERS = [
     ["errors", "files"],
     ["settings", "seeding", "laplace", "filters", "losses", "tiling", "networks/dsn"],
     ["networks/discriminator", "networks/srn", "images", "perceptual", "checkpoints"],
-    ["stores", "pictures", "similarity", "inference", "training"],
-    ["crops", "degrader", "tally"],
-    ["stream"],
+    ["stores", "pictures", "similarity", "inference", "training", "camera", "photographs"],
+    ["recovery_table"],
+    ["crops", "degrader", "tally", "agreement", "two_sample", "difference"],
+    ["jpeg", "held_out", "noise", "calibration", "pile"],
+    ["stream", "judge", "audit_tables", "audit_tasks", "audit_charts", "audit_page"],
+    ["audit_graph"],
 ]
 """From the bottom up; engines, which are not listed, stand above all of them."""
 
@@ -187,7 +201,7 @@ def test_the_layers_hold() -> None:
                     assert level.get(target, 99) <= level[file], f"{file} imports {target}"
 
 
-ENGINES = ["demo", "prepare", "train_dsn", "export", "audit", "train_srn", "evaluate", "upscale"]
+ENGINES = [*STAGES, "upscale"]
 
 
 def test_engines_do_not_import_each_other() -> None:
@@ -197,16 +211,26 @@ def test_engines_do_not_import_each_other() -> None:
         assert not project_imports(engine) & engines
 
 
+def test_recovery_runs_the_engines_and_nothing_runs_it() -> None:
+    engines = {f"pipeline/{name}.py" for name in ENGINES}
+    assert project_imports("pipeline/recovery.py") & engines
+    importers = [file for file in modules() if "pipeline/recovery.py" in project_imports(file)]
+    assert importers == ["stages/recovery.py"]
+    assert "recovery" not in DVC["stages"]
+
+
 HOMES = {
     "click": {"stages"},
     "zarr": {"pipeline/stores.py"},
     "numcodecs": {"pipeline/stores.py"},
-    "dask": {"pipeline/audit.py"},
+    "dask": {"pipeline/audit_graph.py"},
+    "distributed": {"pipeline/audit_graph.py"},
     "jinja2": {"pipeline/audit_page.py"},
     "imageio": {"pipeline/images.py"},
     "imagecodecs": {"pipeline/images.py"},
     "torchvision": {"pipeline/perceptual.py"},
     "lpips": {"pipeline/similarity.py"},
+    "piq": {"pipeline/similarity.py"},
     "skimage": {"pipeline/similarity.py"},
     "spandrel": {"pipeline/networks/srn.py"},
     "safetensors": {"pipeline/checkpoints.py"},
@@ -247,7 +271,7 @@ def test_help_imports_no_heavy_library() -> None:
     assert "train-dsn" in done.stdout
 
 
-@pytest.mark.parametrize("stage", [*STAGES, "upscale", "plots_page"])
+@pytest.mark.parametrize("stage", [*STAGES, "upscale", "recovery", "plots_page"])
 def test_help_shows_an_example(stage: str) -> None:
     from click.testing import CliRunner
 
@@ -259,11 +283,13 @@ def test_help_shows_an_example(stage: str) -> None:
 
 
 def test_the_params_file_fits_the_settings() -> None:
+    from pipeline.calibrate import CalibrateSettings
     from pipeline.demo import DemoSettings
     from pipeline.evaluate import EvaluateSettings
     from pipeline.export import ExportSettings
     from pipeline.prepare import PrepareSettings
-    from pipeline.settings import Settings, load_section
+    from pipeline.recovery import RecoverySettings
+    from pipeline.settings import Settings, changed, load_section
     from pipeline.tally import AuditSettings
     from pipeline.train_dsn import TrainDsnSettings
     from pipeline.train_srn import Architecture, TrainSrnSettings
@@ -273,14 +299,23 @@ def test_the_params_file_fits_the_settings() -> None:
         "prepare": PrepareSettings,
         "train_dsn": TrainDsnSettings,
         "export": ExportSettings,
+        "calibrate": CalibrateSettings,
         "audit": AuditSettings,
         "train_srn": TrainSrnSettings,
         "evaluate": EvaluateSettings,
+        "recovery": RecoverySettings,
         **{f"architectures.{name}": Architecture for name in PARAMS["architectures"]},
     }
-    assert set(kinds) - {n for n in kinds if "." in n} == set(STAGES)
+    assert set(kinds) - {n for n in kinds if "." in n} == {*STAGES, "recovery"}
+    path = ROOT / "params.yaml"
     for section, kind in kinds.items():
-        load_section(ROOT / "params.yaml", section, kind)
+        load_section(path, section, kind)
+    recovery = load_section(path, "recovery", RecoverySettings)
+    dsn = load_section(path, "train_dsn", TrainDsnSettings)
+    srn = load_section(path, "train_srn", TrainSrnSettings)
+    changed(srn, recovery.train_srn, path, "recovery.train_srn")
+    for name, changes in recovery.recipes.items():
+        changed(dsn, changes, path, f"recovery.recipes.{name}")
 
 
 def test_every_line_of_the_params_file_is_explained() -> None:
@@ -291,3 +326,27 @@ def test_every_line_of_the_params_file_is_explained() -> None:
         explained = section == "architectures" or line.strip().endswith("seed: 0")
         if line.startswith("  ") and not explained and "seed:" not in line:
             assert "#" in line, line
+
+
+CAMERAS = load("cameras.yaml")
+
+
+@pytest.mark.parametrize("name", CAMERAS)
+def test_every_entry_of_the_cameras_file_is_a_camera(name: str) -> None:
+    from pipeline.camera import Camera
+    from pipeline.settings import load_section
+
+    assert "." not in name
+    load_section(ROOT / "cameras.yaml", name, Camera)
+
+
+def test_the_demo_uses_a_camera_of_the_file() -> None:
+    assert PARAMS["demo"]["camera"] in CAMERAS
+
+
+def test_every_camera_is_explained() -> None:
+    lines = (ROOT / "cameras.yaml").read_text().splitlines()
+    tops = [line for line in lines if line and not line.startswith((" ", "#"))]
+    assert [line.split(":")[0] for line in tops] == list(CAMERAS)
+    for line in tops:
+        assert "#" in line, line

@@ -1,7 +1,8 @@
-"""PSNR, SSIM and LPIPS of the protocol ``usrdu``, each computed a second way."""
+"""PSNR, SSIM, HaarPSI and LPIPS of the protocol ``usrdu``, each computed a second way."""
 
 import math
 import urllib.error
+from itertools import pairwise
 from pathlib import Path
 
 import lpips
@@ -15,7 +16,7 @@ from torchvision.models import AlexNet_Weights, alexnet
 
 from pipeline.errors import UserError
 from pipeline.images import Image
-from pipeline.similarity import BORDER, PROTOCOL, Lpips, psnr, shave, ssim
+from pipeline.similarity import BORDER, PROTOCOL, Lpips, haarpsi, psnr, shave, ssim
 
 CONVOLUTIONS = {
     0: (64, 3, 11),
@@ -108,6 +109,76 @@ def test_ssim_of_constants_by_hand() -> None:
     sr, hr = np.full((3, 24, 24), 50, np.uint8), np.full((3, 24, 24), 100, np.uint8)
     expected = (2 * 50 * 100 + c1) / (50**2 + 100**2 + c1)
     assert ssim(sr, hr) == pytest.approx(expected, abs=1e-9)
+
+
+# ---------------------------------------------------------------- HaarPSI
+
+
+def same(image: NDArray[np.float64], kernel: NDArray[np.float64]) -> NDArray[np.float64]:
+    """MATLAB's ``conv2(..., 'same')``, whose middle of an even kernel is the later one."""
+    first, (height, width) = len(kernel) // 2, image.shape
+    return np.asarray(convolve2d(image, kernel)[first : first + height, first : first + width])
+
+
+def haar_coefficients(image: Image) -> tuple[NDArray[np.float64], NDArray[np.float64]]:
+    """Haar wavelets of Y: (3 scales, 2 directions, H/2, W/2); and means of 2x2 of I and Q."""
+    yiq = np.array(
+        [[0.2990, 0.5870, 0.1140], [0.5959, -0.2746, -0.3213], [0.2115, -0.5227, 0.3112]]
+    )
+    whole = np.einsum("cd,dhw->chw", yiq, image[:, 4:-4, 4:-4].astype(np.float64))
+    height, width = whole.shape[1] // 2, whole.shape[2] // 2
+    half = whole.reshape(3, height, 2, width, 2).mean((2, 4))
+    found = []
+    for side in (2, 4, 8):
+        wavelet = np.ones((side, side)) / side
+        wavelet[: side // 2] *= -1
+        found.append([np.abs(same(half[0], one)) for one in (wavelet, wavelet.T)])
+    chroma = [np.abs(same(one, np.ones((2, 2)) / 4)) for one in half[1:]]
+    return np.array(found), np.array(chroma)
+
+
+def reference_haarpsi(sr: Image, hr: Image) -> float:
+    """Reisenhofer et al. 2018 with their constants, for even sides."""
+
+    def similarity(x: NDArray[np.float64], y: NDArray[np.float64]) -> NDArray[np.float64]:
+        return np.asarray((2 * x * y + 30) / (x**2 + y**2 + 30))
+
+    (a, chroma_a), (b, chroma_b) = haar_coefficients(sr), haar_coefficients(hr)
+    local = similarity(a[:2], b[:2]).mean(axis=0)
+    weights = np.maximum(a[2], b[2])
+    local = np.concatenate([local, similarity(chroma_a, chroma_b).mean(axis=0)[None]])
+    weights = np.concatenate([weights, weights.mean(axis=0)[None]])
+    share = (weights / (1 + np.exp(-4.2 * local))).sum() / weights.sum()
+    return float((np.log(share / (1 - share)) / 4.2) ** 2)
+
+
+@pytest.mark.parametrize("size", [(40, 52), (70, 64)])
+def test_haarpsi_is_that_of_reisenhofer_2018(size: tuple[int, int]) -> None:
+    sr, hr = picture(*size, seed=3), picture(*size, seed=4)
+    expected = reference_haarpsi(sr, hr)
+    assert 0.1 < expected < 0.9
+    assert haarpsi(sr, hr) == pytest.approx(expected, abs=1e-5)
+    assert haarpsi(hr, sr) == pytest.approx(haarpsi(sr, hr), abs=1e-6)
+
+
+def test_haarpsi_falls_with_noise() -> None:
+    hr, rng = picture(64, 60), np.random.default_rng(0)
+    noise, found = rng.normal(size=hr.shape), [1.0]
+    for deviation in (0, 2, 5, 12, 30):
+        sr = np.clip(np.round(hr + deviation * noise), 0, 255).astype(np.uint8)
+        found.append(haarpsi(sr, hr))
+    assert found[1] == pytest.approx(1, abs=1e-5)
+    assert all(later < earlier for earlier, later in pairwise(found[1:]))
+    assert 0 < found[-1] < 0.8
+
+
+def test_haarpsi_does_not_see_the_border() -> None:
+    hr, sr = picture(40, 44), picture(40, 44)
+    for border in (sr[:, :4], sr[:, -4:], sr[:, :, :4], sr[:, :, -4:]):
+        border[:] = 255 - border
+    assert haarpsi(sr, hr) == pytest.approx(1, abs=1e-5)
+    sr[:, 4:8, 4:8] = 255 - sr[:, 4:8, 4:8]
+    assert haarpsi(sr, hr) < 0.999
 
 
 # ---------------------------------------------------------------- both

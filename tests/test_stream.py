@@ -5,14 +5,17 @@ from pathlib import Path
 import numpy as np
 import pytest
 import torch
-from conftest import HR_SIZES, World
+from conftest import HR_SIZES, World, calibration
 from numpy.typing import NDArray
 from scipy.stats import kstest
 from torch import Tensor
 
+from pipeline.calibration import CalibratedSampler
+from pipeline.crops import offsets
 from pipeline.errors import UserError
+from pipeline.seeding import generator
 from pipeline.stores import Store, StoreWriter
-from pipeline.stream import PairStream, Theta
+from pipeline.stream import PairStream, Theta, cut
 
 SCALE, PATCH, SEED = 4, 8, 11
 SIZES = {"a": (36, 30), "b": (28, 35), "c": (8, 40)}
@@ -169,6 +172,113 @@ def test_samples_are_not_clamped(tmp_path: Path) -> None:
         writer.add("x", {"mean": dark, "theta": np.full_like(dark, 0.05)})
     lr = PairStream(hr, Store(tmp_path / "m.zarr", "maps"), 16, "raw", CPU, 0).batch(0, [0]).lr
     assert 0.4 < (lr < 0).double().mean() < 0.6
+
+
+# --- other laws of the noise
+
+
+@pytest.fixture(scope="module")
+def gray(tmp_path_factory: pytest.TempPathFactory) -> tuple[Store, Store]:
+    """An image of middle grays, so that no sample reaches the ends; its theta is absurd."""
+    folder = tmp_path_factory.mktemp("gray")
+    rng = np.random.default_rng(1)
+    with StoreWriter(folder / "hr.zarr", "hr", 2, ["x"]) as writer:
+        writer.add("x", {"image": rng.integers(0, 255, (3, 96, 96), np.uint8)})
+    hr = Store(folder / "hr.zarr", "hr")
+    with StoreWriter(folder / "m.zarr", "maps", 2, ["x"], {"hr_digest": hr.digest}) as writer:
+        mean = rng.uniform(0.4, 0.7, (3, 48, 48)).astype(np.float16)
+        writer.add("x", {"mean": mean, "theta": np.full_like(mean, 0.9)})
+    return hr, Store(folder / "m.zarr", "maps")
+
+
+def draws(stores: tuple[Store, Store], made: PairStream) -> tuple[Tensor, Tensor]:
+    """Means (N, 3, S, S), and what the stream adds to them."""
+    plain = PairStream(*stores, 24, "none", CPU, SEED)
+    pairs = [(plain.batch(step, [0, 0]), made.batch(step, [0, 0])) for step in range(8)]
+    assert all(torch.equal(one.hr, other.hr) for one, other in pairs)
+    mean = torch.cat([one.lr for one, _ in pairs])
+    return mean, torch.cat([other.lr for _, other in pairs]) - mean
+
+
+def test_a_constant_theta_is_the_same_everywhere(gray: tuple[Store, Store]) -> None:
+    theta = 6 / 255
+    mean, noise = draws(gray, PairStream(*gray, 24, "constant", CPU, SEED, theta))
+    assert kstest(noise.numpy().ravel() / theta, "laplace").pvalue > 0.01
+    assert kstest(noise.numpy().ravel() / theta * 1.1, "laplace").pvalue < 1e-3
+    middle = mean.median()
+    for part in (mean < middle, mean > middle):  # neither the mean nor the stored theta matters
+        assert noise[part].abs().mean().item() == pytest.approx(theta, rel=0.04)
+
+
+def test_a_calibrated_theta_follows_channel_and_intensity(gray: tuple[Store, Store]) -> None:
+    measured = calibration(gray[1])
+    made = PairStream(*gray, 24, "calibrated", CPU, SEED, 0.0, measured)
+    mean, noise = (part.double().numpy() for part in draws(gray, made))
+    variance = [
+        np.interp(mean[:, one], [0, 0.5, 1], measured.variance[one]) for one in range(3)
+    ]  # in gray levels squared
+    theta = np.sqrt(np.stack(variance, axis=1) / 2) / 255
+    for one in range(3):
+        assert kstest((noise / theta)[:, one].ravel(), "laplace").pvalue > 0.01
+    swapped = noise[:, 0] / theta[:, 1]
+    assert kstest(swapped.ravel(), "laplace").pvalue < 1e-6  # the test above can fail
+
+
+def test_a_calibrated_draw_is_that_of_the_sampler(gray: tuple[Store, Store]) -> None:
+    kernel = np.zeros((3, 3, 3, 3))
+    kernel[range(3), range(3), 1] = 3**-0.5  # a row of three
+    measured = calibration(gray[1], noise_filter=kernel.tolist(), laplace_share=0.5)
+    made = PairStream(*gray, 24, "calibrated", CPU, SEED, 0.0, measured)
+    plain = PairStream(*gray, 24, "none", CPU, SEED)
+    sampler = CalibratedSampler(measured)
+    for step in (0, 5):
+        drawn = sampler.sample(
+            plain.batch(step, [0]).lr, generator(SEED, "train_srn/noise", step, CPU)
+        )
+        assert torch.equal(made.batch(step, [0]).lr, drawn)
+
+
+def test_calibrated_samples_end_where_images_do(located: tuple[Store, Store]) -> None:
+    measured = calibration(located[1], variance=3 * [[900.0, 900.0]])
+    made = PairStream(*located, PATCH, "calibrated", CPU, SEED, 0.0, measured)
+    lr = torch.cat([made.batch(step, [0, 1]).lr for step in range(9)])
+    assert lr.min() == 0 and lr.max() <= 1
+
+
+@pytest.mark.parametrize("other", [False, True])
+def test_calibrated_without_the_calibration_of_these_maps(
+    other: bool, tiny: World, gray: tuple[Store, Store]
+) -> None:
+    given = calibration(tiny.maps) if other else None
+    with pytest.raises(UserError) as caught:
+        PairStream(*gray, 24, "calibrated", CPU, SEED, 0.0, given)
+    message = str(caught.value)
+    if other:
+        named = (str(gray[1].path), tiny.maps.digest[:12], gray[1].digest[:12])
+        assert all(part in message for part in (*named, "run the calibrate stage again"))
+    else:
+        assert message == "train_srn.theta is calibrated, but no calibration was given"
+
+
+# --- cut
+
+
+def test_cut_is_slicing_at_the_same_place_in_every_group() -> None:
+    sizes, chosen, patch = [(12, 9), (7, 20), (6, 6)], [2, 0, 1, 1, 0], 6
+    source = torch.Generator().manual_seed(0)
+    groups = [
+        ([torch.randn(channels, h * finer, w * finer, generator=source) for h, w in sizes], finer)
+        for channels, finer in ((3, 1), (3, 4), (1, 2), (5, 1))
+    ]
+    crops = cut(groups, chosen, patch, generator(0, "test"))
+    corners = offsets([sizes[i] for i in chosen], patch, generator(0, "test"))
+    assert len(set(corners)) > 2
+    for (images, finer), found in zip(groups, crops, strict=True):
+        assert found.shape == (5, images[0].shape[0], patch * finer, patch * finer)
+        for i, (top, left), crop in zip(chosen, corners, found, strict=True):
+            rows = [finer * top + row for row in range(finer * patch)]
+            columns = [finer * left + column for column in range(finer * patch)]
+            assert torch.equal(crop, images[i][:, rows][:, :, columns])
 
 
 # --- what does not belong together

@@ -6,6 +6,7 @@ The golden log, a few steps with every term on, is ``golden/train_dsn.csv``; aft
 
 import json
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 import pytest
@@ -23,6 +24,7 @@ from pipeline import train_dsn as module
 from pipeline.errors import UserError
 from pipeline.filters import bicubic_downsample
 from pipeline.images import read_image
+from pipeline.judge import Judge, Judgement
 from pipeline.perceptual import VGG19Features
 from pipeline.settings import load_section
 from pipeline.stores import Store, StoreWriter
@@ -383,14 +385,14 @@ def test_real_images_smaller_than_a_crop(tiny: World, tmp_path: Path) -> None:
         writer.add("small", {"image": picture(np.random.default_rng(0), 40, 15)})
     with pytest.raises(UserError) as caught:
         DsnTrainer(tiny.hr, Store(tmp_path / "lr.zarr", "lr"), dsn_settings())
-    for part in ("'small'", "40x15", "16x16", "train_dsn.hr_patch"):
+    for part in ("'small'", "without its held-out part is 40x12", "16x16", "train_dsn.hr_patch"):
         assert part in str(caught.value)
 
 
 # --- whole runs
 
 
-def run(tiny: World, settings: TrainDsnSettings, folder: Path) -> dict[str, float]:
+def run(tiny: World, settings: TrainDsnSettings, folder: Path) -> dict[str, Any]:
     return train_dsn(
         tiny.hr,
         tiny.lr,
@@ -439,20 +441,18 @@ def interrupt(monkeypatch: pytest.MonkeyPatch, at: int) -> None:
 @pytest.fixture(scope="module")
 def golden_run(
     tiny: World, tmp_path_factory: pytest.TempPathFactory
-) -> tuple[Path, dict[str, float]]:
+) -> tuple[Path, dict[str, Any]]:
     """A whole run with every term on; its folder and its metrics."""
     folder = tmp_path_factory.mktemp("golden_dsn")
     settings = dsn_settings(perceptual_weight=0.01, log_every=1, checkpoint_every=4)
     return folder, run(tiny, settings, folder)
 
 
-def test_golden_log(
-    golden_run: tuple[Path, dict[str, float]], compare_golden: CompareGolden
-) -> None:
+def test_golden_log(golden_run: tuple[Path, dict[str, Any]], compare_golden: CompareGolden) -> None:
     compare_golden("train_dsn", golden_run[0] / "curves.csv")
 
 
-def test_results_of_a_run(golden_run: tuple[Path, dict[str, float]], tiny: World) -> None:
+def test_results_of_a_run(golden_run: tuple[Path, dict[str, Any]], tiny: World) -> None:
     folder, metrics = golden_run
     assert names(folder) == ["curves.csv", "dsn.safetensors", "sheet.png", "work"]
     assert names(folder / "work") == []  # nothing is left to go on with
@@ -460,9 +460,14 @@ def test_results_of_a_run(golden_run: tuple[Path, dict[str, float]], tiny: World
     rows = read_rows(folder / "curves.csv")
     assert [int(row["step"]) for row in rows] == list(range(1, STEPS + 1))
     losses = {"kl", "kl_perceptual", "adversarial", "total", "theta_mean", "discriminator"}
-    assert rows[0].keys() == {"step", *losses}
+    scores = {"wasserstein", "noise_level_difference"}
+    assert rows[0].keys() == {"step", *losses, *scores}
     spreads = {f"high_pass_spread_{name}" for name in ("mean", "sample", "real")}
-    assert metrics.keys() == {"step", *losses, "theta_min", "theta_max", *spreads}
+    judged = {"noise_level", "noise_level_real", "content_correlation", "prior_scale"}
+    kept = {"kept", "kept_epoch", "warning"}
+    thetas = {"theta_min", "theta_max"}
+    assert metrics.keys() == {"step", *losses, *thetas, *spreads, *scores, *judged, *kept}
+    assert (metrics["kept"], metrics["kept_epoch"], metrics["prior_scale"]) == ("last", 1, 1.0)
     assert metrics["total"] == pytest.approx(float(rows[-1]["total"]), rel=1e-4)
     assert metrics["theta_min"] <= metrics["theta_mean"] <= metrics["theta_max"]
     with safe_open(folder / "dsn.safetensors", framework="np") as file:
@@ -480,7 +485,7 @@ def test_results_of_a_run(golden_run: tuple[Path, dict[str, float]], tiny: World
 
 
 def test_an_interrupted_run_ends_like_a_straight_one(
-    golden_run: tuple[Path, dict[str, float]],
+    golden_run: tuple[Path, dict[str, Any]],
     tiny: World,
     tmp_path: Path,
     monkeypatch: pytest.MonkeyPatch,
@@ -514,7 +519,7 @@ def test_other_settings_or_stores_start_afresh(
     run(tiny, dsn_settings(checkpoint_every=2, learning_rate=0.002), tmp_path)
     assert steps[4:] == list(range(STEPS))
     with StoreWriter(tmp_path / "lr.zarr", "lr", 4, ["x"]) as writer:
-        writer.add("x", {"image": picture(np.random.default_rng(0), 20, 20)})
+        writer.add("x", {"image": picture(np.random.default_rng(0), 20, 24)})
     other = World(tiny.hr, Store(tmp_path / "lr.zarr", "lr"), tiny.val, tiny.maps)
     run(other, dsn_settings(checkpoint_every=2), tmp_path)
     assert steps[4 + STEPS :] == list(range(STEPS))
@@ -629,3 +634,72 @@ def test_command_where_the_results_cannot_go(tiny: World, tmp_path: Path) -> Non
     message = one_sentence(call(tiny, tmp_path, "--out", str(tmp_path / "file" / "out")))
     assert str(tmp_path / "file" / "out") in message
     assert names(tmp_path) == ["file", "params.yaml"]
+
+
+# --- what the discriminator sees, the prior, and the epoch that is kept
+
+
+def test_only_a_sample_lets_the_discriminator_teach_theta(tiny: World) -> None:
+    for shown, taught in (("mean", False), ("sample", True)):
+        settings = dsn_settings(adversarial_on=shown)
+        trainer = DsnTrainer(tiny.hr, tiny.lr, settings)
+        mean = torch.full((1, 3, 16, 16), 0.5, requires_grad=True)
+        log_theta = torch.ones(1, 3, 16, 16, requires_grad=True)
+        total = trainer._shown(mean, log_theta, 0).square().sum()
+        total.backward()  # type: ignore[no-untyped-call]
+        assert mean.grad is not None and bool(mean.grad.abs().min() > 0)
+        assert (log_theta.grad is not None) == taught
+
+
+def test_a_shown_sample_has_the_law_of_eq8(tiny: World) -> None:
+    trainer = DsnTrainer(tiny.hr, tiny.lr, dsn_settings(adversarial_on="sample"))
+    mean = torch.full((1, 3, 200, 200), 0.5)
+    log_theta = torch.full_like(mean, float(np.log(3.0)))
+    eps = (trainer._shown(mean, log_theta, 1) - mean) * 255
+    assert eps.abs().mean().item() == pytest.approx(3, rel=0.02)
+    assert eps.std().item() == pytest.approx(3 * np.sqrt(2), rel=0.03)
+    other = (trainer._shown(mean, log_theta, 2) - mean) * 255
+    assert not torch.equal(eps, other)
+
+
+def test_an_estimated_prior_is_the_noise_of_the_real_images(tiny: World, tmp_path: Path) -> None:
+    """Flat images with Gaussian noise of 10 gray levels: a Laplace scale of 10 / sqrt(2)."""
+    rng = np.random.default_rng(0)
+    with StoreWriter(tmp_path / "lr.zarr", "lr", 4, ["flat"]) as writer:
+        noise = rng.normal(0, 10, (3, 160, 300))
+        levels = np.linspace(60, 190, 300)[None, None] + noise
+        writer.add("flat", {"image": levels.round().astype(np.uint8)})
+    lr = Store(tmp_path / "lr.zarr", "lr")
+    settings = module.with_prior(dsn_settings(prior_scale="estimated"), lr)
+    assert settings.prior_scale == pytest.approx(10 / np.sqrt(2), rel=0.05)
+    assert DsnTrainer(tiny.hr, lr, dsn_settings(prior_scale="estimated")).settings == settings
+
+
+def test_a_prior_that_cannot_be_estimated(tiny: World, tmp_path: Path) -> None:
+    with StoreWriter(tmp_path / "lr.zarr", "lr", 4, ["small"]) as writer:
+        writer.add("small", {"image": picture(np.random.default_rng(0), 24, 24)})
+    with pytest.raises(UserError, match=r"noise cannot be estimated: .*train_dsn\.prior_scale"):
+        DsnTrainer(
+            tiny.hr, Store(tmp_path / "lr.zarr", "lr"), dsn_settings(prior_scale="estimated")
+        )
+
+
+def test_the_best_epoch_is_written(
+    tiny: World, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """The judge is told to like the first epoch best; its weights are those of half a training."""
+    judged = iter([5.0, 1.0, 3.0, 3.0])
+
+    def judge(self: Judge, degrade: object) -> Judgement:
+        del self, degrade
+        return Judgement(next(judged), None, None, None, 1.0)
+
+    monkeypatch.setattr(Judge, "judge", judge)
+    metrics = run(tiny, dsn_settings(keep="best"), tmp_path / "best")
+    assert (metrics["kept"], metrics["kept_epoch"], metrics["wasserstein"]) == ("best", 0, 1.0)
+    trainer = DsnTrainer(tiny.hr, tiny.lr, dsn_settings())
+    for step in range(trainer.hr_schedule.steps(1)):
+        trainer.step(step)
+    with safe_open(tmp_path / "best" / "dsn.safetensors", framework="pt") as file:
+        for key, value in trainer.weights().items():
+            assert torch.equal(file.get_tensor(key), value)

@@ -12,8 +12,18 @@ import numpy as np
 import pytest
 import torch
 import torch.nn.functional as F
+from accelerate import Accelerator
 from click.testing import CliRunner, Result
-from conftest import CompareGolden, World, compact, names, picture, read_rows, srn_settings
+from conftest import (
+    CompareGolden,
+    World,
+    calibration,
+    compact,
+    names,
+    picture,
+    read_rows,
+    srn_settings,
+)
 from numpy.typing import NDArray
 from pydantic import ValidationError
 from safetensors import safe_open
@@ -21,11 +31,13 @@ from spandrel import ImageModelDescriptor, ModelLoader
 from torch import Tensor, nn
 
 from pipeline import train_srn as module
+from pipeline.calibration import Calibration
 from pipeline.errors import UserError
 from pipeline.images import read_image
 from pipeline.perceptual import VGG19Features
 from pipeline.stores import Store, StoreWriter
-from pipeline.train_srn import Architecture, SrnTrainer, TrainSrnSettings, train_srn
+from pipeline.stream import PairStream
+from pipeline.train_srn import Architecture, SrnTrainer, TrainSrnSettings, open_stream, train_srn
 from stages.train_srn import command
 
 Array = NDArray[np.float64]
@@ -35,6 +47,18 @@ STEPS = 6
 ESRGAN = Architecture(
     network="ESRGAN", options={"num_filters": 8, "num_blocks": 1}, warm_start=None
 )
+
+
+def trainer_of(
+    hr: Store,
+    maps: Store,
+    architecture: Architecture,
+    settings: TrainSrnSettings,
+    measured: Calibration | None = None,
+) -> SrnTrainer:
+    accelerator = Accelerator(mixed_precision=settings.precision)
+    stream = open_stream(hr, maps, settings, measured, accelerator.device)
+    return SrnTrainer(stream, architecture, settings, accelerator)
 
 
 def exact(tensor: Tensor) -> Array:
@@ -80,7 +104,7 @@ def test_the_terms_of_a_step_and_their_sum(
         adversarial_weight=0.3,
         adversarial_on=judged,
     )
-    trainer = SrnTrainer(tiny.hr, tiny.maps, compact(), settings)
+    trainer = trainer_of(tiny.hr, tiny.maps, compact(), settings)
     network, judge = Spy(trainer.network), Spy(trainer.discriminator)
     terms = {name: value.item() for name, value in trainer.step(1).items()}
     lr, hr = trainer.stream.batch(1, trainer.schedule.batch(1))
@@ -120,7 +144,7 @@ def test_every_term_drives_the_network(
         settings = srn_settings(
             content_weight=content, perceptual_weight=perceptual, adversarial_weight=adversarial
         )
-        trainer = SrnTrainer(tiny.hr, tiny.maps, compact(), settings)
+        trainer = trainer_of(tiny.hr, tiny.maps, compact(), settings)
         trainer.step(0)
         parts = [p.grad for p in trainer.network.parameters()]
         return np.concatenate([exact(part).ravel() for part in parts if part is not None])
@@ -138,7 +162,7 @@ def test_zero_weights_switch_terms_off(tiny: World, monkeypatch: pytest.MonkeyPa
 
     monkeypatch.setattr(module, "VGG19Features", refused)
     settings = srn_settings(perceptual_weight=0.0, adversarial_weight=0.0)
-    trainer = SrnTrainer(tiny.hr, tiny.maps, compact(), settings)
+    trainer = trainer_of(tiny.hr, tiny.maps, compact(), settings)
     judge = Spy(trainer.discriminator)
     terms = trainer.step(0)
     assert terms.keys() == {"content", "total"} and not judge.inputs
@@ -153,7 +177,7 @@ def test_nothing_to_train_on_is_refused() -> None:
 
 def test_theta_none_trains_on_the_mean(tiny: World) -> None:
     raw, none = (
-        SrnTrainer(tiny.hr, tiny.maps, compact(), srn_settings(theta=theta))
+        trainer_of(tiny.hr, tiny.maps, compact(), srn_settings(theta=theta))
         for theta in ("raw", "none")
     )
     seen = [Spy(trainer.network) for trainer in (raw, none)]
@@ -166,11 +190,50 @@ def test_theta_none_trains_on_the_mean(tiny: World) -> None:
     assert np.array_equal(levels, np.round(levels))  # float16 values, no noise on them
 
 
+def test_the_constant_theta_is_in_gray_levels(tiny: World) -> None:
+    """Each setting gives the same draws, times its scale."""
+    chosen, noise = [0, 1, 2, 2], {}
+    for levels in (1.0, 4.0):
+        settings = srn_settings(theta="constant", constant_theta=levels)
+        made = open_stream(tiny.hr, tiny.maps, settings, None, torch.device("cpu"))
+        plain = open_stream(
+            tiny.hr, tiny.maps, srn_settings(theta="none"), None, torch.device("cpu")
+        )
+        noise[levels] = exact(made.batch(0, chosen).lr) - exact(plain.batch(0, chosen).lr)
+    assert noise[4.0] == pytest.approx(4 * noise[1.0], abs=1e-6)
+    assert 255 * np.abs(noise[1.0]).mean() == pytest.approx(1, rel=0.1)  # E|eps| = 1
+
+
+def test_no_constant_theta_asks_the_calibration(tiny: World) -> None:
+    asking = srn_settings(theta="constant", constant_theta=None)
+    measured = calibration(tiny.maps, constant_theta=3.0)
+    told = srn_settings(theta="constant", constant_theta=3.0)
+    cpu = torch.device("cpu")
+    one = open_stream(tiny.hr, tiny.maps, asking, measured, cpu).batch(0, [0, 1])
+    other = open_stream(tiny.hr, tiny.maps, told, None, cpu).batch(0, [0, 1])
+    assert torch.equal(one.lr, other.lr)
+    with pytest.raises(UserError, match="constant_theta is null, and there is no calibration"):
+        open_stream(tiny.hr, tiny.maps, asking, None, cpu)
+    open_stream(tiny.hr, tiny.maps, srn_settings(constant_theta=None), None, cpu)  # not asked
+
+
+def test_calibrated_trains_on_calibrated_samples(tiny: World) -> None:
+    settings, measured = srn_settings(theta="calibrated"), calibration(tiny.maps)
+    trainer = trainer_of(tiny.hr, tiny.maps, compact(), settings, measured)
+    seen = Spy(trainer.network)
+    trainer.step(0)
+    chosen = trainer.schedule.batch(0)
+    expected = PairStream(
+        tiny.hr, tiny.maps, 16, "calibrated", trainer.device, 5, 0.0, measured
+    ).batch(0, chosen)
+    assert np.array_equal(seen.inputs[0], exact(expected.lr))
+
+
 def test_rates_halve_every_so_many_epochs(tiny: World) -> None:
     settings = srn_settings(
         halve_every=2, learning_rate=0.008, discriminator_learning_rate=0.016, batch_size=3
     )
-    trainer = SrnTrainer(tiny.hr, tiny.maps, compact(), settings)  # 6 crops an epoch, 2 steps
+    trainer = trainer_of(tiny.hr, tiny.maps, compact(), settings)  # 6 crops an epoch, 2 steps
     for step, count in {0: 0, 3: 0, 4: 1, 7: 1, 8: 2, 13: 3}.items():
         trainer.step(step)
         for optimiser, rate in (
@@ -189,7 +252,7 @@ def weights(network: nn.Module) -> dict[str, Array]:
 
 def test_the_average_is_the_recursion(tiny: World) -> None:
     """a_1 = w_1, a_k = 0.7 a_(k-1) + 0.3 w_k."""
-    trainer = SrnTrainer(tiny.hr, tiny.maps, compact(), srn_settings(learning_rate=0.01))
+    trainer = trainer_of(tiny.hr, tiny.maps, compact(), srn_settings(learning_rate=0.01))
     expected: dict[str, Array] = {}
     for step in range(5):
         trainer.step(step)
@@ -261,8 +324,8 @@ def test_a_warm_start_from_an_esrgan_file(wrapped: bool, tiny: World, tmp_path: 
     """Plain, and under ``params_ema`` as Real-ESRGAN's trainer writes it."""
     state = new_style(8, 1, seed=1)
     torch.save({"params_ema": state} if wrapped else state, tmp_path / "x4.pth")
-    cold = SrnTrainer(tiny.hr, tiny.maps, ESRGAN, srn_settings())
-    warm = SrnTrainer(tiny.hr, tiny.maps, starting_from(tmp_path / "x4.pth"), srn_settings())
+    cold = trainer_of(tiny.hr, tiny.maps, ESRGAN, srn_settings())
+    warm = trainer_of(tiny.hr, tiny.maps, starting_from(tmp_path / "x4.pth"), srn_settings())
     lr, _ = warm.stream.batch(0, [0, 1])
     with torch.no_grad():
         expected = rrdbnet(state, lr)
@@ -287,11 +350,11 @@ def test_warm_starts_that_do_not_fit(tiny: World, tmp_path: Path) -> None:
         ("none.pth", "there is no such model file"),
     ):
         with pytest.raises(UserError, match=reason) as caught:
-            SrnTrainer(tiny.hr, tiny.maps, starting_from(tmp_path / name), srn_settings())
+            trainer_of(tiny.hr, tiny.maps, starting_from(tmp_path / name), srn_settings())
         assert str(tmp_path / name) in str(caught.value) and "\n" not in str(caught.value)
     torch.save(new_style(8, 1, seed=1), tmp_path / "esrgan.pth")
     with pytest.raises(UserError, match="does not fit the architecture"):
-        SrnTrainer(
+        trainer_of(
             tiny.hr, tiny.maps, starting_from(tmp_path / "esrgan.pth", compact()), srn_settings()
         )
 
@@ -304,9 +367,17 @@ def run(
     settings: TrainSrnSettings,
     folder: Path,
     architecture: Architecture = ESRGAN,
+    measured: Calibration | None = None,
 ) -> dict[str, float]:
     return train_srn(
-        tiny.hr, tiny.maps, "mine", architecture, settings, folder / "work", folder / "out"
+        tiny.hr,
+        tiny.maps,
+        "mine",
+        architecture,
+        settings,
+        measured,
+        folder / "work",
+        folder / "out",
     )
 
 
@@ -429,7 +500,7 @@ def test_an_interrupted_run_ends_like_a_straight_one(
 
 
 @pytest.mark.usefixtures("no_sheets")
-def test_other_settings_networks_or_maps_start_afresh(
+def test_other_settings_networks_maps_or_calibrations_start_afresh(
     tiny: World, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, steps: list[int]
 ) -> None:
     settings = srn_settings(checkpoint_every=2)
@@ -448,7 +519,8 @@ def test_other_settings_networks_or_maps_start_afresh(
     run(tiny, srn_settings(checkpoint_every=2, ema_decay=0.8), tmp_path, compact())
     run(tiny, settings, tmp_path, wider)
     run(other, settings, tmp_path, compact())
-    assert steps == 3 * list(range(STEPS))
+    run(tiny, settings, tmp_path, compact(), calibration(tiny.maps))
+    assert steps == 4 * list(range(STEPS))
     steps.clear()
     run(tiny, settings, tmp_path, compact())  # the first one is still there
     assert steps == [2, 3, 4, 5]
@@ -465,7 +537,7 @@ def test_it_learns_to_enlarge(tmp_path: Path) -> None:
         theta = np.full_like(mean, 0.02)
         writer.add("x", {"mean": mean.astype(np.float16), "theta": theta.astype(np.float16)})
     settings = srn_settings(learning_rate=0.005, halve_every=100, adversarial_weight=0.0)
-    trainer = SrnTrainer(hr, Store(tmp_path / "m.zarr", "maps"), compact(), settings)
+    trainer = trainer_of(hr, Store(tmp_path / "m.zarr", "maps"), compact(), settings)
     losses = [trainer.step(step)["content"].item() for step in range(150)]
     assert np.mean(losses[-20:]) < 0.5 * np.mean(losses[:5])
 
@@ -512,6 +584,8 @@ def test_the_dsn_is_never_opened() -> None:
 
 # --- the command
 
+NO_CONSTANT: dict[str, object] = {"theta": "constant", "constant_theta": None}
+
 
 def call(tiny: World, folder: Path, arch: str = "mine", *more: object, **changes: object) -> Result:
     content = {
@@ -547,6 +621,61 @@ def test_command(tiny: World, tmp_path: Path) -> None:
         assert f"wrote {tmp_path / 'out' / name}" in result.output
     assert "learning_rate=0.001" in result.output and "Compact" in result.output
     assert json.loads((tmp_path / "out" / "metrics.json").read_text())["step"] == STEPS
+
+
+@pytest.mark.usefixtures("no_sheets")
+@pytest.mark.parametrize("changes", [{"theta": "calibrated"}, NO_CONSTANT])
+def test_command_with_a_calibration(
+    changes: dict[str, object], tiny: World, tmp_path: Path, steps: list[int]
+) -> None:
+    path = tmp_path / "calibration.json"
+    path.write_text(calibration(tiny.maps).model_dump_json())
+    result = call(tiny, tmp_path, "mine", "--calibration", path, **changes)
+    assert result.exit_code == 0, result.output
+    assert steps == list(range(STEPS))
+
+
+@pytest.mark.parametrize(
+    ("of", "changes", "parts"),
+    [
+        (None, {"theta": "calibrated"}, ["theta is calibrated", "no calibration was given"]),
+        (None, NO_CONSTANT, ["train_srn.constant_theta is null", "no calibration"]),
+        ("other", {"theta": "calibrated"}, ["maps.zarr", "run the calibrate stage again"]),
+        ("fault", {"theta": "calibrated"}, ["calibration.json", "too little"]),
+        ("fault", NO_CONSTANT, ["calibration.json", "too little"]),
+    ],
+)
+def test_command_without_the_right_calibration(
+    of: str | None,
+    changes: dict[str, object],
+    parts: list[str],
+    tiny: World,
+    tiny2: World,
+    tmp_path: Path,
+) -> None:
+    more: list[object] = []
+    if of:
+        measured = (
+            calibration(tiny2.maps)
+            if of == "other"
+            else calibration(tiny.maps, fault="too little", variance=[])
+        )
+        path = tmp_path / "calibration.json"
+        path.write_text(measured.model_dump_json())
+        more = ["--calibration", path]
+    message = one_sentence(call(tiny, tmp_path, "mine", *more, **changes))
+    for part in parts:
+        assert part in message
+    assert not (tmp_path / "out").exists()
+
+
+def test_a_calibration_that_is_not_asked_is_not_opened(tiny: World, tmp_path: Path) -> None:
+    """So that a run with the paper's theta does not depend on it."""
+    (tmp_path / "calibration.json").write_text("damaged")
+    more = ["--calibration", tmp_path / "calibration.json"]
+    assert call(tiny, tmp_path, "mine", *more).exit_code == 0
+    refused = call(tiny, tmp_path, "mine", *more, theta="calibrated")
+    assert refused.exit_code == 1 and "calibration.json: is not a calibration" in refused.output
 
 
 @pytest.mark.usefixtures("no_sheets")
