@@ -18,7 +18,7 @@ from pipeline.tiling import Box
 
 IMAGES = 16
 """HR images that are judged at most, evenly spread over the store."""
-SIDE = 256
+SIDE = 512
 """Longest side in HR pixels of what is judged of an image, its middle."""
 TOO_QUIET = 0.75
 """Samples with less than this share of the real noise level are warned of."""
@@ -41,6 +41,8 @@ class Judgement:
     """The same of the real images."""
     noise_level_difference: float | None
     """Root mean square over the real intensities, gray levels."""
+    theta_level: float
+    """Noise that theta alone adds, 2^(1/2) theta: root mean square in gray levels."""
     content_correlation: float
     """Of the mean with the bicubic reference."""
 
@@ -61,8 +63,9 @@ class Judgement:
     def warnings(self) -> list[str]:
         """What is wrong with the DSN, in sentences."""
         found = []
-        level, real = self.noise_level, self.noise_level_real
-        if level is not None and real is not None and level < TOO_QUIET * real:
+        real = self.noise_level_real
+        level = self.theta_level if self.noise_level is None else self.noise_level
+        if real is not None and level < TOO_QUIET * real:
             found.append(
                 f"the generated LR images carry less noise than the real ones ({level:.1f} of "
                 f"{real:.1f} gray levels); train the SRN with theta: calibrated"
@@ -104,7 +107,7 @@ class Judge:
     def judge(self, degrade: Degrade) -> Judgement:
         """Judge a DSN; the same weights give the same judgement."""
         pile: Pile | None = None
-        correlations = []
+        correlations, variances = [], []
         for number, hr in enumerate(self.crops):
             mean, theta = degrade(hr)
             mean, theta = mean.float().cpu(), theta.float().cpu()
@@ -115,6 +118,7 @@ class Judge:
                 generator(self.seed, "judge/windows", number),
             )
             pile = own if pile is None else pile + own
+            variances.append(2 * float(theta.double().square().mean()))
             pair = torch.stack([mean.flatten(), self.reference(hr).flatten()]).double()
             correlations.append(float(torch.corrcoef(pair)[0, 1]))
         assert pile is not None
@@ -124,6 +128,7 @@ class Judge:
             scores.noise_level,
             scores.noise_level_real,
             scores.noise_level_difference,
+            float(np.sqrt(np.mean(variances)) * 255),
             float(np.nan_to_num(np.median(correlations))),
         )
 

@@ -22,6 +22,7 @@ def judgement(**changes: Any) -> Judgement:
         "noise_level": 9.0,
         "noise_level_real": 10.0,
         "noise_level_difference": 1.5,
+        "theta_level": 9.0,
         "content_correlation": 0.99,
     }
     return Judgement(**{**plain, **changes})
@@ -67,6 +68,7 @@ def test_the_noise_of_the_real_images_is_found_in_the_samples(
     found = judge_of(stores).judge(noisy(SIGMA))
     assert found.noise_level_real == pytest.approx(SIGMA, rel=0.08)
     assert found.noise_level == pytest.approx(SIGMA, rel=0.08)
+    assert found.theta_level == pytest.approx(SIGMA, rel=1e-6)
     assert found.content_correlation > 0.99
     assert found.warnings() == []
 
@@ -103,6 +105,8 @@ def test_warnings_stand_at_their_thresholds() -> None:
     assert judgement(noise_level=7.6).warnings() == []
     assert len(judgement(noise_level=7.4).warnings()) == 1
     assert judgement(noise_level=None).warnings() == []
+    (quiet,) = judgement(noise_level=None, theta_level=2.0).warnings()
+    assert "(2.0 of 10.0 gray levels)" in quiet
     assert len(judgement(noise_level=1.0, content_correlation=0.49).warnings()) == 2
 
 

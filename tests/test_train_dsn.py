@@ -463,9 +463,9 @@ def test_results_of_a_run(golden_run: tuple[Path, dict[str, Any]], tiny: World) 
     scores = {"wasserstein", "noise_level_difference"}
     assert rows[0].keys() == {"step", *losses, *scores}
     spreads = {f"high_pass_spread_{name}" for name in ("mean", "sample", "real")}
-    judged = {"noise_level", "noise_level_real", "content_correlation", "prior_scale"}
+    judged = {"noise_level", "noise_level_real", "theta_level", "content_correlation"}
     kept = {"kept", "kept_epoch", "warning"}
-    thetas = {"theta_min", "theta_max"}
+    thetas = {"theta_min", "theta_max", "prior_scale"}
     assert metrics.keys() == {"step", *losses, *thetas, *spreads, *scores, *judged, *kept}
     assert (metrics["kept"], metrics["kept_epoch"], metrics["prior_scale"]) == ("last", 1, 1.0)
     assert metrics["total"] == pytest.approx(float(rows[-1]["total"]), rel=1e-4)
@@ -692,7 +692,7 @@ def test_the_best_epoch_is_written(
 
     def judge(self: Judge, degrade: object) -> Judgement:
         del self, degrade
-        return Judgement(next(judged), None, None, None, 1.0)
+        return Judgement(next(judged), None, None, None, 1.0, 1.0)
 
     monkeypatch.setattr(Judge, "judge", judge)
     metrics = run(tiny, dsn_settings(keep="best"), tmp_path / "best")
