@@ -13,13 +13,12 @@ import json
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Annotated, Any, Literal
+from typing import Annotated, Literal
 
 import numpy as np
 import torch
 from accelerate import Accelerator
 from pydantic import Field, model_validator
-from torch import Tensor
 from tqdm import tqdm
 
 from pipeline.calibrate import CalibrateSettings, calibrate
@@ -300,15 +299,7 @@ def _evaluate(trainer: SrnTrainer, world: World, lpips_weights: str) -> tuple[fl
     found = []
     for image_id in world.val.ids:
         lr, hr = world.val.read(image_id, "lr"), world.val.read(image_id, "hr")
-        sr = enlarge(_plain(network), lr, world.scale, TILE, HALO, device)
+        sr = enlarge(network, lr, world.scale, TILE, HALO, device)
         found.append((psnr(sr, hr), haarpsi(sr, hr) if lpips is None else lpips(sr, hr)))
     means = np.mean(found, axis=0).tolist()
     return means[0], means[1]
-
-
-def _plain(network: torch.nn.Module) -> Any:
-    def forward(image: Tensor) -> Tensor:
-        result: Tensor = network(image).clamp(0, 1)
-        return result
-
-    return forward

@@ -405,8 +405,7 @@ def train_dsn(
         run.record(step, {**terms, **_logged(best)})
         if (step + 1) % settings.checkpoint_every == 0:
             trainer.contact_sheet(folder / "contact_sheet.png")
-    last = judge.judge(trainer.degrade)
-    kept = best.judgement if settings.keep == "best" else last
+    kept = best.judgement if settings.keep == "best" else best.latest  # the last step was judged
     if settings.keep == "best":
         trainer.load(best.weights)
     metadata = {
