@@ -99,7 +99,20 @@ def gaussian_blur(image: Tensor, size: int, sigma: float) -> Tensor:
 
 
 HIGH_PASS_SIZE = 5
-HIGH_PASS_SIGMA = 5 / 6
+
+
+def low_pass(image: Tensor, size: int) -> Tensor:
+    """Gaussian low-pass as the released code uses it: sigma is a sixth of the size, no padding.
+
+    Args:
+        image: (N, C, H, W).
+        size: Taps of the window; 5 for LR images, 9 for SR images.
+
+    Returns:
+        (N, C, H - size + 1, W - size + 1).
+
+    """
+    return gaussian_blur(image, size, size / 6)
 
 
 def high_pass(image: Tensor) -> Tensor:
@@ -115,7 +128,14 @@ def high_pass(image: Tensor) -> Tensor:
     """
     border = HIGH_PASS_SIZE // 2
     inner = image[..., border:-border, border:-border]
-    return 0.5 + 0.5 * (inner - gaussian_blur(image, HIGH_PASS_SIZE, HIGH_PASS_SIGMA))
+    return 0.5 + 0.5 * (inner - low_pass(image, HIGH_PASS_SIZE))
+
+
+def _differences(image: Tensor) -> tuple[Tensor, Tensor]:
+    """Forward differences down and to the right, (..., H - 1, W - 1), where both exist."""
+    down = image[..., 1:, :-1] - image[..., :-1, :-1]
+    right = image[..., :-1, 1:] - image[..., :-1, :-1]
+    return down, right
 
 
 def gradient_map(image: Tensor) -> Tensor:
@@ -129,8 +149,21 @@ def gradient_map(image: Tensor) -> Tensor:
         zero, so flat areas give no NaN.
 
     """
-    down = image[..., 1:, :-1] - image[..., :-1, :-1]
-    right = image[..., :-1, 1:] - image[..., :-1, :-1]
+    down, right = _differences(image)
     squared = down.square() + right.square()
     flat = squared == 0
     return torch.where(flat, torch.ones_like(squared), squared).sqrt().masked_fill(flat, 0)
+
+
+def gradient_map_l1(image: Tensor) -> Tensor:
+    """The gradient map of the released code: the L1 norm instead of Eq. 11's, |dx| + |dy|.
+
+    Args:
+        image: (..., H, W).
+
+    Returns:
+        (..., H - 1, W - 1), where both differences exist.
+
+    """
+    down, right = _differences(image)
+    return down.abs() + right.abs()

@@ -68,6 +68,26 @@ def scaled_divergence(distance: Tensor, log_scale: Tensor, prior_scale: float) -
         ValueError: The shapes differ or the prior scale is not positive.
 
     """
+    return scale_terms(distance, log_scale, prior_scale) + distance
+
+
+def scale_terms(distance: Tensor, log_scale: Tensor, prior_scale: float) -> Tensor:
+    """``scaled_divergence`` without the distance itself: the terms in which the scale stands.
+
+    The released code adds to them, instead of the distance, that of low-passed images.
+
+    Args:
+        distance: See ``scaled_divergence``.
+        log_scale: See ``scaled_divergence``.
+        prior_scale: See ``scaled_divergence``.
+
+    Returns:
+        ``s exp(-d/s) - b log(s/b) - b``, per element.
+
+    Raises:
+        ValueError: The shapes differ or the prior scale is not positive.
+
+    """
     if distance.shape != log_scale.shape:
         raise ValueError(
             f"distance is {tuple(distance.shape)} but log_scale is {tuple(log_scale.shape)}"
@@ -76,7 +96,7 @@ def scaled_divergence(distance: Tensor, log_scale: Tensor, prior_scale: float) -
         raise ValueError(f"prior_scale must be positive, got {prior_scale}")
     scale = log_scale.exp()
     relative = log_scale - float(np.log(prior_scale))
-    return scale * torch.exp(-distance / scale) + distance - prior_scale * (relative + 1)
+    return scale * torch.exp(-distance / scale) - prior_scale * (relative + 1)
 
 
 def optimal_scale(distance: ArrayLike, prior_scale: float = GRAY_LEVEL) -> NDArray[np.float64]:

@@ -10,7 +10,7 @@ Unlike the engines of the stages, which it runs, this one may import them.
 """
 
 import json
-from collections.abc import Mapping, Sequence
+from collections.abc import Mapping
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Annotated, Literal
@@ -25,12 +25,11 @@ from pipeline.calibrate import CalibrateSettings, calibrate
 from pipeline.calibration import Calibration
 from pipeline.camera import Camera
 from pipeline.checkpoints import fingerprint, make_folder, write_whole
-from pipeline.crops import require_crop, turn
+from pipeline.crops import require_crop
 from pipeline.demo import DemoSettings, write_demo
 from pipeline.errors import UserError
 from pipeline.export import ExportSettings, export
-from pipeline.filters import bicubic_downsample
-from pipeline.images import Image, to_float, to_uint8
+from pipeline.images import Image
 from pipeline.inference import enlarge
 from pipeline.prepare import prepare_hr, prepare_lr, prepare_val
 from pipeline.recovery_table import Score, csv_text, recovery_table, table_text
@@ -38,9 +37,9 @@ from pipeline.seeding import generator
 from pipeline.settings import Settings
 from pipeline.similarity import Lpips, haarpsi, psnr
 from pipeline.stores import Store
-from pipeline.stream import Pair, Stream, cut
+from pipeline.stream import CaptureStream, Stream, bicubic_stream
 from pipeline.train_dsn import TrainDsnSettings, train_dsn
-from pipeline.train_srn import Architecture, SrnTrainer, TrainSrnSettings, open_stream
+from pipeline.train_srn import Architecture, Material, SrnTrainer, TrainSrnSettings, open_stream
 
 Source = Literal["bicubic", "mean", "raw", "constant", "calibrated", "camera"]
 THETA = {"mean": "none", "raw": "raw", "constant": "constant", "calibrated": "calibrated"}
@@ -89,46 +88,6 @@ class Recipes:
     """As in the section ``evaluate``; without them the perceptual measure is HaarPSI."""
 
 
-class CaptureStream:
-    """Crops of HR images and of captures that were made before; see ``stream.Stream``.
-
-    Args:
-        hr: (3, H, W) uint8 images.
-        captures: For every image (K, 3, H/s, W/s) uint8, of which a crop takes one at random.
-        scale: HR pixels per LR pixel.
-        patch: Side of an LR crop.
-        device: Where batches go.
-        seed: Seed of the run.
-
-    """
-
-    def __init__(
-        self,
-        hr: Sequence[Image],
-        captures: Sequence[Sequence[Image]],
-        scale: int,
-        patch: int,
-        device: torch.device,
-        seed: int,
-    ) -> None:
-        self.hr = [torch.from_numpy(image) for image in hr]
-        self.captures = [[torch.from_numpy(image) for image in some] for some in captures]
-        self.scale, self.patch, self.device, self.seed = scale, patch, device, seed
-        self.images = len(hr)
-
-    def batch(self, step: int, chosen: Sequence[int]) -> Pair:
-        """One crop of each chosen image, a function of ``step`` and ``chosen``."""
-        counts = torch.tensor([len(self.captures[i]) for i in chosen])
-        drawn = torch.rand(len(chosen), generator=generator(self.seed, "recovery/captures", step))
-        taken = [self.captures[i][int(k)] for i, k in zip(chosen, drawn * counts, strict=True)]
-        hr = [self.hr[i] for i in chosen]
-        source = generator(self.seed, "train_srn/crops", step)
-        crops = cut(((taken, 1), (hr, self.scale)), range(len(chosen)), self.patch, source)
-        floats = [crop.to(self.device).float() / 255 for crop in crops]
-        lr, large = turn(floats, generator(self.seed, "train_srn/turns", step))
-        return Pair(lr, large)
-
-
 class World:
     """What one simulated camera makes of the photographs of the demo, in stores under a folder.
 
@@ -163,11 +122,6 @@ class World:
             draws = [generator(k, f"recovery/{image_id}") for k in range(count)]
             made.append([self.camera.expose(clean, draw) for draw in draws])
         return made
-
-    def bicubic(self) -> list[list[Image]]:
-        """The bicubic LR image of every HR photograph."""
-        hr = [to_float(image) for image in self.photographs]
-        return [[to_uint8(bicubic_downsample(image, self.scale))] for image in hr]
 
 
 def recover(
@@ -226,7 +180,8 @@ def _jobs(settings: RecoverySettings) -> list[tuple[str, str, int]]:
 
 def _score(world: World, recipes: Recipes, recipe: str, source: str, seed: int) -> Score:
     """Train and score one SRN, unless an earlier run did."""
-    changes = {"seed": seed, "theta": THETA.get(source, "none"), "constant_theta": None}
+    changes = {"seed": seed, "lr_from": "maps", "theta": THETA.get(source, "none")}
+    changes["constant_theta"] = None
     settings = recipes.train_srn.model_copy(update=changes)
     key: list[object] = [settings.model_dump(), recipes.recovery.architecture.model_dump()]
     key += [recipe, source, recipes.lpips_weights, recipes.recovery.captures]
@@ -258,16 +213,16 @@ def _stream(
     source: str,
     device: torch.device,
 ) -> Stream:
-    if source in ("bicubic", "camera"):
-        captures = (
-            world.bicubic() if source == "bicubic" else world.captures(recipes.recovery.captures)
-        )
-        patch, seed = settings.lr_patch, settings.seed
+    patch, seed = settings.lr_patch, settings.seed
+    if source == "bicubic":
+        return bicubic_stream(world.hr, patch, device, seed)
+    if source == "camera":
+        captures = world.captures(recipes.recovery.captures)
         return CaptureStream(world.photographs, captures, world.scale, patch, device, seed)
     maps, calibration = _maps(world, recipes, recipe)
     if calibration.fault and source in ("calibrated", "constant"):
         raise UserError(f"camera {world.name}: cannot be calibrated: {calibration.fault}")
-    return open_stream(world.hr, maps, settings, calibration, device)
+    return open_stream(Material(world.hr, maps, calibration), settings, device)
 
 
 def _maps(world: World, recipes: Recipes, recipe: str) -> tuple[Store, Calibration]:

@@ -1,4 +1,7 @@
-"""What the SRN is trained on: crops of (HR, mean, theta), and a fresh Laplace draw of each."""
+"""What the SRN is trained on: crops of pairs of an LR and an HR image.
+
+LR images are fresh Laplace draws of (mean, theta), bicubic ones, or real ones of paired data.
+"""
 
 from collections.abc import Sequence
 from typing import Literal, NamedTuple, Protocol
@@ -9,6 +12,8 @@ from torch import Tensor
 from pipeline.calibration import CalibratedSampler, Calibration
 from pipeline.crops import offsets, require_crop, turn
 from pipeline.errors import UserError
+from pipeline.filters import bicubic_downsample
+from pipeline.images import Image, to_float, to_uint8
 from pipeline.laplace import sample
 from pipeline.seeding import generator
 from pipeline.stores import Store, require_same_scale
@@ -119,6 +124,81 @@ class PairStream:
         groups = ((self.mean, 1), (self.hr, self.scale), (self.scales, 1))
         mean, hr, theta = cut(groups, chosen, self.patch, source)
         return [part.to(self.device, non_blocking=True) for part in (hr, mean, theta)]
+
+
+class CaptureStream:
+    """Crops of HR images and of LR images of them that were made before; see ``Stream``.
+
+    Args:
+        hr: (3, H, W) uint8 images.
+        captures: For every image its LR images (3, H/s, W/s), uint8, of which a crop takes one at
+            random.
+        scale: HR pixels per LR pixel.
+        patch: Side of an LR crop.
+        device: Where batches go.
+        seed: Seed of the run.
+
+    """
+
+    def __init__(
+        self,
+        hr: Sequence[Image],
+        captures: Sequence[Sequence[Image]],
+        scale: int,
+        patch: int,
+        device: torch.device,
+        seed: int,
+    ) -> None:
+        self.hr = [torch.from_numpy(image) for image in hr]
+        self.captures = [[torch.from_numpy(image) for image in some] for some in captures]
+        self.scale, self.patch, self.device, self.seed = scale, patch, device, seed
+        self.images = len(hr)
+
+    def batch(self, step: int, chosen: Sequence[int]) -> Pair:
+        """One crop of each chosen image, a function of ``step`` and ``chosen``."""
+        counts = torch.tensor([len(self.captures[i]) for i in chosen])
+        drawn = torch.rand(len(chosen), generator=generator(self.seed, "recovery/captures", step))
+        taken = [self.captures[i][int(k)] for i, k in zip(chosen, drawn * counts, strict=True)]
+        hr = [self.hr[i] for i in chosen]
+        source = generator(self.seed, "train_srn/crops", step)
+        crops = cut(((taken, 1), (hr, self.scale)), range(len(chosen)), self.patch, source)
+        floats = [crop.to(self.device).float() / 255 for crop in crops]
+        lr, large = turn(floats, generator(self.seed, "train_srn/turns", step))
+        return Pair(lr, large)
+
+
+def bicubic_stream(hr: Store, patch: int, device: torch.device, seed: int) -> CaptureStream:
+    """HR images and what bicubic makes of them, rounded to 8 bit as image files are.
+
+    Raises:
+        UserError: An image is smaller than a crop.
+
+    """
+    require_crop(hr, patch * hr.scale, "train_srn.lr_patch")
+    images = [hr.read(i, "image") for i in hr.ids]
+    small = [[to_uint8(bicubic_downsample(to_float(image), hr.scale))] for image in images]
+    return CaptureStream(images, small, hr.scale, patch, device, seed)
+
+
+def pairs_stream(pairs: Store, patch: int, device: torch.device, seed: int) -> CaptureStream:
+    """Real pairs, for supervised training.
+
+    Args:
+        pairs: Store of kind val.
+        patch: Side of an LR crop.
+        device: Where batches go.
+        seed: Seed of the run.
+
+    Raises:
+        UserError: There is no pair, or an image is smaller than a crop.
+
+    """
+    if not pairs.ids:
+        raise UserError(f"{pairs.path}: holds no pair to train on; name a folder of pairs")
+    require_crop(pairs, patch * pairs.scale, "train_srn.lr_patch")
+    images = [pairs.read(i, "hr") for i in pairs.ids]
+    real = [[pairs.read(i, "lr")] for i in pairs.ids]
+    return CaptureStream(images, real, pairs.scale, patch, device, seed)
 
 
 def require_calibration(calibration: Calibration, maps: Store) -> None:

@@ -10,16 +10,15 @@ import torch
 from accelerate import Accelerator
 from pydantic import Field, model_validator
 from torch import Tensor, nn
-from torch.optim import Adam
 
 from pipeline import pictures
 from pipeline.checkpoints import fingerprint, make_folder, save_weights
 from pipeline.crops import ImagePool, Schedule, require_crop
 from pipeline.errors import UserError
-from pipeline.filters import bicubic_downsample, high_pass
+from pipeline.filters import HIGH_PASS_SIZE, bicubic_downsample, high_pass, low_pass
 from pipeline.held_out import training_box
 from pipeline.judge import BestEpoch, Judge
-from pipeline.laplace import GRAY_LEVEL, sample, scaled_divergence
+from pipeline.laplace import GRAY_LEVEL, sample, scale_terms, scaled_divergence
 from pipeline.losses import discriminator_loss, generator_loss
 from pipeline.networks.discriminator import UNetDiscriminator
 from pipeline.networks.dsn import DSN, FORMAT, theta_from_log
@@ -28,7 +27,7 @@ from pipeline.perceptual import VGG19Features
 from pipeline.seeding import generator
 from pipeline.settings import Settings
 from pipeline.stores import Store, require_same_scale
-from pipeline.training import TrainingRun, set_learning_rate
+from pipeline.training import AdamBetas, TrainingRun, adam, set_learning_rate
 
 SHEET_ROWS = 4
 PRIOR_BLOCKS = 60_000
@@ -60,6 +59,11 @@ class TrainDsnSettings(Settings):
     """Adam's rate at the start, for the discriminator."""
     halve_every: int = Field(gt=0)
     """Epochs after which the rate is halved, again and again."""
+    adam_betas: AdamBetas
+    """Adam's decay of the mean and of the square of the gradient, for both networks."""
+    content: Literal["full_band", "low_pass"]
+    """What the distance of Eq. 2 is taken of: the images, or (released code) their 5x5 Gaussian
+    low-pass, while the terms with theta keep that of the images."""
     prior_scale: Annotated[float, Field(gt=0)] | Literal["estimated"]
     """b of Eq. 2 and 4 in gray levels, the Laplace scale of the reference; ``estimated``: that of
     the noise of the real LR images."""
@@ -113,9 +117,12 @@ class DsnLoss(nn.Module):
     def content(self, mean: Tensor, log_theta: Tensor, reference: Tensor) -> Tensor:
         """Eq. 2 times the prior scale, or L1 without theta; ``log_theta`` in gray levels."""
         distance = (mean - reference).abs()
+        told = distance.mean()
+        if self.settings.content == "low_pass":
+            told = low_pass(mean - reference, HIGH_PASS_SIZE).abs().mean()
         if not self.settings.learn_theta:
-            return distance.mean()
-        return scaled_divergence(distance, _in_unit(log_theta), self.prior).mean()
+            return told
+        return scale_terms(distance, _in_unit(log_theta), self.prior).mean() + told
 
     def perceptual(self, mean: Tensor, log_sigma: Tensor | None, reference: Tensor) -> Tensor:
         """Eq. 4 times the prior scale, on 0.5 f + 0.5 of conv5_4, or Eq. 3 without sigma."""
@@ -173,8 +180,8 @@ class DsnTrainer:
             self.accelerator.prepare(
                 dsn,
                 discriminator,
-                Adam(dsn.parameters(), settings.learning_rate),
-                Adam(discriminator.parameters(), settings.discriminator_learning_rate),
+                adam(dsn, settings.learning_rate, settings.adam_betas),
+                adam(discriminator, settings.discriminator_learning_rate, settings.adam_betas),
             )
         )
         vgg = VGG19Features(settings.perceptual_weights) if settings.perceptual_weight else None

@@ -1,6 +1,7 @@
-"""Training of an SR network on sampled degradations (Sec. 3.2)."""
+"""Training of an SR network on sampled degradations (Sec. 3.2), or on pairs."""
 
 from collections.abc import Callable
+from dataclasses import dataclass
 from pathlib import Path
 from typing import Literal
 
@@ -9,7 +10,6 @@ import torch.nn.functional as F
 from accelerate import Accelerator
 from pydantic import Field, model_validator
 from torch import Tensor, nn
-from torch.optim import Adam
 from torch.optim.swa_utils import AveragedModel, get_ema_multi_avg_fn
 
 from pipeline import pictures
@@ -17,19 +17,29 @@ from pipeline.calibration import Calibration
 from pipeline.checkpoints import file_hash, fingerprint, make_folder, save_weights
 from pipeline.crops import Schedule
 from pipeline.errors import UserError
-from pipeline.filters import bicubic_upsample, gradient_map
+from pipeline.filters import bicubic_upsample, gradient_map, gradient_map_l1, low_pass
 from pipeline.laplace import GRAY_LEVEL
 from pipeline.losses import discriminator_loss, generator_loss
 from pipeline.networks import srn
-from pipeline.networks.discriminator import UNetDiscriminator
+from pipeline.networks.discriminator import UNetDiscriminator, VGGDiscriminator
 from pipeline.perceptual import VGG19Features
 from pipeline.settings import Settings
 from pipeline.stores import Store
-from pipeline.stream import Pair, PairStream, Stream, Theta, require_calibration
-from pipeline.training import TrainingRun, set_learning_rate
+from pipeline.stream import (
+    Pair,
+    PairStream,
+    Stream,
+    Theta,
+    bicubic_stream,
+    pairs_stream,
+    require_calibration,
+)
+from pipeline.training import AdamBetas, TrainingRun, adam, set_learning_rate
 
 FORMAT = "usrdu-srn"
 SHEET_ROWS = 4
+LOW_PASS_SIZE = 9
+"""Taps of the Gaussian of the low-passed content term."""
 
 
 class Architecture(Settings):
@@ -41,6 +51,14 @@ class Architecture(Settings):
     """Keyword arguments of its constructor; the scale is added."""
     warm_start: str | None
     """File of an SR model of this architecture to start from, or null."""
+    train: bool
+    """Whether it is trained; otherwise ``warm_start`` is evaluated as it is (P.T. ESRGAN)."""
+
+    @model_validator(mode="after")
+    def _some_weights(self) -> "Architecture":
+        if not self.train and self.warm_start is None:
+            raise ValueError("train is false, but there is no warm_start to evaluate")
+        return self
 
 
 class TrainSrnSettings(Settings):
@@ -48,6 +66,9 @@ class TrainSrnSettings(Settings):
 
     seed: int = Field(ge=0)
     """Seed of weights, crops and samples."""
+    lr_from: Literal["maps", "bicubic", "pairs"]
+    """What LR images are: samples of the maps, bicubic ones of the HR images (the baseline), or the
+    real ones of pairs (supervised training, S.T. ESRGAN)."""
     theta: Theta
     """What the samples are drawn with (Eq. 8): ``calibrated``, ``raw`` (the stored theta),
     ``constant`` (Table 1, row 2), or ``none``, the mean alone."""
@@ -67,18 +88,26 @@ class TrainSrnSettings(Settings):
     """Adam's rate at the start, for the discriminator."""
     halve_every: int = Field(gt=0)
     """Epochs after which the rate is halved, again and again."""
+    adam_betas: AdamBetas
+    """Adam's decay of the mean and of the square of the gradient, for both networks."""
     ema_decay: float = Field(ge=0, lt=1)
-    """Weight of the past in the moving average of the weights, per step."""
+    """Weight of the past in the moving average of the weights, per step; 0: no average."""
+    discriminator: Literal["unet", "vgg"]
+    """U-Net with spectral norm, a logit per pixel, or ESRGAN's, a logit per crop."""
     discriminator_features: int = Field(gt=0)
-    """Width of the U-Net discriminator at full size."""
+    """Width of the discriminator at full size."""
     content_weight: float = Field(ge=0)
     """beta_1 of Eq. 12, on the L1 distance."""
+    low_pass_weight: float = Field(ge=0)
+    """Of the L1 distance of 9x9 Gaussian low-passed images (released code); zero: not used."""
     perceptual_weight: float = Field(ge=0)
     """beta_2 of Eq. 12; zero switches the term and VGG19 off."""
     adversarial_weight: float = Field(ge=0)
     """beta_3 of Eq. 12; zero switches the term and the discriminator off."""
     adversarial_on: Literal["gradient", "pixels"]
     """What the discriminator sees: the gradient map (Eq. 9 to 11) or the image (Table 1, row 4)."""
+    gradient_norm: Literal["l2", "l1"]
+    """Norm of the gradient map: L2 (Eq. 11) or L1 (released code)."""
     perceptual_weights: str
     """VGG19: ``imagenet``, ``random``, or a file."""
     precision: Literal["no", "bf16"]
@@ -90,9 +119,70 @@ class TrainSrnSettings(Settings):
 
     @model_validator(mode="after")
     def _some_loss(self) -> "TrainSrnSettings":
-        if self.content_weight == 0 and self.perceptual_weight == 0:
-            raise ValueError("content_weight and perceptual_weight are both zero")
+        if not (self.content_weight or self.low_pass_weight or self.perceptual_weight):
+            raise ValueError("content_weight, low_pass_weight and perceptual_weight are all zero")
         return self
+
+    @property
+    def calibrated(self) -> bool:
+        """Whether a calibration says how samples are drawn."""
+        unknown = self.theta == "constant" and self.constant_theta is None
+        return self.lr_from == "maps" and (self.theta == "calibrated" or unknown)
+
+    @property
+    def judged(self) -> Callable[[Tensor], Tensor]:
+        """What the discriminator sees of an image."""
+        if self.adversarial_on == "pixels":
+            return nn.Identity()
+        return gradient_map if self.gradient_norm == "l2" else gradient_map_l1
+
+    def build_discriminator(self, scale: int) -> nn.Module:
+        """The discriminator with fresh weights, for crops of this size."""
+        if self.discriminator == "unet":
+            return UNetDiscriminator(self.discriminator_features)
+        shorter = 0 if self.adversarial_on == "pixels" else 1
+        return VGGDiscriminator(self.discriminator_features, self.lr_patch * scale - shorter)
+
+
+@dataclass(frozen=True)
+class Material:
+    """What an SR network may be trained on; ``lr_from`` says what is needed."""
+
+    hr: Store | None = None
+    """Store of kind hr."""
+    maps: Store | None = None
+    """Store of kind maps, exported from ``hr``."""
+    calibration: Calibration | None = None
+    """Of these maps."""
+    pairs: Store | None = None
+    """Store of kind val."""
+
+    def used(self, settings: TrainSrnSettings) -> "Material":
+        """Only what the settings need: changing the rest changes nothing.
+
+        Raises:
+            UserError: Some of it is not there.
+
+        """
+        match settings.lr_from:
+            case "maps":
+                stores = _given("hr", self.hr), _given("maps", self.maps)
+                return Material(*stores, self.calibration if settings.calibrated else None)
+            case "bicubic":
+                return Material(hr=_given("hr", self.hr))
+            case "pairs":
+                return Material(pairs=_given("pairs", self.pairs))
+
+    def digests(self) -> dict[str, str]:
+        """Digests of the stores, by name."""
+        stores = {"hr": self.hr, "maps": self.maps, "pairs": self.pairs}
+        return {name: store.digest for name, store in stores.items() if store}
+
+
+def _given(name: str, store: Store | None) -> Store:
+    if store is None:
+        raise UserError(f"train_srn.lr_from needs the store --{name}, and none was named")
+    return store
 
 
 class SrnTrainer:
@@ -117,6 +207,7 @@ class SrnTrainer:
         accelerator: Accelerator,
     ) -> None:
         self.settings = settings
+        self.trained = architecture.train
         self.accelerator = accelerator
         self.device = self.accelerator.device
         self.stream = stream
@@ -130,15 +221,15 @@ class SrnTrainer:
         with torch.random.fork_rng(devices=[]):
             torch.manual_seed(settings.seed)
             network = srn.build(architecture.network, stream.scale, architecture.options)
-            discriminator = UNetDiscriminator(settings.discriminator_features)
+            discriminator = settings.build_discriminator(stream.scale)
         if architecture.warm_start:
             _warm_start(network, Path(architecture.warm_start))
         self.network, self.discriminator, self.optimiser, self.discriminator_optimiser = (
             self.accelerator.prepare(
                 network,
                 discriminator,
-                Adam(network.parameters(), settings.learning_rate),
-                Adam(discriminator.parameters(), settings.discriminator_learning_rate),
+                adam(network, settings.learning_rate, settings.adam_betas),
+                adam(discriminator, settings.discriminator_learning_rate, settings.adam_betas),
             )
         )
         self.ema = AveragedModel(network, multi_avg_fn=get_ema_multi_avg_fn(settings.ema_decay))
@@ -147,9 +238,7 @@ class SrnTrainer:
             if settings.perceptual_weight
             else None
         )
-        self.judged: Callable[[Tensor], Tensor] = (
-            gradient_map if settings.adversarial_on == "gradient" else nn.Identity()
-        )
+        self.judged = settings.judged
 
     def run(self, name: str, folder: Path) -> TrainingRun:
         """The whole training, or what is left of it; see ``TrainingRun``."""
@@ -164,7 +253,7 @@ class SrnTrainer:
             name,
             folder,
             parts,
-            self.schedule.steps(self.settings.epochs),
+            self.schedule.steps(self.settings.epochs) if self.trained else 0,
             self.settings.log_every,
             self.settings.checkpoint_every,
         )
@@ -189,6 +278,8 @@ class SrnTrainer:
         with self.accelerator.autocast():
             sr = self.network(pair.lr)
             terms = {"content": F.l1_loss(sr, pair.hr)}
+            if settings.low_pass_weight:
+                terms["low_pass"] = low_pass(sr - pair.hr, LOW_PASS_SIZE).abs().mean()
             if self.vgg is not None:
                 terms["perceptual"] = F.l1_loss(self.vgg(sr), self.vgg(pair.hr))
             if settings.adversarial_weight:
@@ -196,6 +287,7 @@ class SrnTrainer:
                 terms["adversarial"] = generator_loss(self.discriminator(self.judged(sr)))
                 self.discriminator.requires_grad_(True)
         total = settings.content_weight * terms["content"]
+        total = total + settings.low_pass_weight * terms.get("low_pass", 0)
         total = total + settings.perceptual_weight * terms.get("perceptual", 0)
         total = total + settings.adversarial_weight * terms.get("adversarial", 0)
         self.optimiser.zero_grad()
@@ -229,12 +321,10 @@ class SrnTrainer:
 
 
 def train_srn(
-    hr: Store,
-    maps: Store,
+    material: Material,
     name: str,
     architecture: Architecture,
     settings: TrainSrnSettings,
-    calibration: Calibration | None,
     work: Path,
     folder: Path,
 ) -> dict[str, float]:
@@ -244,30 +334,29 @@ def train_srn(
     ``contact_sheet.png`` and ``curves.csv``.
 
     Args:
-        hr: Store of kind hr.
-        maps: Store of kind maps.
+        material: What it is trained on.
         name: What the architecture is called in the settings.
-        architecture: The network.
+        architecture: The network; one that is not trained is written as its warm start is.
         settings: The section ``train_srn``.
-        calibration: Of these maps; needed where the settings say so.
         work: Folder for checkpoints; each run has a folder of its own in it.
         folder: Where the results go.
 
     Returns:
-        Metrics: the last row of the curves.
+        Metrics: the last row of the curves; without a training ``{"step": 0}``.
 
     Raises:
-        UserError: See ``PairStream``, ``SrnTrainer`` and ``TrainingRun``.
+        UserError: See ``open_stream``, ``SrnTrainer`` and ``TrainingRun``.
 
     """
+    material = material.used(settings)
     accelerator = Accelerator(mixed_precision=settings.precision)
-    stream = open_stream(hr, maps, settings, calibration, accelerator.device)
+    stream = open_stream(material, settings, accelerator.device)
     trainer = SrnTrainer(stream, architecture, settings, accelerator)
     make_folder(folder)
     start = file_hash(Path(architecture.warm_start)) if architecture.warm_start else None
-    measured = calibration.model_dump() if calibration else None
+    measured = material.calibration and material.calibration.model_dump()
     key = fingerprint(
-        settings.model_dump(), architecture.model_dump(), start, hr.digest, maps.digest, measured
+        settings.model_dump(), architecture.model_dump(), start, material.digests(), measured
     )
     run = trainer.run(f"train_srn@{name}", work / key)
     for step in run:
@@ -276,47 +365,44 @@ def train_srn(
             trainer.contact_sheet(work / key / "contact_sheet.png")
     metadata = {
         "format": FORMAT,
-        "scale": maps.scale,
+        "scale": stream.scale,
         "architecture": architecture.model_dump(),
         "settings": settings.model_dump(),
-        "maps_digest": maps.digest,
+        "trained_on": material.digests(),
     }
     trainer.contact_sheet(folder / "contact_sheet.png")
     run.write_curves(folder / "curves.csv")
     save_weights(folder / "srn.safetensors", trainer.ema.module.state_dict(), metadata)
     run.close()
-    return run.curves[-1]
+    return run.curves[-1] if run.curves else {"step": 0}
 
 
-def open_stream(
-    hr: Store,
-    maps: Store,
-    settings: TrainSrnSettings,
-    calibration: Calibration | None,
-    device: torch.device,
-) -> PairStream:
+def open_stream(material: Material, settings: TrainSrnSettings, device: torch.device) -> Stream:
     """The stream that the settings describe.
 
+    Args:
+        material: What ``Material.used`` says is needed.
+        settings: The section ``train_srn``.
+        device: Where batches go.
+
     Raises:
-        UserError: See ``PairStream``.
+        UserError: See ``stream``.
 
     """
-    constant = settings.constant_theta
+    patch, seed = settings.lr_patch, settings.seed
+    if settings.lr_from == "bicubic":
+        return bicubic_stream(_given("hr", material.hr), patch, device, seed)
+    if settings.lr_from == "pairs":
+        return pairs_stream(_given("pairs", material.pairs), patch, device, seed)
+    hr, maps = _given("hr", material.hr), _given("maps", material.maps)
+    constant, calibration = settings.constant_theta, material.calibration
     if settings.theta == "constant" and constant is None:
         if calibration is None:
             raise UserError("train_srn.constant_theta is null, and there is no calibration to ask")
         require_calibration(calibration, maps)
         constant = calibration.constant_theta
-    return PairStream(
-        hr,
-        maps,
-        settings.lr_patch,
-        settings.theta,
-        device,
-        settings.seed,
-        (constant or 0) * GRAY_LEVEL,
-        calibration,
-    )
+    constant = (constant or 0) * GRAY_LEVEL
+    return PairStream(hr, maps, patch, settings.theta, device, seed, constant, calibration)
 
 
 def _warm_start(network: nn.Module, path: Path) -> None:

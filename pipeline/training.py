@@ -6,17 +6,23 @@ import math
 import shutil
 from collections.abc import Iterator, Mapping
 from pathlib import Path
-from typing import Any
+from typing import Annotated, Any
 
 import torch
-from torch import Tensor
-from torch.optim import Optimizer
+from pydantic import BeforeValidator, Field
+from torch import Tensor, nn
+from torch.optim import Adam, Optimizer
 from tqdm import tqdm
 
 from pipeline.checkpoints import Stateful, load_state, save_state, write_whole
 from pipeline.errors import UserError
 
 Row = dict[str, float]
+Decay = Annotated[float, Field(ge=0, lt=1)]
+AdamBetas = Annotated[
+    tuple[Decay, Decay], BeforeValidator(lambda v: tuple(v) if isinstance(v, list) else v)
+]
+"""Adam's two decay rates; a list in the params file."""
 
 
 class TrainingRun:
@@ -81,15 +87,14 @@ class TrainingRun:
         self._pending.append((step, {name: term.detach() for name, term in terms.items()}))
 
     def write_curves(self, path: Path) -> None:
-        """Write the curves so far as CSV, one row per interval."""
-        if self.curves:
-            text = io.StringIO(newline="")
-            writer = csv.DictWriter(text, self.curves[0].keys())
-            writer.writeheader()
-            for row in self.curves:
-                written: dict[str, object] = {key: f"{value:.6g}" for key, value in row.items()}
-                writer.writerow({**written, "step": int(row["step"])})
-            write_whole(path, text.getvalue().encode())
+        """Write the curves so far as CSV, one row per interval; without any just ``step``."""
+        text = io.StringIO(newline="")
+        writer = csv.DictWriter(text, self.curves[0].keys() if self.curves else ["step"])
+        writer.writeheader()
+        for row in self.curves:
+            written: dict[str, object] = {key: f"{value:.6g}" for key, value in row.items()}
+            writer.writerow({**written, "step": int(row["step"])})
+        write_whole(path, text.getvalue().encode())
 
     def close(self) -> None:
         """Delete the folder: the results are published, there is nothing to go on with."""
@@ -138,6 +143,11 @@ def _tensors(state: Any) -> Iterator[Tensor]:
     elif isinstance(state, list):
         for value in state:
             yield from _tensors(value)
+
+
+def adam(network: nn.Module, rate: float, betas: tuple[float, float]) -> Adam:
+    """The optimiser of a network's parameters."""
+    return Adam(network.parameters(), rate, betas)
 
 
 def set_learning_rate(optimiser: Optimizer, rate: float) -> None:

@@ -22,9 +22,10 @@ from stages.options import (  # fmt: skip
     "--out data/train_srn/esrgan",
 )
 @click.option("--arch", required=True, help="An entry of the section 'architectures'.")
-@click.option("--hr", type=FOLDER, required=True, help="Store of HR images.")
-@click.option("--maps", type=FOLDER, required=True, help="Store of mean and theta.")
+@click.option("--hr", type=FOLDER, help="Store of HR images; not for lr_from: pairs.")
+@click.option("--maps", type=FOLDER, help="Store of mean and theta, for lr_from: maps.")
 @click.option("--calibration", type=FILE, help="Calibration of the maps, if theta needs one.")
+@click.option("--pairs", type=FOLDER, help="Store of real pairs, for lr_from: pairs.")
 @click.option("--out", type=FOLDER, required=True, help="Folder for the results.")
 @click.option("--metrics", type=FILE, help="JSON file for the metrics.  [default: in OUT]")
 @params_option
@@ -32,9 +33,10 @@ from stages.options import (  # fmt: skip
 @plain_errors
 def command(
     arch: str,
-    hr: Path,
-    maps: Path,
+    hr: Path | None,
+    maps: Path | None,
     calibration: Path | None,
+    pairs: Path | None,
     out: Path,
     metrics: Path | None,
     params: Path,
@@ -42,24 +44,26 @@ def command(
 ) -> None:
     """Train an SR network on sampled degradations.
 
-    Every crop of every step gets a fresh Laplace draw on the training device.  Writes
+    Every crop of every step gets a fresh Laplace draw on the training device.  With other values
+    of the setting lr_from it is trained on bicubic LR images, or on real pairs.  Writes
     srn.safetensors, which chaiNNer, ComfyUI and everything else that uses spandrel can open,
     contact_sheet.png, curves.csv and metrics.json.
     """
     from pipeline.calibration import load_calibration
     from pipeline.settings import load_section
     from pipeline.stores import Store
-    from pipeline.train_srn import Architecture, TrainSrnSettings, train_srn
+    from pipeline.train_srn import Architecture, Material, TrainSrnSettings, train_srn
 
     settings = load_section(params, "train_srn", TrainSrnSettings)
     architecture = load_section(params, f"architectures.{arch}", Architecture)
     click.echo(f"train_srn: {architecture!r} {settings!r}")
-    asked = settings.theta == "calibrated" or (
-        settings.theta == "constant" and settings.constant_theta is None
+    material = Material(
+        Store(hr, "hr") if hr else None,
+        Store(maps, "maps") if maps else None,
+        load_calibration(calibration) if calibration and settings.calibrated else None,
+        Store(pairs, "val") if pairs else None,
     )
-    measured = load_calibration(calibration) if calibration and asked else None
-    stores = Store(hr, "hr"), Store(maps, "maps")
-    result = train_srn(*stores, arch, architecture, settings, measured, work / "train_srn", out)
+    result = train_srn(material, arch, architecture, settings, work / "train_srn", out)
     metrics = metrics or out / "metrics.json"
     write_json(metrics, result)
     report(result, out / "srn.safetensors", out / "contact_sheet.png", out / "curves.csv", metrics)

@@ -115,6 +115,8 @@ def dsn_settings(**changes: object) -> TrainDsnSettings:
         "learning_rate": 0.001,
         "discriminator_learning_rate": 0.0005,
         "halve_every": 1,
+        "adam_betas": [0.9, 0.999],
+        "content": "full_band",
         "prior_scale": 1.0,
         "learn_theta": True,
         "learn_sigma": True,
@@ -136,6 +138,7 @@ def srn_settings(**changes: object) -> TrainSrnSettings:
     """Settings of an SRN training that takes about a second, without VGG19."""
     plain: dict[str, object] = {
         "seed": 5,
+        "lr_from": "maps",
         "theta": "raw",
         "constant_theta": 1.0,
         "lr_patch": 16,
@@ -145,12 +148,16 @@ def srn_settings(**changes: object) -> TrainSrnSettings:
         "learning_rate": 0.001,
         "discriminator_learning_rate": 0.0005,
         "halve_every": 1,
+        "adam_betas": [0.9, 0.999],
         "ema_decay": 0.7,
+        "discriminator": "unet",
         "discriminator_features": 2,
         "content_weight": 1.0,
+        "low_pass_weight": 0.0,
         "perceptual_weight": 0.0,
         "adversarial_weight": 0.01,
         "adversarial_on": "gradient",
+        "gradient_norm": "l2",
         "perceptual_weights": "random",
         "precision": "no",
         "log_every": 2,
@@ -165,6 +172,7 @@ def compact(**changes: object) -> Architecture:
         "network": "Compact",
         "options": {"num_feat": 4, "num_conv": 1},
         "warm_start": None,
+        "train": True,
     }
     return Architecture.model_validate({**plain, **changes})
 

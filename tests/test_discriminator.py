@@ -1,4 +1,4 @@
-"""The U-Net discriminator: one logit per pixel at any size, spectral norm one."""
+"""The U-Net discriminator: one logit per pixel at any size, spectral norm one; and ESRGAN's."""
 
 import numpy as np
 import pytest
@@ -6,7 +6,7 @@ import torch
 from numpy.typing import NDArray
 from torch import nn
 
-from pipeline.networks.discriminator import UNetDiscriminator
+from pipeline.networks.discriminator import UNetDiscriminator, VGGDiscriminator
 
 FEATURES = 4
 WIDTHS = {
@@ -150,3 +150,45 @@ def test_gradcheck() -> None:
     discriminator = network().double().eval().requires_grad_(False)
     image = torch.rand(1, 3, 9, 8, dtype=torch.float64, requires_grad=True)
     assert torch.autograd.gradcheck(discriminator, (image,), atol=1e-8, rtol=1e-4)
+
+
+# --- ESRGAN's discriminator
+
+
+def parameters(network: nn.Module) -> int:
+    return sum(parameter.numel() for parameter in network.parameters())
+
+
+@pytest.mark.parametrize(("side", "left"), [(128, 4), (127, 7), (64, 4), (63, 7), (8, 4)])
+def test_vgg_has_esrgans_layers(side: int, left: int) -> None:
+    """Counted from the description: widths 64 to 512, 3x3 and strided 4x4, batch norm, 100, 1."""
+    halvings = {4: 5, 7: 4}[left] - {128: 0, 127: 0, 64: 1, 63: 1, 8: 4}[side]
+    widths = [64, 128, 256, 512, 512][:halvings]
+    count, before = 64 * 3 * 9 + 64, 64
+    for number, width in enumerate(widths):
+        if number:
+            count += before * width * 9 + 2 * width
+        count += width * width * 16 + 2 * width
+        before = width
+    count += before * left * left * 100 + 100 + 101
+    assert parameters(VGGDiscriminator(64, side)) == count
+    if side == 128:
+        assert count == 14_499_401  # as ESRGAN's authors' network for 128 pixels
+
+
+def test_vgg_gives_one_logit_per_image_and_sees_all_of_it() -> None:
+    torch.manual_seed(0)
+    discriminator = VGGDiscriminator(2, 33)
+    image = torch.rand(3, 3, 33, 33, requires_grad=True)
+    logits = discriminator(image)
+    assert logits.shape == (3, 1)
+    logits.sum().backward()
+    assert image.grad is not None
+    assert (image.grad.abs().sum((0, 1))[:32, :32] > 0).all()
+    for name, parameter in discriminator.named_parameters():
+        assert parameter.grad is not None and parameter.grad.abs().sum() > 0, name
+
+
+def test_vgg_refuses_images_too_small_to_halve() -> None:
+    with pytest.raises(ValueError, match="at least 8x8 pixels, got 7x7"):
+        VGGDiscriminator(2, 7)

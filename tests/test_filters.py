@@ -18,7 +18,9 @@ from pipeline.filters import (
     gaussian_blur,
     gaussian_window,
     gradient_map,
+    gradient_map_l1,
     high_pass,
+    low_pass,
 )
 
 Floats = NDArray[np.float64]
@@ -176,6 +178,16 @@ def test_gaussian_blur_is_a_valid_convolution(size: int, sigma: float) -> None:
             np.testing.assert_allclose(found[n, c].numpy(), expected, atol=1e-14)
 
 
+@pytest.mark.parametrize("size", [5, 9])
+def test_low_pass_is_a_gaussian_of_a_sixth_of_its_size(size: int) -> None:
+    image, cut = picture(2, 3, 13, 16, seed=7), size // 2
+    low = ndimage.gaussian_filter(
+        image.numpy(), size / 6, radius=size // 2, axes=(2, 3), mode="constant"
+    )
+    found = low_pass(image, size)
+    np.testing.assert_allclose(found.numpy(), low[..., cut:-cut, cut:-cut], atol=1e-14)
+
+
 def test_high_pass_is_that_of_scipy() -> None:
     image = picture(2, 3, 9, 13, seed=4)
     low = ndimage.gaussian_filter(image.numpy(), 5 / 6, radius=2, axes=(2, 3), mode="constant")
@@ -209,6 +221,18 @@ def test_gradient_map_is_eq_11() -> None:
         pixels = image[n, c].numpy()
         vector = [pixels[i + 1, j] - pixels[i, j], pixels[i, j + 1] - pixels[i, j]]
         assert found[n, c, i, j].item() == pytest.approx(math.hypot(*vector), rel=1e-12)
+
+
+def test_gradient_map_l1_is_the_sum_of_both_differences() -> None:
+    image = picture(2, 3, 6, 7, seed=8)
+    down = np.abs(np.diff(image.numpy(), axis=2)[:, :, :, :-1])
+    right = np.abs(np.diff(image.numpy(), axis=3)[:, :, :-1])
+    found = gradient_map_l1(image)
+    assert found.shape == (2, 3, 5, 6)
+    np.testing.assert_allclose(found.numpy(), down + right, rtol=1e-13)
+    one = torch.tensor([[[[1.0, 5.0], [4.0, 0.0]]]])
+    assert gradient_map_l1(one).item() == 7  # 3 down, 4 to the right
+    assert gradient_map(one).item() == 5
 
 
 def test_gradient_map_by_hand() -> None:

@@ -15,6 +15,7 @@ from pipeline.laplace import (
     GRAY_LEVEL,
     optimal_scale,
     sample,
+    scale_terms,
     scaled_divergence,
     standard_laplace,
 )
@@ -151,6 +152,12 @@ def test_divergence_by_hand() -> None:
     # the same in the unit of the image: one 255th of Eq. 2
     unit = scaled_divergence(double(5 / 255), double(2 / 255).log(), GRAY_LEVEL)
     assert unit.item() == pytest.approx(by_hand / 255, rel=1e-9)
+
+
+def test_scale_terms_by_hand() -> None:
+    # the same without the distance: 2 exp(-2.5) - log 2 - 1
+    found = scale_terms(double(5), double(2).log(), 1.0)
+    assert found.item() == pytest.approx(2 * 0.0820849986 - 0.6931471806 - 1, rel=1e-9)
 
 
 def test_divergence_is_zero_at_the_prior_and_positive_elsewhere() -> None:

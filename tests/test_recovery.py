@@ -13,9 +13,7 @@ import numpy as np
 import pytest
 import torch
 from click.testing import CliRunner, Result
-from conftest import World as Stores
 from conftest import calibration, compact, dsn_settings, names, picture, read_rows, srn_settings
-from scipy.stats import chisquare
 
 from pipeline import recovery as module
 from pipeline.calibrate import CalibrateSettings
@@ -24,11 +22,10 @@ from pipeline.camera import Camera
 from pipeline.errors import UserError
 from pipeline.export import ExportSettings
 from pipeline.images import Image
-from pipeline.recovery import CaptureStream, Recipes, RecoverySettings, World, _jobs, recover
+from pipeline.recovery import Recipes, RecoverySettings, World, _jobs, recover
 from pipeline.recovery_table import Score, csv_text, recovery, recovery_table, table_text
 from pipeline.settings import load_yaml
 from pipeline.stores import Store
-from pipeline.stream import PairStream
 from pipeline.train_dsn import TrainDsnSettings, train_dsn
 from pipeline.train_srn import SrnTrainer
 from stages.recovery import command
@@ -144,72 +141,6 @@ def test_the_text_is_an_aligned_markdown_table() -> None:
 
 
 # --- the true camera's crops
-
-
-def ramp(height: int, width: int, third: int) -> Image:
-    """(3, H, W): row, column and a number of every pixel."""
-    rows, columns = np.mgrid[:height, :width]
-    return np.stack([rows, columns, np.full_like(rows, third)]).astype(np.uint8)
-
-
-SIZES, CAPTURES, PATCH = [(20, 24), (16, 30), (25, 9)], [3, 5, 1], 8
-
-
-@pytest.fixture(scope="module")
-def ramps() -> CaptureStream:
-    """Images that say where they are from; LR also says the image (tens) and the capture."""
-    hr = [ramp(4 * h, 4 * w, image) for image, (h, w) in enumerate(SIZES)]
-    captures = [
-        [ramp(*size, 10 * image + k) for k in range(count)]
-        for image, (size, count) in enumerate(zip(SIZES, CAPTURES, strict=True))
-    ]
-    return CaptureStream(hr, captures, 4, PATCH, CPU, 1)
-
-
-def test_captures_and_hr_are_of_the_same_place(ramps: CaptureStream) -> None:
-    chosen, corners = [2, 0, 1, 1, 0, 0], set()
-    for step in range(6):
-        lr, hr = (np.round(255 * part.double().numpy()) for part in ramps.batch(step, chosen))
-        assert lr.shape == (6, 3, PATCH, PATCH) and hr.shape == (6, 3, 4 * PATCH, 4 * PATCH)
-        enlarged = lr.repeat(4, axis=2).repeat(4, axis=3)
-        assert np.array_equal(hr[:, :2] // 4, enlarged[:, :2])
-        assert np.array_equal(hr[:, 2], enlarged[:, 2] // 10)
-        assert (hr[:, 2].max((1, 2)) == chosen).all() and (hr[:, 2].min((1, 2)) == chosen).all()
-        corners |= {tuple(crop[:2].min((1, 2))) for crop in lr}
-        for crop in lr:
-            assert np.ptp(crop[2]) == 0  # one capture
-            assert [np.ptp(crop[0]), np.ptp(crop[1])] == [PATCH - 1, PATCH - 1]
-    assert len(corners) > 20
-
-
-def test_all_captures_are_used_equally_often(ramps: CaptureStream) -> None:
-    chosen = [0, 1, 2] * 10
-    taken: Counter[int] = Counter()
-    for step in range(60):
-        lr = ramps.batch(step, chosen).lr
-        taken.update(np.round(255 * lr[:, 2, 0, 0].numpy()).astype(int).tolist())
-    for image, count in enumerate(CAPTURES):
-        found = [taken.pop(10 * image + k, 0) for k in range(count)]
-        assert sum(found) == 600
-        assert count == 1 or chisquare(found).pvalue > 1e-3
-    assert not taken
-
-
-def test_a_step_repeats_and_the_next_is_fresh(ramps: CaptureStream) -> None:
-    first, again, other = (ramps.batch(step, [0, 1, 0]) for step in (4, 4, 5))
-    assert torch.equal(first.lr, again.lr) and torch.equal(first.hr, again.hr)
-    assert not torch.equal(first.hr, other.hr)
-
-
-def test_all_sources_train_on_the_same_hr_crops(tiny: Stores) -> None:
-    hr = [tiny.hr.read(image_id, "image") for image_id in tiny.hr.ids]
-    small = [[image[:, ::4, ::4]] for image in hr]
-    captured = CaptureStream(hr, small, 4, 16, CPU, 9)
-    drawn = PairStream(tiny.hr, tiny.maps, 16, "raw", CPU, 9)
-    assert (captured.images, captured.scale) == (drawn.images, drawn.scale)
-    for step in (0, 3):
-        chosen = [2, 0, 1, 0]
-        assert torch.equal(captured.batch(step, chosen).hr, drawn.batch(step, chosen).hr)
 
 
 # --- a tiny experiment
@@ -369,10 +300,10 @@ def test_an_interrupted_experiment_writes_no_table(
     assert len(read_rows(tmp_path / "out" / "scores.csv")) == 2
 
 
-def test_bicubic_and_captures_of_the_world(tmp_path: Path) -> None:
+def test_captures_of_the_world(tmp_path: Path) -> None:
     world = World("mine", CAMERA, 4, tmp_path)
-    (bicubic,), captures = world.bicubic()[0], world.captures(3)[0]
-    assert bicubic.shape == captures[0].shape == (3, 40, 48)
+    captures = world.captures(3)[0]
+    assert captures[0].shape == (3, 40, 48)
     assert not np.array_equal(captures[0], captures[1])
     noise = np.stack(captures).astype(float) - CAMERA.clean(world.photographs[0], 4).numpy() * 255
     assert 3 < noise.std() < 9
@@ -443,7 +374,7 @@ def test_command(tmp_path: Path) -> None:
         (
             [],
             {"train_srn": {"content_weight": 0.0}},
-            ["recovery.train_srn: content_weight and perceptual_weight are both zero"],
+            ["recovery.train_srn: content_weight, low_pass_weight"],
         ),
         (
             [],

@@ -48,6 +48,9 @@ STAGES = ["demo", "prepare", "train_dsn", "export", "calibrate", "audit"]
 SRN_STAGES = ["train_srn@esrgan", "evaluate@esrgan", "train_srn@compact", "evaluate@compact"]
 
 
+THIRD: dict[str, object] = {"network": "SPAN", "options": {}, "warm_start": None, "train": True}
+
+
 def run(repo: Path, *words: str) -> subprocess.CompletedProcess[str]:
     place = Path(sys.executable).parent
     environment = {
@@ -159,10 +162,7 @@ def test_a_second_repro_does_nothing(repo: Path) -> None:
         ({"evaluate": {"picture_crop": 90}}, {"evaluate@esrgan", "evaluate@compact"}),
         ({"audit": {"bins": 20}}, {"audit"}),
         ({"calibrate": {"rounds": 1}}, {"calibrate"}),
-        (
-            {"architectures": {"third": {"network": "SPAN", "options": {}, "warm_start": None}}},
-            {"train_srn@third"},
-        ),
+        ({"architectures": {"third": THIRD}}, {"train_srn@third"}),
         (
             {"architectures": {"compact": {"options": {"num_conv": 2}}}},
             {"train_srn@compact"},

@@ -1,5 +1,6 @@
 """The stream: pixels that say where they come from, and the law of the noise."""
 
+from collections import Counter
 from pathlib import Path
 
 import numpy as np
@@ -7,15 +8,24 @@ import pytest
 import torch
 from conftest import HR_SIZES, World, calibration
 from numpy.typing import NDArray
-from scipy.stats import kstest
+from scipy.stats import chisquare, kstest
 from torch import Tensor
 
 from pipeline.calibration import CalibratedSampler
 from pipeline.crops import offsets
 from pipeline.errors import UserError
+from pipeline.filters import bicubic_downsample
+from pipeline.images import Image
 from pipeline.seeding import generator
 from pipeline.stores import Store, StoreWriter
-from pipeline.stream import PairStream, Theta, cut
+from pipeline.stream import (
+    CaptureStream,
+    PairStream,
+    Theta,
+    bicubic_stream,
+    cut,
+    pairs_stream,
+)
 
 SCALE, PATCH, SEED = 4, 8, 11
 SIZES = {"a": (36, 30), "b": (28, 35), "c": (8, 40)}
@@ -310,3 +320,101 @@ def test_an_image_smaller_than_a_crop(tiny: World) -> None:
         PairStream(tiny.hr, tiny.maps, 36, "raw", CPU, 0)
     for part in ("castle", "40x35", "36x36", "train_srn.lr_patch"):
         assert part in str(caught.value)
+
+
+# --- pairs that were made before
+
+
+def ramp(height: int, width: int, third: int) -> Image:
+    """(3, H, W): row, column and a number of every pixel."""
+    rows, columns = np.mgrid[:height, :width]
+    return np.stack([rows, columns, np.full_like(rows, third)]).astype(np.uint8)
+
+
+CAPTURED, CAPTURES = [(20, 24), (16, 30), (25, 9)], [3, 5, 1]
+
+
+@pytest.fixture(scope="module")
+def ramps() -> CaptureStream:
+    """Images that say where they are from; LR also says the image (tens) and the capture."""
+    hr = [ramp(4 * h, 4 * w, image) for image, (h, w) in enumerate(CAPTURED)]
+    captures = [
+        [ramp(*size, 10 * image + k) for k in range(count)]
+        for image, (size, count) in enumerate(zip(CAPTURED, CAPTURES, strict=True))
+    ]
+    return CaptureStream(hr, captures, 4, PATCH, CPU, 1)
+
+
+def test_captures_and_hr_are_of_the_same_place(ramps: CaptureStream) -> None:
+    chosen, corners = [2, 0, 1, 1, 0, 0], set()
+    for step in range(6):
+        lr, hr = (np.round(255 * part.double().numpy()) for part in ramps.batch(step, chosen))
+        assert lr.shape == (6, 3, PATCH, PATCH) and hr.shape == (6, 3, 4 * PATCH, 4 * PATCH)
+        enlarged = lr.repeat(4, axis=2).repeat(4, axis=3)
+        assert np.array_equal(hr[:, :2] // 4, enlarged[:, :2])
+        assert np.array_equal(hr[:, 2], enlarged[:, 2] // 10)
+        assert (hr[:, 2].max((1, 2)) == chosen).all() and (hr[:, 2].min((1, 2)) == chosen).all()
+        corners |= {tuple(crop[:2].min((1, 2))) for crop in lr}
+        for crop in lr:
+            assert np.ptp(crop[2]) == 0  # one capture
+            assert [np.ptp(crop[0]), np.ptp(crop[1])] == [PATCH - 1, PATCH - 1]
+    assert len(corners) > 20
+
+
+def test_all_captures_are_used_equally_often(ramps: CaptureStream) -> None:
+    chosen = [0, 1, 2] * 10
+    taken: Counter[int] = Counter()
+    for step in range(60):
+        lr = ramps.batch(step, chosen).lr
+        taken.update(np.round(255 * lr[:, 2, 0, 0].numpy()).astype(int).tolist())
+    for image, count in enumerate(CAPTURES):
+        found = [taken.pop(10 * image + k, 0) for k in range(count)]
+        assert sum(found) == 600
+        assert count == 1 or chisquare(found).pvalue > 1e-3
+    assert not taken
+
+
+def test_captures_repeat_and_the_next_are_fresh(ramps: CaptureStream) -> None:
+    first, again, other = (ramps.batch(step, [0, 1, 0]) for step in (4, 4, 5))
+    assert torch.equal(first.lr, again.lr) and torch.equal(first.hr, again.hr)
+    assert not torch.equal(first.hr, other.hr)
+
+
+def test_all_sources_train_on_the_same_hr_crops(tiny: World) -> None:
+    hr = [tiny.hr.read(image_id, "image") for image_id in tiny.hr.ids]
+    small = [[image[:, ::4, ::4]] for image in hr]
+    captured = CaptureStream(hr, small, 4, 16, CPU, 9)
+    drawn = PairStream(tiny.hr, tiny.maps, 16, "raw", CPU, 9)
+    assert (captured.images, captured.scale) == (drawn.images, drawn.scale)
+    for step in (0, 3):
+        chosen = [2, 0, 1, 0]
+        assert torch.equal(captured.batch(step, chosen).hr, drawn.batch(step, chosen).hr)
+
+
+def test_bicubic_lr_images_are_8_bit_and_of_the_same_place(tiny: World) -> None:
+    made = bicubic_stream(tiny.hr, 16, CPU, 4)
+    assert (made.images, made.scale) == (3, 4)
+    lr, hr = made.batch(0, [2, 0, 1, 1])
+    levels = 255 * lr.double()
+    assert (levels - levels.round()).abs().max() < 1e-4
+    inner = bicubic_downsample(hr, 4)[..., 2:-2, 2:-2]  # borders see beyond the crop
+    assert (lr[..., 2:-2, 2:-2] - inner.clamp(0, 1)).abs().max() <= 0.5 / 255 + 1e-6
+
+
+def test_real_pairs_are_of_the_same_place(tiny: World) -> None:
+    made = pairs_stream(tiny.val, 8, CPU, 4)
+    assert (made.images, made.scale) == (2, 4)
+    lr, hr = made.batch(0, [1, 0, 1, 1])
+    boxes = hr.unfold(2, 4, 4).unfold(3, 4, 4).mean((-1, -2))
+    assert (lr - boxes).abs().max() <= 0.5 / 255 + 1e-6  # as the world was made
+
+
+def test_no_pairs_and_pairs_smaller_than_a_crop(tiny: World, tmp_path: Path) -> None:
+    with StoreWriter(tmp_path / "pairs.zarr", "val", 4, []):
+        pass
+    with pytest.raises(UserError, match=r"pairs\.zarr: holds no pair to train on"):
+        pairs_stream(Store(tmp_path / "pairs.zarr", "val"), 8, CPU, 0)
+    with pytest.raises(UserError, match="smaller than a crop of 80x80; lower train_srn.lr_patch"):
+        pairs_stream(tiny.val, 20, CPU, 0)
+    with pytest.raises(UserError, match="smaller than a crop of 144x144"):
+        bicubic_stream(tiny.hr, 36, CPU, 0)

@@ -18,6 +18,7 @@ from PIL import Image
 from pydantic import ValidationError
 from safetensors import safe_open
 from scipy.integrate import quad
+from scipy.ndimage import gaussian_filter
 from torch import Tensor, nn
 
 from pipeline import train_dsn as module
@@ -108,6 +109,28 @@ def test_content_without_theta_is_l1() -> None:
     for seed in (3, 4):  # whatever the head says
         found = loss.content(mean, heads(seed, 2, 3, 9, 7), reference)
         assert found.item() == pytest.approx(expected, rel=1e-6)
+
+
+def low_passed(image: Array) -> Array:
+    """5x5 Gaussian of sigma 5/6, its valid part."""
+    blurred = gaussian_filter(image, 5 / 6, radius=2, axes=(2, 3), mode="constant")
+    return np.asarray(blurred)[..., 2:-2, 2:-2]
+
+
+def test_low_pass_content_is_that_of_the_released_code() -> None:
+    """L1 of low-passed images, plus the terms with theta of the images; in gray levels, /255."""
+    loss = DsnLoss(dsn_settings(content="low_pass"), None)
+    mean, reference, log_theta = images(1, 2, 3, 9, 7), images(2, 2, 3, 9, 7), heads(3, 2, 3, 9, 7)
+    first, second, log = 255 * exact(mean), 255 * exact(reference), exact(log_theta)
+    distance, theta = np.abs(first - second), np.exp(log)
+    expected = np.abs(low_passed(first) - low_passed(second)).mean()
+    assert expected < 0.5 * distance.mean()  # it is another term
+    found = DsnLoss(dsn_settings(content="low_pass", learn_theta=False), None)
+    plain = found.content(mean, log_theta, reference).item()
+    assert plain == pytest.approx(expected / 255, rel=1e-5)
+    expected += (theta * np.exp(-distance / theta) - log - 1).mean()
+    told = loss.content(mean, log_theta, reference).item()
+    assert told == pytest.approx(expected / 255, rel=1e-5)
 
 
 def test_perceptual_is_eq4_on_halved_features(vgg: VGG19Features) -> None:
@@ -478,7 +501,7 @@ def test_results_of_a_run(golden_run: tuple[Path, dict[str, Any]], tiny: World) 
     assert described == {
         "format": "usrdu-dsn",
         "scale": 4,
-        "settings": settings.model_dump(),
+        "settings": settings.model_dump(mode="json"),
         "hr_digest": tiny.hr.digest,
         "lr_digest": tiny.lr.digest,
     }

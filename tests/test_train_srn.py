@@ -6,6 +6,7 @@ The golden log, a few steps with every term on, is ``golden/train_srn.csv``; aft
 
 import ast
 import json
+from dataclasses import replace
 from pathlib import Path
 
 import numpy as np
@@ -27,6 +28,7 @@ from conftest import (
 from numpy.typing import NDArray
 from pydantic import ValidationError
 from safetensors import safe_open
+from scipy.ndimage import gaussian_filter
 from spandrel import ImageModelDescriptor, ModelLoader
 from torch import Tensor, nn
 
@@ -37,7 +39,14 @@ from pipeline.images import read_image
 from pipeline.perceptual import VGG19Features
 from pipeline.stores import Store, StoreWriter
 from pipeline.stream import PairStream
-from pipeline.train_srn import Architecture, SrnTrainer, TrainSrnSettings, open_stream, train_srn
+from pipeline.train_srn import (
+    Architecture,
+    Material,
+    SrnTrainer,
+    TrainSrnSettings,
+    open_stream,
+    train_srn,
+)
 from stages.train_srn import command
 
 Array = NDArray[np.float64]
@@ -45,7 +54,7 @@ STEPS = 6
 """Two epochs of three images, two crops each, in batches of two."""
 
 ESRGAN = Architecture(
-    network="ESRGAN", options={"num_filters": 8, "num_blocks": 1}, warm_start=None
+    network="ESRGAN", options={"num_filters": 8, "num_blocks": 1}, warm_start=None, train=True
 )
 
 
@@ -57,7 +66,7 @@ def trainer_of(
     measured: Calibration | None = None,
 ) -> SrnTrainer:
     accelerator = Accelerator(mixed_precision=settings.precision)
-    stream = open_stream(hr, maps, settings, measured, accelerator.device)
+    stream = open_stream(Material(hr, maps, measured), settings, accelerator.device)
     return SrnTrainer(stream, architecture, settings, accelerator)
 
 
@@ -85,24 +94,35 @@ def softplus(x: Array) -> Array:
     return np.asarray(np.logaddexp(0, x))
 
 
-def gradient_map(image: Array) -> Array:
-    """Eq. 11: the L2 norm of the two forward differences."""
+def gradient_map(image: Array, norm: str) -> Array:
+    """Eq. 11: the L2 norm of the two forward differences, or the released code's L1 norm."""
     down = np.diff(image, axis=2)[:, :, :, :-1]
     right = np.diff(image, axis=3)[:, :, :-1, :]
-    return np.asarray(np.hypot(down, right))
+    return np.hypot(down, right) if norm == "l2" else np.abs(down) + np.abs(right)
 
 
-@pytest.mark.parametrize("judged", ["gradient", "pixels"])
+@pytest.mark.parametrize(
+    ("judged", "norm", "discriminator"),
+    [("gradient", "l2", "unet"), ("pixels", "l2", "vgg"), ("gradient", "l1", "vgg")],
+)
 def test_the_terms_of_a_step_and_their_sum(
-    judged: str, tiny: World, vgg: VGG19Features, monkeypatch: pytest.MonkeyPatch
+    judged: str,
+    norm: str,
+    discriminator: str,
+    tiny: World,
+    vgg: VGG19Features,
+    monkeypatch: pytest.MonkeyPatch,
 ) -> None:
     """Eq. 9 to 12 again from what the networks saw and said."""
     monkeypatch.setattr(module, "VGG19Features", lambda _: vgg)
     settings = srn_settings(
         content_weight=0.9,
+        low_pass_weight=0.7,
         perceptual_weight=0.05,
         adversarial_weight=0.3,
         adversarial_on=judged,
+        gradient_norm=norm,
+        discriminator=discriminator,
     )
     trainer = trainer_of(tiny.hr, tiny.maps, compact(), settings)
     network, judge = Spy(trainer.network), Spy(trainer.discriminator)
@@ -113,14 +133,20 @@ def test_the_terms_of_a_step_and_their_sum(
     assert sr.shape == (2, 3, 64, 64) == tuple(hr.shape)
     with torch.no_grad():
         features = [exact(vgg(image)) for image in (torch.from_numpy(sr).float(), hr)]
+    low = [
+        gaussian_filter(image, 1.5, radius=4, axes=(2, 3), mode="constant")[..., 4:-4, 4:-4]
+        for image in (sr, exact(hr))
+    ]
     expected = {
         "content": np.abs(sr - exact(hr)).mean(),
+        "low_pass": np.abs(low[0] - low[1]).mean(),
         "perceptual": np.abs(features[0] - features[1]).mean(),
     }
     seen = [sr, exact(hr), sr]
     if judged == "gradient":
-        seen = [gradient_map(image) for image in seen]
+        seen = [gradient_map(image, norm) for image in seen]
         assert seen[0].shape == (2, 3, 63, 63)
+    assert judge.outputs[0].shape == ((2, 1) if discriminator == "vgg" else (2, 1, 63, 63))
     assert len(judge.inputs) == 3
     for found, wanted in zip(judge.inputs, seen, strict=True):
         assert np.abs(found - wanted).max() < 1e-6
@@ -128,9 +154,8 @@ def test_the_terms_of_a_step_and_their_sum(
     expected["discriminator"] = (
         softplus(-judge.outputs[1]).mean() + softplus(judge.outputs[2]).mean()
     )
-    expected["total"] = (
-        0.9 * expected["content"] + 0.05 * expected["perceptual"] + 0.3 * expected["adversarial"]
-    )
+    weights = {"content": 0.9, "low_pass": 0.7, "perceptual": 0.05, "adversarial": 0.3}
+    expected["total"] = sum(weight * expected[name] for name, weight in weights.items())
     assert terms == pytest.approx(expected, rel=1e-4)
 
 
@@ -170,9 +195,10 @@ def test_zero_weights_switch_terms_off(tiny: World, monkeypatch: pytest.MonkeyPa
 
 
 def test_nothing_to_train_on_is_refused() -> None:
-    with pytest.raises(ValidationError, match="content_weight and perceptual_weight are both zero"):
+    with pytest.raises(ValidationError, match="perceptual_weight are all zero"):
         srn_settings(content_weight=0.0, perceptual_weight=0.0)
     srn_settings(content_weight=0.0, perceptual_weight=1.0)
+    srn_settings(content_weight=0.0, low_pass_weight=1.0)
 
 
 def test_theta_none_trains_on_the_mean(tiny: World) -> None:
@@ -195,9 +221,9 @@ def test_the_constant_theta_is_in_gray_levels(tiny: World) -> None:
     chosen, noise = [0, 1, 2, 2], {}
     for levels in (1.0, 4.0):
         settings = srn_settings(theta="constant", constant_theta=levels)
-        made = open_stream(tiny.hr, tiny.maps, settings, None, torch.device("cpu"))
+        made = open_stream(Material(tiny.hr, tiny.maps), settings, torch.device("cpu"))
         plain = open_stream(
-            tiny.hr, tiny.maps, srn_settings(theta="none"), None, torch.device("cpu")
+            Material(tiny.hr, tiny.maps), srn_settings(theta="none"), torch.device("cpu")
         )
         noise[levels] = exact(made.batch(0, chosen).lr) - exact(plain.batch(0, chosen).lr)
     assert noise[4.0] == pytest.approx(4 * noise[1.0], abs=1e-6)
@@ -209,12 +235,12 @@ def test_no_constant_theta_asks_the_calibration(tiny: World) -> None:
     measured = calibration(tiny.maps, constant_theta=3.0)
     told = srn_settings(theta="constant", constant_theta=3.0)
     cpu = torch.device("cpu")
-    one = open_stream(tiny.hr, tiny.maps, asking, measured, cpu).batch(0, [0, 1])
-    other = open_stream(tiny.hr, tiny.maps, told, None, cpu).batch(0, [0, 1])
+    one = open_stream(Material(tiny.hr, tiny.maps, measured), asking, cpu).batch(0, [0, 1])
+    other = open_stream(Material(tiny.hr, tiny.maps), told, cpu).batch(0, [0, 1])
     assert torch.equal(one.lr, other.lr)
     with pytest.raises(UserError, match="constant_theta is null, and there is no calibration"):
-        open_stream(tiny.hr, tiny.maps, asking, None, cpu)
-    open_stream(tiny.hr, tiny.maps, srn_settings(constant_theta=None), None, cpu)  # not asked
+        open_stream(Material(tiny.hr, tiny.maps), asking, cpu)
+    open_stream(Material(tiny.hr, tiny.maps), srn_settings(constant_theta=None), cpu)  # not asked
 
 
 def test_calibrated_trains_on_calibrated_samples(tiny: World) -> None:
@@ -359,6 +385,49 @@ def test_warm_starts_that_do_not_fit(tiny: World, tmp_path: Path) -> None:
         )
 
 
+# --- what it is trained on
+
+
+def test_only_the_material_that_is_used_counts(tiny: World) -> None:
+    """Another calibration or other maps change nothing for who does not ask them."""
+    given = Material(tiny.hr, tiny.maps, calibration(tiny.maps), tiny.val)
+    maps = given.used(srn_settings(theta="raw"))
+    assert maps == Material(tiny.hr, tiny.maps)
+    assert given.used(srn_settings(theta="calibrated")) == replace(given, pairs=None)
+    assert given.used(srn_settings(lr_from="bicubic", theta="calibrated")) == Material(tiny.hr)
+    assert given.used(srn_settings(lr_from="pairs")) == Material(pairs=tiny.val)
+    assert maps.digests() == {"hr": tiny.hr.digest, "maps": tiny.maps.digest}
+    for wanted, lacking in (("maps", "hr"), ("bicubic", "hr"), ("pairs", "pairs")):
+        with pytest.raises(UserError, match=f"lr_from needs the store --{lacking}"):
+            Material().used(srn_settings(lr_from=wanted))
+
+
+@pytest.mark.usefixtures("no_sheets")
+@pytest.mark.parametrize("lr_from", ["bicubic", "pairs"])
+def test_a_run_on_pairs(lr_from: str, tiny: World, tmp_path: Path) -> None:
+    result = run(tiny, srn_settings(lr_from=lr_from, theta="calibrated"), tmp_path, compact())
+    crops = {"bicubic": 3, "pairs": 2}[lr_from] * 2 * 2
+    assert result["step"] == crops // 2
+    assert names(tmp_path / "out") == ["curves.csv", "srn.safetensors"]
+    with safe_open(tmp_path / "out" / "srn.safetensors", "pt") as file:
+        on = json.loads(file.metadata()["trained_on"])
+    digests = {"bicubic": {"hr": tiny.hr.digest}, "pairs": {"pairs": tiny.val.digest}}
+    assert on == digests[lr_from]
+
+
+def test_an_architecture_that_is_not_trained(tiny: World, tmp_path: Path) -> None:
+    """Its warm start goes through, so that the next stage scores it like the others."""
+    state = new_style(8, 1, seed=1)
+    torch.save({"params": state}, tmp_path / "x4.pth")
+    idle = starting_from(tmp_path / "x4.pth").model_copy(update={"train": False})
+    assert run(tiny, srn_settings(), tmp_path, idle) == {"step": 0}
+    assert names(tmp_path / "out") == ["contact_sheet.png", "curves.csv", "srn.safetensors"]
+    found = ModelLoader(device="cpu").load_from_file(tmp_path / "out" / "srn.safetensors")
+    image = torch.rand(1, 3, 9, 12, generator=torch.Generator().manual_seed(0))
+    with torch.no_grad():
+        assert torch.allclose(found.model(image), rrdbnet(state, image), atol=1e-6)
+
+
 # --- whole runs
 
 
@@ -369,16 +438,8 @@ def run(
     architecture: Architecture = ESRGAN,
     measured: Calibration | None = None,
 ) -> dict[str, float]:
-    return train_srn(
-        tiny.hr,
-        tiny.maps,
-        "mine",
-        architecture,
-        settings,
-        measured,
-        folder / "work",
-        folder / "out",
-    )
+    material = Material(tiny.hr, tiny.maps, measured, tiny.val)
+    return train_srn(material, "mine", architecture, settings, folder / "work", folder / "out")
 
 
 @pytest.fixture
@@ -457,8 +518,8 @@ def test_results_of_a_run(golden_run: tuple[Path, SrnTrainer], tiny: World) -> N
         "format": "usrdu-srn",
         "scale": 4,
         "architecture": ESRGAN.model_dump(),
-        "settings": srn_settings(**FULL).model_dump(),
-        "maps_digest": tiny.maps.digest,
+        "settings": srn_settings(**FULL).model_dump(mode="json"),
+        "trained_on": {"hr": tiny.hr.digest, "maps": tiny.maps.digest},
     }
 
 
@@ -503,11 +564,12 @@ def test_an_interrupted_run_ends_like_a_straight_one(
 def test_other_settings_networks_maps_or_calibrations_start_afresh(
     tiny: World, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, steps: list[int]
 ) -> None:
-    settings = srn_settings(checkpoint_every=2)
+    settings = srn_settings(checkpoint_every=2, theta="calibrated")
+    measured = calibration(tiny.maps)
     with monkeypatch.context() as patch:
         interrupt(patch, at=3)
         with pytest.raises(KeyboardInterrupt):
-            run(tiny, settings, tmp_path, compact())
+            run(tiny, settings, tmp_path, compact(), measured)
     steps.clear()
     described = {"hr_digest": tiny.hr.digest}
     with StoreWriter(tmp_path / "m.zarr", "maps", 4, tiny.maps.ids, described) as writer:
@@ -516,13 +578,13 @@ def test_other_settings_networks_maps_or_calibrations_start_afresh(
             writer.add(image_id, {"mean": mean, "theta": np.full_like(mean, 0.01)})
     other = World(tiny.hr, tiny.lr, tiny.val, Store(tmp_path / "m.zarr", "maps"))
     wider = compact(options={"num_feat": 5, "num_conv": 1})
-    run(tiny, srn_settings(checkpoint_every=2, ema_decay=0.8), tmp_path, compact())
-    run(tiny, settings, tmp_path, wider)
-    run(other, settings, tmp_path, compact())
-    run(tiny, settings, tmp_path, compact(), calibration(tiny.maps))
+    run(tiny, settings.model_copy(update={"ema_decay": 0.8}), tmp_path, compact(), measured)
+    run(tiny, settings, tmp_path, wider, measured)
+    run(other, settings, tmp_path, compact(), calibration(other.maps))
+    run(tiny, settings, tmp_path, compact(), calibration(tiny.maps, laplace_share=0.5))
     assert steps == 4 * list(range(STEPS))
     steps.clear()
-    run(tiny, settings, tmp_path, compact())  # the first one is still there
+    run(tiny, settings, tmp_path, compact(), measured)  # the first one is still there
     assert steps == [2, 3, 4, 5]
 
 
@@ -592,9 +654,10 @@ def call(tiny: World, folder: Path, arch: str = "mine", *more: object, **changes
         "train_srn": {**srn_settings().model_dump(), **changes},
         "architectures": {
             "mine": compact().model_dump(),
-            "strange": {"network": "NoSuchNet", "options": {}, "warm_start": None},
-            "wrong": {"network": "Compact", "options": {"num_feats": 3}, "warm_start": None},
-            "lacking": {"network": "Compact", "options": {}},
+            "strange": {**compact().model_dump(), "network": "NoSuchNet"},
+            "wrong": {**compact().model_dump(), "options": {"num_feats": 3}},
+            "lacking": {"network": "Compact", "options": {}, "train": True},
+            "idle": {**compact().model_dump(), "train": False},
         },
     }
     params = folder / "params.yaml"
@@ -704,8 +767,12 @@ def test_command_interrupted(
         (
             "mine",
             {"content_weight": 0.0},
-            ["train_srn: content_weight and perceptual_weight are both zero"],
+            ["train_srn: content_weight, low_pass_weight and perceptual_weight are all zero"],
         ),
+        ("idle", {}, ["architectures.idle: train is false, but there is no warm_start"]),
+        ("mine", {"adam_betas": [0.9]}, ["train_srn.adam_betas"]),
+        ("mine", {"adam_betas": [0.9, 1.0]}, ["train_srn.adam_betas.1", "less than 1"]),
+        ("mine", {"lr_from": "pairs"}, ["lr_from needs the store --pairs"]),
     ],
 )
 def test_command_with_mistakes(

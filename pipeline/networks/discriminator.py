@@ -1,4 +1,4 @@
-"""The U-Net discriminator with spectral norm, used by both trainings."""
+"""Discriminators: a U-Net with spectral norm for both trainings, ESRGAN's for the SR network."""
 
 import torch.nn.functional as F
 from torch import Tensor, nn
@@ -47,6 +47,48 @@ class UNetDiscriminator(nn.Module):
             x = _leaky(conv(x))
         logits: Tensor = self.logit(x)
         return logits
+
+
+class VGGDiscriminator(nn.Module):
+    """Judges a whole image of fixed size: one logit (ESRGAN, Wang et al. 2018).
+
+    Pairs of convolutions, of stride one and two, each but the first with batch norm, until fewer
+    than eight pixels a side are left; then two fully connected layers.
+
+    Args:
+        features: Width at full size, doubled at every halving up to eight times; 64 in ESRGAN.
+        side: H and W of the images, at least 8.
+
+    Raises:
+        ValueError: The images are too small.
+
+    """
+
+    def __init__(self, features: int, side: int) -> None:
+        super().__init__()
+        if side < 8:
+            raise ValueError(f"the images must have at least 8x8 pixels, got {side}x{side}")
+        layers: list[nn.Module] = [nn.Conv2d(3, features, 3, padding=1), nn.LeakyReLU(0.2)]
+        width, halvings = features, 0
+        while side >= 8:
+            wider = features * 2 ** min(halvings, 3)
+            if halvings:
+                layers += _normed(nn.Conv2d(width, wider, 3, padding=1, bias=False))
+            layers += _normed(nn.Conv2d(wider, wider, 4, stride=2, padding=1, bias=False))
+            width, side, halvings = wider, side // 2, halvings + 1
+        self.convolutions = nn.Sequential(*layers)
+        self.judge = nn.Sequential(
+            nn.Linear(width * side * side, 100), nn.LeakyReLU(0.2), nn.Linear(100, 1)
+        )
+
+    def forward(self, image: Tensor) -> Tensor:
+        """Return logits (N, 1) for (N, 3, H, W)."""
+        logits: Tensor = self.judge(self.convolutions(image).flatten(1))
+        return logits
+
+
+def _normed(convolution: nn.Conv2d) -> list[nn.Module]:
+    return [convolution, nn.BatchNorm2d(convolution.out_channels), nn.LeakyReLU(0.2)]
 
 
 def _leaky(x: Tensor) -> Tensor:
