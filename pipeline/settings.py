@@ -1,11 +1,12 @@
 """Typed, frozen settings and the ``params.yaml`` sections they are read from."""
 
-from collections.abc import Mapping
+from collections.abc import Iterator, Mapping
 from pathlib import Path
-from typing import TypeVar
+from typing import NamedTuple, TypeVar
 
 from pydantic import BaseModel, ConfigDict, ValidationError
 from ruamel.yaml import YAML
+from ruamel.yaml.comments import CommentedMap
 from ruamel.yaml.error import MarkedYAMLError, YAMLError
 
 from pipeline.errors import UserError
@@ -36,6 +37,38 @@ def load_yaml(path: Path) -> dict[str, object]:
     if not isinstance(content, dict):
         raise UserError(f"{path}: must be a mapping of sections, found {type(content).__name__}")
     return content
+
+
+class Line(NamedTuple):
+    """One value of a YAML file."""
+
+    key: str
+    """Dotted, such as ``train_srn.epochs``."""
+    value: object
+    comment: str
+    """What stands behind it on its line; empty for nothing."""
+
+
+def load_lines(path: Path) -> list[Line]:
+    """Every value of a YAML mapping in order, with the comment on its line.
+
+    Raises:
+        UserError: See ``load_yaml``.
+
+    """
+    load_yaml(path)
+    text = path.read_text(encoding="utf-8")
+    return list(_lines(YAML(pure=True).load(text), text.splitlines(), ""))
+
+
+def _lines(content: CommentedMap, text: list[str], prefix: str) -> Iterator[Line]:
+    for key, value in content.items():
+        if isinstance(value, CommentedMap) and value:
+            yield from _lines(value, text, f"{prefix}{key}.")
+        else:
+            _, _, comment = text[content.lc.value(key)[0]].partition(" # ")
+            plain = list(value) if isinstance(value, list) else value
+            yield Line(f"{prefix}{key}", plain, comment.strip())
 
 
 def load_section(path: Path, section: str, kind: type[S]) -> S:

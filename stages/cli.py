@@ -10,6 +10,7 @@ import click
 os.environ.setdefault("GOMP_SPINCOUNT", "5000")
 
 COMMANDS = {
+    "params": "Show the settings in force, or take those of a profile.",
     "demo": "Write the demo's photographs as a simulated camera sees them.",
     "prepare": "Decode HR, real LR and validation images once, into stores.",
     "train-dsn": "Learn the camera's degradation from unpaired HR and LR images.",

@@ -271,15 +271,18 @@ def test_help_imports_no_heavy_library() -> None:
     assert "train-dsn" in done.stdout
 
 
-@pytest.mark.parametrize("stage", [*STAGES, "upscale", "recovery", "plots_page"])
+@pytest.mark.parametrize(
+    "stage", [*STAGES, "upscale", "recovery", "plots_page", "params", "params show", "params use"]
+)
 def test_help_shows_an_example(stage: str) -> None:
     from click.testing import CliRunner
 
     from stages.cli import main
 
-    shown = CliRunner().invoke(main, [stage.replace("_", "-"), "--help"])
+    words = stage.replace("_", "-").split()
+    shown = CliRunner().invoke(main, [*words, "--help"])
     assert shown.exit_code == 0
-    assert f"Example: usrdu {stage.replace('_', '-')} " in shown.output
+    assert f"Example: usrdu {' '.join(words)} " in shown.output
 
 
 def test_the_params_file_fits_the_settings() -> None:
