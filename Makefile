@@ -3,7 +3,7 @@
 UV := $(or $(shell command -v uv 2>/dev/null),.uv/bin/uv)
 RUN := $(UV) run --no-sync
 
-.PHONY: demo test lint setup plots clean
+.PHONY: demo test lint setup plots table1 clean
 
 demo: .venv/ready  ## the whole pipeline on the demo camera
 	$(RUN) dvc repro
@@ -25,6 +25,21 @@ lint: .venv/ready  ## style and types
 
 plots: .venv/ready  ## dvc_plots/index.html, without network
 	$(RUN) dvc plots show
+
+# Rows of Table 1 and two baselines: name, then what differs from the profile in force.
+DSN_L1 := train_dsn.learn_theta=false train_dsn.learn_sigma=false
+TABLE1 := "bicubic train_srn.lr_from=bicubic" \
+	"mean-only train_srn.theta=none" \
+	"row1 $(DSN_L1) train_srn.theta=none" \
+	"row2 $(DSN_L1) train_srn.theta=constant train_srn.constant_theta=1.0" \
+	"row3 train_dsn.learn_sigma=false train_srn.theta=raw" \
+	"row4 train_srn.theta=raw train_srn.adversarial_on=pixels" \
+	"row5 train_srn.theta=raw"
+
+table1: .venv/ready  ## queue the rows of the paper's Table 1; then: dvc queue start, dvc exp show
+	@for row in $(TABLE1); do set -- $$row; name=$$1; shift; \
+		$(RUN) dvc exp run --queue --name table1-$$name $$(printf -- '-S %s ' "$$@") || exit 1; done
+	@echo "run them: dvc queue start; look: dvc queue status, dvc exp show"
 
 setup: .venv/ready  ## environment only
 

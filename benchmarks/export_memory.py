@@ -4,15 +4,11 @@ Each size runs in a process of its own on one synthetic image; the row "imports"
 process needs before it reads anything.  Run: uv run python benchmarks/export_memory.py
 """
 
-import json
-import resource
-import subprocess
-import sys
 import tempfile
-import time
 from pathlib import Path
 
 import click
+from children import measured, told
 
 FEATURES, BLOCKS = 16, 8
 
@@ -26,20 +22,17 @@ def child(folder: Path, side: int) -> None:
     from pipeline.networks.dsn import DSN, FORMAT
     from pipeline.stores import Store
 
-    seconds = 0.0
-    if side:
-        torch.manual_seed(0)
-        dsn = DSN(4, FEATURES, BLOCKS)
-        described = {"features": FEATURES, "blocks": BLOCKS, "learn_theta": True}
-        metadata = {"format": FORMAT, "scale": 4, "settings": described}
-        save_weights(folder / "dsn.safetensors", dsn.state_dict(), metadata)
-        settings = ExportSettings(tile=128, mean_keep_bits=10, theta_keep_bits=7)
-        start = time.perf_counter()
-        hr = Store(folder / f"{side}.zarr", "hr")
-        export(hr, folder / "dsn.safetensors", settings, folder / f"maps{side}.zarr")
-        seconds = time.perf_counter() - start
-    peak = resource.getrusage(resource.RUSAGE_SELF).ru_maxrss / 1024
-    click.echo(json.dumps({"seconds": seconds, "peak": peak}))
+    if not side:
+        told(None)
+        return
+    torch.manual_seed(0)
+    dsn = DSN(4, FEATURES, BLOCKS)
+    described = {"features": FEATURES, "blocks": BLOCKS, "learn_theta": True}
+    metadata = {"format": FORMAT, "scale": 4, "settings": described}
+    save_weights(folder / "dsn.safetensors", dsn.state_dict(), metadata)
+    settings = ExportSettings(tile=128, mean_keep_bits=10, theta_keep_bits=7)
+    hr, weights = Store(folder / f"{side}.zarr", "hr"), folder / "dsn.safetensors"
+    told(lambda: export(hr, weights, settings, folder / f"maps{side}.zarr"))
 
 
 def write_image(folder: Path, side: int) -> None:
@@ -68,13 +61,7 @@ def main(sides: tuple[int, ...], child_folder: Path | None) -> None:
         for side in (0, *sides):
             if side:
                 write_image(Path(name), side)
-            done = subprocess.run(
-                [sys.executable, __file__, "--side", str(side), "--child-folder", name],
-                stdout=subprocess.PIPE,
-                text=True,
-                check=True,
-            )
-            row = json.loads(done.stdout.splitlines()[-1])
+            row = measured(__file__, "--side", side, "--child-folder", name)
             what = f"{side} x {side}" if side else "imports"
             speed = f"{side**2 / 1e6 / row['seconds']:.2f}" if side else "-"
             click.echo(f"| {what} | {row['seconds']:.1f} | {speed} | {row['peak']:.0f} |")
