@@ -115,6 +115,7 @@ def dsn_settings(**changes: object) -> TrainDsnSettings:
         "learning_rate": 0.001,
         "discriminator_learning_rate": 0.0005,
         "halve_every": 1,
+        "reference": "bicubic",
         "prior_scale": 1.0,
         "learn_theta": True,
         "learn_sigma": True,

@@ -48,6 +48,7 @@ def write_dsn(path: Path, seed: int = 0, scale: int = 4, **changes: object) -> P
             parameter.mul_(3)
     described = dsn_settings(blocks=2, **changes).model_dump()
     metadata = {"format": "usrdu-dsn", "scale": scale, "settings": described}
+    metadata["reference"] = "bicubic"
     save_weights(path, dsn.state_dict(), metadata)
     return path
 
