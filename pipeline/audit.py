@@ -74,8 +74,9 @@ def audit(
             maps, no scheduler answers, or the folder holds something else or cannot be written.
 
     """
+    stores = (inputs.maps, inputs.hr, inputs.lr, inputs.val, inputs.against)
+    require_same_scale(*(store for store in stores if store is not None))
     _require_fit(inputs.maps, inputs.hr)
-    require_same_scale(*(s for s in (inputs.maps, inputs.lr, inputs.val) if s is not None))
     if inputs.against is not None:
         _require_fit(inputs.against, inputs.hr)
     if not inputs.lr.ids:
@@ -108,7 +109,6 @@ def _plain(scores: Scores) -> dict[str, Any]:
 
 def _require_fit(maps: Store, hr: Store) -> None:
     """The stores belong together."""
-    require_same_scale(maps, hr)
     prior_scale(maps)
     if maps.attributes.get("hr_digest") != hr.digest:
         raise UserError(
