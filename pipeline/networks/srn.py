@@ -76,8 +76,10 @@ def build(name: str, scale: int, options: Mapping[str, object]) -> nn.Module:
 
 def _require_readable(network: nn.Module, name: str, scale: int) -> None:
     """A file of its weights is opened as a network of that scale; ESRGAN's at scale 3 is not."""
+    state = dict(network.state_dict())
     try:
-        found = ModelLoader(device="cpu").load_from_state_dict(dict(network.state_dict())).scale
+        with torch.random.fork_rng(devices=[]):  # the network that is opened first draws weights
+            found = ModelLoader(device="cpu").load_from_state_dict(state).scale
     except Exception as error:  # spandrel raises whatever its many loaders raise
         raise UserError(
             f"architecture '{name}': no program could open its file: {error}"
