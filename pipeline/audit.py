@@ -15,7 +15,14 @@ from typing import Any
 import numpy as np
 
 from pipeline import audit_tables
-from pipeline.audit_graph import Inputs, Measured, measure, prior_scale, workers
+from pipeline.audit_graph import (  # fmt: skip
+    Inputs,
+    Measured,
+    closed_form_prior,
+    measure,
+    prior_scale,
+    workers,
+)
 from pipeline.audit_page import Against, Summary, cut_panels, render
 from pipeline.audit_tables import Cell, ImageRow, Table
 from pipeline.audit_tasks import HELD_OUT, TRAINING
@@ -67,8 +74,9 @@ def audit(
             maps, no scheduler answers, or the folder holds something else or cannot be written.
 
     """
+    stores = (inputs.maps, inputs.hr, inputs.lr, inputs.val, inputs.against)
+    require_same_scale(*(store for store in stores if store is not None))
     _require_fit(inputs.maps, inputs.hr)
-    require_same_scale(*(s for s in (inputs.maps, inputs.lr, inputs.val) if s is not None))
     if inputs.against is not None:
         _require_fit(inputs.against, inputs.hr)
     if not inputs.lr.ids:
@@ -101,15 +109,11 @@ def _plain(scores: Scores) -> dict[str, Any]:
 
 def _require_fit(maps: Store, hr: Store) -> None:
     """The stores belong together."""
-    require_same_scale(maps, hr)
     prior_scale(maps)
-    digest, reference = (maps.attributes.get(key) for key in ("hr_digest", "reference"))
-    if digest != hr.digest:
+    if maps.attributes.get("hr_digest") != hr.digest:
         raise UserError(
             f"{maps.path} was not exported from {hr.path} as it is now; export it again"
         )
-    if reference != "bicubic":
-        raise UserError(f"{maps.path} has the reference '{reference}'; the audit knows 'bicubic'")
     if not maps.ids:
         raise UserError(f"{maps.path}: holds no images")
     for image_id in maps.ids:
@@ -122,10 +126,15 @@ def _sampler(inputs: Inputs) -> tuple[CalibratedSampler | None, str | None]:
     """The calibration, or why it says that nothing could be measured; neither if none is named."""
     if inputs.calibration is None:
         return None, None
-    calibration = read_calibration(inputs.calibration)
-    if calibration.maps_digest != inputs.maps.digest:
+    calibration, maps = read_calibration(inputs.calibration), inputs.maps
+    if calibration.scale != maps.scale:
         raise UserError(
-            f"{inputs.calibration} was made for other maps than {inputs.maps.path}; "
+            f"{inputs.calibration} has the scale {calibration.scale}, but {maps.path} has "
+            f"{maps.scale}; run usrdu calibrate again"
+        )
+    if calibration.maps_digest != maps.digest:
+        raise UserError(
+            f"{inputs.calibration} was made for other maps than {maps.path}; "
             "run usrdu calibrate again"
         )
     if calibration.fault:
@@ -151,7 +160,7 @@ def _summarise(
     calibration_fault: str | None,
 ) -> Summary:
     maps, total, piles = inputs.maps, measured.total, measured.piles
-    prior, bins = prior_scale(maps), settings.bins
+    prior, bins = closed_form_prior(maps), settings.bins
     distances = np.linspace(0, settings.distance_limit, bins + 1)
     per_distance = total.joint.sum(axis=1).tolist()
     sums = zip(total.theta_by_distance.tolist(), per_distance, strict=True)
@@ -163,7 +172,7 @@ def _summarise(
     return Summary(
         source=_source(maps) | {"hr": str(inputs.hr.path), "lr": str(inputs.lr.path)},
         settings=settings.model_dump(),
-        prior_scale=prior,
+        prior_scale=prior_scale(maps),
         metrics=metrics,
         channels={name: statistics(total, settings, i) for i, name in enumerate(CHANNELS)},
         theta_edges=np.linspace(0, settings.theta_limit, bins + 1).tolist(),

@@ -74,7 +74,7 @@ def relation_chart(
         thetas: Edges of the bins of theta, gray levels.
         joint: Counts by distance, then theta.
         mean_theta: Mean theta in every bin of the distance.
-        closed_form: The best theta at the edges of the distance, if theta was learned.
+        closed_form: The best theta at the edges of the distance, if there is a closed form.
 
     """
     figure, axes = _chart()
@@ -98,7 +98,7 @@ def relation_chart(
     axes.set_xlabel("|mean − bicubic| (gray levels)")
     axes.set_ylabel("theta (Laplace scale, gray levels)")
     _legend(axes, 2)
-    return _svg(figure, "relation", "Theta against the distance of the mean from the reference")
+    return _svg(figure, "relation", "Theta against the distance of the mean from bicubic")
 
 
 def spectra_chart(table: Table) -> Markup:

@@ -110,6 +110,14 @@ def prior_scale(maps: Store) -> float | None:
         raise UserError(f"{maps.path}: does not say how it was made: {error}") from error
 
 
+def closed_form_prior(maps: Store) -> float | None:
+    """The prior scale in gray levels where theta has a closed form of |mean - bicubic| (Eq. 2).
+
+    None where theta is constant, and where the DSN was trained on another reference than bicubic.
+    """
+    return prior_scale(maps) if maps.attributes.get("reference") == "bicubic" else None
+
+
 def measure(
     inputs: Inputs, settings: AuditSettings, sampler: CalibratedSampler | None, scheduler: Any
 ) -> Measured:
@@ -139,7 +147,7 @@ def _graph(
     maps: Store, hr: Store, settings: AuditSettings, sampler: CalibratedSampler | None
 ) -> tuple[list[Any], Any]:
     """Delayed rows of all images, and the delayed ``Counted`` of all together."""
-    prior = prior_scale(maps)
+    prior = closed_form_prior(maps)
     curve = None if prior is None else ClosedForm(prior)
     areas = {image_id: chunks(maps, image_id) for image_id in maps.ids}
     allowance = Allowance.of(sum(len(each) for each in areas.values()))

@@ -78,7 +78,8 @@ class Summary:
     mean_theta: list[float | None]
     """Mean theta in every bin of |mean - bicubic|; None in an empty bin."""
     closed_form: list[float] | None
-    """The theta that minimises Eq. 2 at the ``distance_edges``."""
+    """The theta that minimises Eq. 2 at the ``distance_edges``; None where theta was not learned,
+    or on another reference than bicubic."""
     calibration_fault: str | None
     """Why there is no calibrated pile although a calibration was named."""
     scores: dict[str, Scores]

@@ -96,7 +96,7 @@ class Reader:
     hr: Store
     settings: AuditSettings
     curve: ClosedForm | None
-    """None where theta was not learned."""
+    """None where there is no closed form; see ``audit_graph.closed_form_prior``."""
     sampler: CalibratedSampler | None
     """None without a calibration."""
     allowance: Allowance

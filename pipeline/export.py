@@ -48,10 +48,11 @@ def export(hr: Store, weights: Path, settings: ExportSettings, target: Path) -> 
     degrader = Degrader.load(weights)
     if degrader.scale != hr.scale:
         raise UserError(f"{weights} has the scale {degrader.scale}, but {hr.path} has {hr.scale}")
+    metadata = load_weights(weights, FORMAT)[1]
     attributes = {
-        "reference": "bicubic",
+        "reference": metadata.get("reference", "unknown"),
         "dsn_hash": file_hash(weights),
-        "dsn_settings": load_weights(weights, FORMAT)[1]["settings"],
+        "dsn_settings": metadata["settings"],
         "export_settings": settings.model_dump(),
         "relative_error": {
             "mean": 2.0 ** -(settings.mean_keep_bits + 1),

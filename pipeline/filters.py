@@ -11,7 +11,7 @@ import torch.nn.functional as F
 from torch import Tensor
 
 
-def _cubic(t: Tensor) -> Tensor:
+def cubic(t: Tensor) -> Tensor:
     """Keys' cubic convolution kernel with a = -1/2."""
     t = t.abs()
     inner = 1.5 * t**3 - 2.5 * t**2 + 1
@@ -31,12 +31,16 @@ def _taps(length: int, out_length: int) -> tuple[Tensor, Tensor]:
     count = math.ceil(4 * stretch) + 2
     first = torch.floor(centre - 2 * stretch).long()
     position = first + torch.arange(count)[:, None]
-    weight = _cubic((position - centre) / stretch)
+    weight = cubic((position - centre) / stretch)
     weight = weight / weight.sum(dim=0)
     used = (weight != 0).any(dim=1)
-    mirrored = position[used] % (2 * length)
-    mirrored = torch.where(mirrored < length, mirrored, 2 * length - 1 - mirrored)
-    return mirrored, weight[used]
+    return mirrored(position[used], length), weight[used]
+
+
+def mirrored(position: Tensor, length: int) -> Tensor:
+    """Positions inside [0, length) of any positions on an axis mirrored with its edge repeated."""
+    inside = position % (2 * length)
+    return torch.where(inside < length, inside, 2 * length - 1 - inside)
 
 
 def _resample_last(image: Tensor, out_length: int) -> Tensor:
@@ -65,7 +69,7 @@ def bicubic_resize(image: Tensor, height: int, width: int) -> Tensor:
 
 
 def bicubic_downsample(image: Tensor, scale: int) -> Tensor:
-    """The reference y_b: an HR image (..., H, W) made ``scale`` times smaller, in the same unit.
+    """The bicubic reference: an HR image (..., H, W) made ``scale`` times smaller, same unit.
 
     Raises:
         ValueError: H or W is not a multiple of the scale.

@@ -78,6 +78,22 @@ def read_image(path: Path) -> Image:
     return _to_rgb8(path, pixels)
 
 
+def read_grey_png(path: Path) -> NDArray[np.float64]:
+    """Decode an 8- or 16-bit grey PNG to its values (H, W), not scaled.
+
+    Raises:
+        UserError: It cannot be read, is no PNG, or is not grey.
+
+    """
+    try:
+        pixels = np.asarray(png_decode(path.read_bytes()))
+    except Exception as error:  # the decoder's own types on damaged files
+        raise UserError(f"{path}: cannot be read as a PNG: {_reason(error)}") from error
+    if pixels.ndim != 2 or pixels.dtype not in (np.uint8, np.uint16):
+        raise UserError(f"{path}: is not a grey PNG of 8 or 16 bit")
+    return pixels.astype(np.float64)
+
+
 def crop_to_multiple(path: Path, image: Image, scale: int) -> Image:
     """Cut rows at the bottom and columns at the right so that the scale divides both lengths.
 

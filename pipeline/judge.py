@@ -23,7 +23,7 @@ SIDE = 512
 TOO_QUIET = 0.75
 """Samples with less than this share of the real noise level are warned of."""
 COLLAPSED = 0.5
-"""Means that correlate less with bicubic than this are warned of."""
+"""Means that correlate less with the reference than this are warned of."""
 
 Degrade = Callable[[Tensor], tuple[Tensor, Tensor]]
 """From HR (1, 3, H, W) in [0, 1] to mean and theta (1, 3, H/s, W/s)."""
@@ -44,7 +44,7 @@ class Judgement:
     theta_level: float
     """Noise that theta alone adds, 2^(1/2) theta: root mean square in gray levels."""
     content_correlation: float
-    """Of the mean with the bicubic reference."""
+    """Of the mean with the reference."""
 
     @property
     def score(self) -> float:
@@ -72,7 +72,7 @@ class Judgement:
             )
         if self.content_correlation < COLLAPSED:
             found.append(
-                f"the DSN has collapsed: its mean correlates with bicubic by only "
+                f"the DSN has collapsed: its mean correlates with the reference by only "
                 f"{self.content_correlation:.2f}; lower train_dsn.adversarial_weight or the rate"
             )
         return found
@@ -84,7 +84,7 @@ class Judge:
     Args:
         hr: Store of kind hr.
         lr: Store of kind lr; only its held-out part is read.
-        reference: Bicubic downsampling of (1, 3, H, W).
+        reference: From (1, 3, H, W) to the reference, the same at every call.
         seed: Of the samples.
 
     """

@@ -7,6 +7,7 @@ from torch import Tensor, nn
 from torchvision.models import VGG19_Weights
 from torchvision.models.vgg import cfgs, make_layers
 
+from pipeline.checkpoints import file_hash
 from pipeline.errors import UserError
 
 CONV5_4 = 34
@@ -74,3 +75,8 @@ class VGG19Features(nn.Module):
         """Return (N, 512, H/16, W/16) features of images (N, 3, H, W) in [0, 1]."""
         features: Tensor = self.layers((image - self.mean) / self.std)
         return features
+
+
+def weights_hash(weights: str) -> str | None:
+    """SHA-256 of the file that ``VGG19Features`` reads; None where the name says everything."""
+    return None if weights in ("imagenet", "random") else file_hash(Path(weights))

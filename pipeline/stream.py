@@ -205,9 +205,14 @@ def require_calibration(calibration: Calibration, maps: Store) -> None:
     """Check that a calibration was made for a store of maps.
 
     Raises:
-        UserError: It was not; names both digests.
+        UserError: It was not; names both scales, or else both digests.
 
     """
+    if calibration.scale != maps.scale:
+        raise UserError(
+            f"the calibration has the scale {calibration.scale}, but {maps.path} has {maps.scale}; "
+            "run the calibrate stage again"
+        )
     if calibration.maps_digest != maps.digest:
         raise UserError(
             f"the calibration was made for maps with the digest {calibration.maps_digest[:12]}, "

@@ -101,7 +101,7 @@ def statistics(tally: Tally, settings: AuditSettings, channel: int | None = None
     ``theta_mean``, ``theta_std``, ``theta_p05``, ``theta_p50``, ``theta_p95`` (nearest rank),
     ``theta_max``, ``theta_high_share`` (theta at or above ``theta_limit``), ``distance_mean`` (of
     |mean - bicubic|), ``mean_shift`` (of mean - bicubic), ``mean_outside_share`` (mean outside
-    [0, 1]) and, where theta was learned, ``closed_form_gap`` (of |theta - its optimum|).
+    [0, 1]) and, where there is a closed form, ``closed_form_gap`` (of |theta - its optimum|).
     """
     part = slice(None) if channel is None else slice(channel, channel + 1)
     counts = tally.theta[part].sum(axis=0)
@@ -138,7 +138,7 @@ def tally(
         reference: The same shape, in gray levels.
         area: Where it is on the LR grid.
         settings: The section ``audit``.
-        curve: None where theta was not learned; the gap to it is then not a number.
+        curve: None where there is no closed form; the gap to it is then not a number.
 
     """
     bins = settings.bins

@@ -15,7 +15,7 @@ from pipeline import pictures
 from pipeline.checkpoints import fingerprint, make_folder, save_weights
 from pipeline.crops import ImagePool, Schedule, require_crop
 from pipeline.errors import UserError
-from pipeline.filters import HIGH_PASS_SIZE, bicubic_downsample, high_pass, low_pass
+from pipeline.filters import HIGH_PASS_SIZE, high_pass, low_pass
 from pipeline.held_out import training_box
 from pipeline.judge import BestEpoch, Judge
 from pipeline.laplace import GRAY_LEVEL, sample, scale_terms, scaled_divergence
@@ -23,7 +23,8 @@ from pipeline.losses import discriminator_loss, generator_loss
 from pipeline.networks.discriminator import UNetDiscriminator
 from pipeline.networks.dsn import DSN, FORMAT, theta_from_log
 from pipeline.noise import estimate_noise, read_blocks
-from pipeline.perceptual import VGG19Features
+from pipeline.perceptual import VGG19Features, weights_hash
+from pipeline.reference import open_reference
 from pipeline.seeding import generator
 from pipeline.settings import Settings
 from pipeline.stores import Store, require_same_scale
@@ -64,6 +65,8 @@ class TrainDsnSettings(Settings):
     content: Literal["full_band", "low_pass"]
     """What the distance of Eq. 2 is taken of: the images, or (released code) their 5x5 Gaussian
     low-pass, while the terms with theta keep that of the images."""
+    reference: Literal["bicubic", "kernels"]
+    """y_b of Eq. 2 and 4: bicubic, or blur kernels from files, one drawn for every crop."""
     prior_scale: Annotated[float, Field(gt=0)] | Literal["estimated"]
     """b of Eq. 2 and 4 in gray levels, the Laplace scale of the reference; ``estimated``: that of
     the noise of the real LR images."""
@@ -140,15 +143,20 @@ class DsnTrainer:
         hr: Store of kind hr.
         lr: Store of kind lr.
         settings: The section ``train_dsn``.
+        kernels: A kernel file or a folder of them, if the settings want kernels.
 
     Raises:
-        UserError: Scales differ, an image is smaller than a crop, or the patch does not fit.
+        UserError: Scales differ, an image is smaller than a crop, the patch does not fit, or a
+            kernel is none.
 
     """
 
-    def __init__(self, hr: Store, lr: Store, settings: TrainDsnSettings) -> None:
-        self.settings = settings = with_prior(settings, lr)
+    def __init__(
+        self, hr: Store, lr: Store, settings: TrainDsnSettings, kernels: Path | None = None
+    ) -> None:
         self.scale = require_same_scale(hr, lr)
+        self.reference = open_reference(settings.reference, kernels, self.scale)
+        self.settings = settings = with_prior(settings, lr)
         if settings.hr_patch % (16 * self.scale):
             raise UserError(
                 f"train_dsn.hr_patch is {settings.hr_patch}, not a multiple of {16 * self.scale} "
@@ -216,10 +224,14 @@ class DsnTrainer:
         )
         return hr.to(self.device), real.to(self.device)
 
+    def draw_reference(self, step: int, hr: Tensor) -> Tensor:
+        """y_b of the HR crops of a step."""
+        return self.reference.draw(hr, generator(self.settings.seed, "train_dsn/kernels", step))
+
     def _step_dsn(self, step: int, hr: Tensor) -> tuple[dict[str, Tensor], Tensor]:
         settings = self.settings
         with_sigma = settings.learn_sigma and settings.perceptual_weight > 0
-        reference = bicubic_downsample(hr, self.scale)
+        reference = self.draw_reference(step, hr)
         with self.accelerator.autocast():
             mean, log_theta, log_sigma = self.dsn(hr, with_sigma=with_sigma)
             terms = {"kl": self.loss.content(mean, log_theta, reference)}
@@ -278,14 +290,14 @@ class DsnTrainer:
 
     @torch.no_grad()
     def contact_sheet(self, path: Path) -> None:
-        """Draw HR, bicubic, mean, theta, two samples and real LR crops, the same at every call."""
+        """Draw HR, reference, mean, theta, two samples and real LR, the same at every call."""
         hr, real = self.batch(0)
         hr, real = hr[:SHEET_ROWS], real[:SHEET_ROWS]
         mean, log_theta, _ = self.dsn(hr)
         theta = self.theta(log_theta)
         source = generator(self.settings.seed, "train_dsn/sheet", 0, self.device)
         samples = [sample(mean, theta, source) for _ in range(2)]
-        columns = (hr, bicubic_downsample(hr, self.scale), mean, None, *samples, real)
+        columns = (hr, self.draw_reference(0, hr), mean, None, *samples, real)
         figure, axes = pictures.sheet(len(hr), len(columns))
         for row, drawn in enumerate(axes):
             for axis, images in zip(drawn, columns, strict=True):
@@ -294,7 +306,7 @@ class DsnTrainer:
                 else:
                     pictures.show(axis, images[row])
         pictures.label_columns(
-            axes, ("HR", "bicubic", "mean", "theta", "sample", "sample", "real LR")
+            axes, ("HR", "reference", "mean", "theta", "sample", "sample", "real LR")
         )
         pictures.save(figure, path)
 
@@ -362,7 +374,7 @@ def known_prior(settings: TrainDsnSettings) -> float:
 
 def train_dsn(
     hr: Store, lr: Store, settings: TrainDsnSettings, work: Path, weights: Path, sheet: Path,
-    curves: Path,
+    curves: Path, kernels: Path | None = None,
 ) -> dict[str, object]:  # fmt: skip
     """Train a DSN, or go on with an interrupted training of the same settings and stores.
 
@@ -374,6 +386,7 @@ def train_dsn(
         weights: Where the trained DSN goes.
         sheet: Where the last contact sheet goes.
         curves: Where the curves go, as CSV.
+        kernels: A kernel file or a folder of them, if the settings want kernels.
 
     Returns:
         Metrics: the last row of the curves, the statistics of ``DsnTrainer.statistics``, which
@@ -383,11 +396,15 @@ def train_dsn(
         UserError: See ``DsnTrainer`` and ``TrainingRun``.
 
     """
-    trainer = DsnTrainer(hr, lr, settings)
+    trainer = DsnTrainer(hr, lr, settings, kernels)
     for path in (weights, sheet, curves):
         make_folder(path.parent)
     settings = trainer.settings
-    folder = work / fingerprint(settings.model_dump(), hr.digest, lr.digest)
+    reference = trainer.reference
+    vgg = weights_hash(settings.perceptual_weights) if settings.perceptual_weight else None
+    folder = work / fingerprint(
+        settings.model_dump(), hr.digest, lr.digest, reference.description, vgg
+    )
     best = BestEpoch()
     run = TrainingRun(
         "train_dsn",
@@ -403,7 +420,7 @@ def train_dsn(
         settings.log_every,
         settings.checkpoint_every,
     )
-    judge = Judge(hr, lr, partial(bicubic_downsample, scale=trainer.scale), settings.seed)
+    judge = Judge(hr, lr, reference.expected, settings.seed)
     for step in run:
         terms = trainer.step(step)
         if best.latest is None or trainer.ends_epoch(step, settings.score_every):
@@ -419,6 +436,7 @@ def train_dsn(
         "format": FORMAT,
         "scale": trainer.scale,
         "settings": settings.model_dump(),
+        "reference": reference.description,
         "hr_digest": hr.digest,
         "lr_digest": lr.digest,
     }

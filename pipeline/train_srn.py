@@ -22,7 +22,7 @@ from pipeline.laplace import GRAY_LEVEL
 from pipeline.losses import discriminator_loss, generator_loss
 from pipeline.networks import srn
 from pipeline.networks.discriminator import UNetDiscriminator, VGGDiscriminator
-from pipeline.perceptual import VGG19Features
+from pipeline.perceptual import VGG19Features, weights_hash
 from pipeline.settings import Settings
 from pipeline.stores import Store
 from pipeline.stream import (
@@ -223,7 +223,7 @@ class SrnTrainer:
             network = srn.build(architecture.network, stream.scale, architecture.options)
             discriminator = settings.build_discriminator(stream.scale)
         if architecture.warm_start:
-            _warm_start(network, Path(architecture.warm_start))
+            _warm_start(network, Path(architecture.warm_start), stream.scale)
         self.network, self.discriminator, self.optimiser, self.discriminator_optimiser = (
             self.accelerator.prepare(
                 network,
@@ -355,8 +355,9 @@ def train_srn(
     make_folder(folder)
     start = file_hash(Path(architecture.warm_start)) if architecture.warm_start else None
     measured = material.calibration and material.calibration.model_dump()
+    vgg = weights_hash(settings.perceptual_weights) if settings.perceptual_weight else None
     key = fingerprint(
-        settings.model_dump(), architecture.model_dump(), start, material.digests(), measured
+        settings.model_dump(), architecture.model_dump(), start, vgg, material.digests(), measured
     )
     run = trainer.run(f"train_srn@{name}", work / key)
     for step in run:
@@ -405,11 +406,13 @@ def open_stream(material: Material, settings: TrainSrnSettings, device: torch.de
     return PairStream(hr, maps, patch, settings.theta, device, seed, constant, calibration)
 
 
-def _warm_start(network: nn.Module, path: Path) -> None:
+def _warm_start(network: nn.Module, path: Path, scale: int) -> None:
     """Load the weights of an SR model file, in any key style spandrel reads."""
-    state = srn.open_model(path).model.state_dict()
+    model = srn.open_model(path)
+    if model.scale != scale:
+        raise UserError(f"{path} has the scale {model.scale}, but the training has {scale}")
     try:
-        network.load_state_dict(state)
+        network.load_state_dict(model.model.state_dict())
     except RuntimeError as error:
         reason = " ".join(str(error).split())[:160]
         raise UserError(f"{path}: does not fit the architecture: {reason}") from error

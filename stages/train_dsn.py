@@ -22,12 +22,24 @@ from stages.options import (  # fmt: skip
 )
 @click.option("--hr", type=FOLDER, required=True, help="Store of HR images.")
 @click.option("--lr", type=FOLDER, required=True, help="Store of real LR images.")
+@click.option(
+    "--kernels", type=click.Path(path_type=Path),
+    help="Blur kernel (.npy, .mat, .png) or a folder of them, for train_dsn.reference: kernels.",
+)  # fmt: skip
 @click.option("--out", type=FOLDER, required=True, help="Folder for the results.")
 @click.option("--metrics", type=FILE, help="JSON file for the metrics.  [default: in OUT]")
 @params_option
 @work_option
 @plain_errors
-def command(hr: Path, lr: Path, out: Path, metrics: Path | None, params: Path, work: Path) -> None:
+def command(
+    hr: Path,
+    lr: Path,
+    kernels: Path | None,
+    out: Path,
+    metrics: Path | None,
+    params: Path,
+    work: Path,
+) -> None:
     """Learn the camera's degradation from unpaired HR and LR images.
 
     Writes dsn.safetensors, contact_sheet.png, curves.csv and metrics.json.  While it trains, the
@@ -49,6 +61,7 @@ def command(hr: Path, lr: Path, out: Path, metrics: Path | None, params: Path, w
         weights,
         sheet=out / "contact_sheet.png",
         curves=out / "curves.csv",
+        kernels=kernels,
     )
     metrics = metrics or out / "metrics.json"
     write_json(metrics, result)

@@ -117,6 +117,7 @@ def dsn_settings(**changes: object) -> TrainDsnSettings:
         "halve_every": 1,
         "adam_betas": [0.9, 0.999],
         "content": "full_band",
+        "reference": "bicubic",
         "prior_scale": 1.0,
         "learn_theta": True,
         "learn_sigma": True,

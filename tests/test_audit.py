@@ -365,6 +365,29 @@ def test_theta_on_the_curve_has_no_gap(tmp_path: Path) -> None:
     assert metrics["mean_shift"] == pytest.approx(5.1, abs=0.05)
 
 
+@pytest.mark.parametrize(
+    ("reference", "words"),
+    [
+        ({"kernels": ["a.mat", "b.mat"], "sha256": HOSTILE}, f"2 blur kernels, SHA-256 {HOSTILE};"),
+        ("unknown", "unknown; distances here are from bicubic"),
+    ],
+)
+def test_another_reference_has_no_curve(reference: object, words: str, tmp_path: Path) -> None:
+    """All distances are from bicubic; only Eq. 2 does not hold for them."""
+    hr = write_hr(tmp_path / "hr.zarr", {"one": (20, 24)})
+    plain = audit(inputs(write_maps(tmp_path / "a.zarr", hr), hr), SETTINGS, tmp_path / "bicubic")
+    maps = write_maps(tmp_path / "m.zarr", hr, reference=reference)
+    metrics = audit(inputs(maps, hr), SETTINGS, tmp_path / "page")
+    assert metrics == {key: plain[key] for key in plain if key != "closed_form_gap"}
+    summary = read_json(tmp_path / "page" / "summary.json")
+    assert summary["source"]["reference"] == reference
+    assert summary["closed_form"] is None and summary["prior_scale"] == 1
+    page = " ".join(parsed(tmp_path / "page").words.split())
+    assert words in page and "learned theta around another reference than bicubic" in page
+    assert "constant, not learned" not in page
+    assert "closed_form_gap" not in (tmp_path / "page" / "images.csv").read_text()
+
+
 def test_constant_theta_has_no_curve(tmp_path: Path) -> None:
     hr = write_hr(tmp_path / "hr.zarr", {"one": (16, 24)})
     dsn = {"prior_scale": 1.5, "learn_theta": False}
@@ -932,7 +955,6 @@ def test_maps_of_another_scale_are_refused(world: Inputs, tmp_path: Path) -> Non
 @pytest.mark.parametrize(
     ("changes", "message"),
     [
-        ({"reference": "kernel"}, "the reference 'kernel'"),
         ({"dsn_settings": {}}, "does not say how it was made"),
         ({"dsn_settings": None}, "does not say how it was made"),
     ],

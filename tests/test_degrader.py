@@ -79,6 +79,7 @@ def test_constant_theta_replaces_the_learned_one() -> None:
         (4, (26, 26), 1000),
         (2, (71, 49), 17),
         (2, (40, 80), 9),
+        (3, (41, 37), 13),
     ],
 )
 def test_tiled_equals_whole(scale: int, size: tuple[int, int], tile: int) -> None:
@@ -130,7 +131,7 @@ def test_part_by_hand() -> None:
     assert inner == Box(8, 18, 8, 14)
 
 
-@pytest.mark.parametrize("scale", [2, 4])
+@pytest.mark.parametrize("scale", [2, 3, 4])
 def test_parts_are_what_the_whole_image_gives(scale: int) -> None:
     degrader, image = Degrader(network(scale), CPU), unit(picture(33 * scale, 27 * scale))
     mean, theta = degrader.whole(image)
@@ -212,7 +213,7 @@ def test_load_refuses_another_format(tmp_path: Path) -> None:
     "changes",
     [
         {},  # the tensors of no DSN
-        {"scale": 3},
+        {"scale": 5},
         {"scale": None},
         {"settings": {"features": 2}},
         {"settings": {**SETTINGS, "features": -1}},

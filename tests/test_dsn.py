@@ -38,7 +38,7 @@ def picture(*shape: int) -> Tensor:
 # ---------------------------------------------------------------- smoke, shape, exceptions
 
 
-@pytest.mark.parametrize("scale", [2, 4])
+@pytest.mark.parametrize("scale", [2, 3, 4])
 def test_shapes(scale: int) -> None:
     dsn = DSN(scale, features=4, blocks=1)
     mean, log_theta, log_sigma = dsn(torch.rand(2, 3, 3 * scale, 5 * scale))
@@ -49,7 +49,7 @@ def test_shapes(scale: int) -> None:
     assert with_sigma.log_sigma.shape == (1, 512, 1, 2)
 
 
-@pytest.mark.parametrize("scale", [2, 4])
+@pytest.mark.parametrize("scale", [2, 3, 4])
 def test_log_sigma_has_the_size_of_conv5_4_of_the_lr_image(scale: int) -> None:
     height, width = 16 * scale, 32 * scale
     log_sigma = DSN(scale, features=2, blocks=0)(torch.rand(1, 3, height, width), True).log_sigma
@@ -57,9 +57,9 @@ def test_log_sigma_has_the_size_of_conv5_4_of_the_lr_image(scale: int) -> None:
     assert log_sigma.shape == features.shape
 
 
-@pytest.mark.parametrize("scale", [0, 1, 3, 8])
+@pytest.mark.parametrize("scale", [0, 1, 5, 8])
 def test_refuses_a_scale(scale: int) -> None:
-    with pytest.raises(ValueError, match=f"scale must be 2 or 4, got {scale}"):
+    with pytest.raises(ValueError, match=f"scale must be 2, 3 or 4, got {scale}"):
         DSN(scale, features=2, blocks=1)
 
 
@@ -89,7 +89,8 @@ def layers(module: nn.Sequential) -> list[object]:
     found: list[object] = []
     for layer in module:
         if isinstance(layer, nn.Conv2d):
-            assert layer.kernel_size == (3, 3) and layer.padding == (1, 1)
+            padding = 0 if layer.stride == (3, 3) else 1
+            assert layer.kernel_size == (3, 3) and layer.padding == (padding, padding)
             found.append((layer.in_channels, layer.out_channels, layer.stride[0]))
         else:
             found.append(type(layer))
@@ -110,8 +111,9 @@ def test_layers_of_the_published_network() -> None:
     assert layers(dsn.log_sigma_head) == [*pooled, *[(512, 512, 1), nn.ELU] * 3]
 
 
-def test_one_strided_convolution_at_scale_2() -> None:
-    assert layers(DSN(2, features=4, blocks=1).down) == [(4, 4, 2), nn.PReLU]
+@pytest.mark.parametrize("scale", [2, 3])
+def test_one_strided_convolution_at_the_other_scales(scale: int) -> None:
+    assert layers(DSN(scale, features=4, blocks=1).down) == [(4, 4, scale), nn.PReLU]
 
 
 def test_parameter_count_by_hand() -> None:
@@ -139,7 +141,8 @@ def convolve(x: Floats, weights: Weights, name: str, stride: int = 1) -> Floats:
         for dy in range(3)
         for dx in range(3)
     )
-    return np.asarray(full + bias[:, None, None])[:, ::stride, ::stride]
+    first = 1 if stride == 3 else 0  # the centre of three pixels, the first of two
+    return np.asarray(full + bias[:, None, None])[:, first::stride, first::stride]
 
 
 def prelu(x: Floats, weights: Weights, name: str) -> Floats:
@@ -155,13 +158,13 @@ def pool(x: Floats) -> Floats:
     return np.asarray(x.reshape(channels, height // 2, 2, width // 2, 2).max(axis=(2, 4)))
 
 
-def numpy_dsn(image: Floats, w: Weights, blocks: int, halvings: int) -> tuple[Floats, ...]:
+def numpy_dsn(image: Floats, w: Weights, blocks: int, strides: list[int]) -> tuple[Floats, ...]:
     x = prelu(convolve(image, w, "head.0"), w, "head.1")
     for i in range(blocks):
         inner = prelu(convolve(x, w, f"blocks.{i}.conv1"), w, f"blocks.{i}.prelu")
         x = x + convolve(inner, w, f"blocks.{i}.conv2")
-    for i in range(halvings):
-        x = prelu(convolve(x, w, f"down.{2 * i}", stride=2), w, f"down.{2 * i + 1}")
+    for i, stride in enumerate(strides):
+        x = prelu(convolve(x, w, f"down.{2 * i}", stride), w, f"down.{2 * i + 1}")
     mean = convolve(x, w, "mean_head")
     theta = sigma = x
     for i in (0, 2, 4):
@@ -173,12 +176,12 @@ def numpy_dsn(image: Floats, w: Weights, blocks: int, halvings: int) -> tuple[Fl
     return mean, theta, sigma
 
 
-@pytest.mark.parametrize("scale", [2, 4])
-def test_forward_is_that_of_numpy(scale: int) -> None:
+@pytest.mark.parametrize(("scale", "strides"), [(2, [2]), (3, [3]), (4, [2, 2])])
+def test_forward_is_that_of_numpy(scale: int, strides: list[int]) -> None:
     dsn = network(scale, blocks=2)
     weights = {name: value.numpy() for name, value in dsn.state_dict().items()}
     image = picture(3, 16 * scale, 32 * scale)
-    expected = numpy_dsn(image.numpy(), weights, blocks=2, halvings=scale // 2)
+    expected = numpy_dsn(image.numpy(), weights, blocks=2, strides=strides)
     with torch.no_grad():
         found = dsn(image[None], with_sigma=True)
     for name, tensor, array in zip(found._fields, found, expected, strict=True):
@@ -232,6 +235,19 @@ def test_receptive_field(scale: int, output: int, expected: int, axis: int) -> N
     assert DSN(scale, 1, 8).halo == reach(scale, 1, axis)[0]
 
 
+@pytest.mark.parametrize("axis", [2, 3])
+@pytest.mark.parametrize(("output", "expected"), [(0, (20, 22)), (1, (26, 28))])
+def test_receptive_field_at_scale_3(output: int, expected: tuple[int, int], axis: int) -> None:
+    """The LR pixel's three HR pixels, 17 more to either side, and 3 per convolution of a head.
+
+    So its middle is the second of the three, as in bicubic downsampling.
+    """
+    before, after = reach(3, output, axis)
+    assert (before, after) == expected
+    assert after - before == 3 - 1  # as far from the first of the three as from the last
+    assert DSN(3, 1, 8).halo == 30  # 28, rounded up to the scale
+
+
 def test_pixels_beyond_the_halo_do_not_matter() -> None:
     dsn, centre = network(4, blocks=8), 24
     image = picture(1, 3, 192, 8)
@@ -247,7 +263,8 @@ def test_pixels_beyond_the_halo_do_not_matter() -> None:
 
 
 @pytest.mark.parametrize(
-    ("scale", "blocks", "halo"), [(4, 8, 32), (2, 8, 24), (4, 9, 36), (4, 1, 20), (2, 1, 10)]
+    ("scale", "blocks", "halo"),
+    [(4, 8, 32), (2, 8, 24), (4, 9, 36), (4, 1, 20), (2, 1, 10), (3, 8, 30), (3, 1, 15)],
 )
 def test_the_halo_grows_with_the_blocks(scale: int, blocks: int, halo: int) -> None:
     """By hand: 1 + 2 blocks, + 1 (+ 2 at scale 4), + 3 scale; rounded up to the scale."""

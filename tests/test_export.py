@@ -36,7 +36,9 @@ def settings(**changes: int) -> ExportSettings:
     return ExportSettings.model_validate({**plain, **changes})
 
 
-def write_dsn(path: Path, seed: int = 0, scale: int = 4, **changes: object) -> Path:
+def write_dsn(
+    path: Path, seed: int = 0, scale: int = 4, reference: object = "bicubic", **changes: object
+) -> Path:
     """Weights whose means lie around 0.5 and whose thetas vary."""
     with torch.random.fork_rng():
         torch.manual_seed(seed)
@@ -48,6 +50,7 @@ def write_dsn(path: Path, seed: int = 0, scale: int = 4, **changes: object) -> P
             parameter.mul_(3)
     described = dsn_settings(blocks=2, **changes).model_dump()
     metadata = {"format": "usrdu-dsn", "scale": scale, "settings": described}
+    metadata["reference"] = reference
     save_weights(path, dsn.state_dict(), metadata)
     return path
 
@@ -118,6 +121,13 @@ def test_the_store_says_where_it_comes_from(tiny: World, dsn_file: Path, tmp_pat
     assert maps.attributes["dsn_settings"] == dsn_settings(blocks=2).model_dump()
     assert maps.attributes["export_settings"] == settings().model_dump()
     assert maps.attributes["reference"] == "bicubic"
+
+
+def test_the_store_names_the_kernels_of_the_reference(tiny: World, tmp_path: Path) -> None:
+    described = {"kernels": ["a.mat", "b.mat"], "sha256": "0" * 64}
+    weights = write_dsn(tmp_path / "dsn.safetensors", reference=described)
+    maps = exported(tiny.hr, weights, tmp_path / "maps.zarr")
+    assert maps.attributes["reference"] == described
 
 
 def test_scale_two(tiny2: World, tmp_path: Path) -> None:

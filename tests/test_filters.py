@@ -21,6 +21,7 @@ from pipeline.filters import (
     gradient_map_l1,
     high_pass,
     low_pass,
+    mirrored,
 )
 
 Floats = NDArray[np.float64]
@@ -115,6 +116,49 @@ def test_rows_by_hand(axis: int) -> None:
         shape = (1, len(expected)) if axis == -1 else (len(expected), 1)
         found = bicubic_resize(image[None], *shape).flatten()
         np.testing.assert_allclose(found.numpy(), expected, atol=1e-15)
+
+
+THIRDS = [1, 7 / 9, 1 / 3, 0, -2 / 27, -1 / 27]
+"""The kernel at 0, 1/3, ... 5/3, by hand: 1.5 t^3 - 2.5 t^2 + 1, then its outer branch."""
+EIGHTHS = [n / 1024 for n in (987, 745, 399, 93, -49, -75, -45, -7)]
+"""The kernel at 1/8, 3/8, ... 15/8, by hand."""
+
+
+def one(length: int, place: int) -> Tensor:
+    """A row with a single one."""
+    return torch.eye(length, dtype=torch.float64)[place][None, None]
+
+
+def assert_row(found: Tensor, expected: list[float]) -> None:
+    np.testing.assert_allclose(found.flatten().numpy(), expected, atol=1e-15)
+
+
+def test_scale_3_by_hand() -> None:
+    """LR pixel i has its centre at 3 i + 1; the kernel is stretched, and a third as high."""
+    assert_row(bicubic_resize(one(15, 7), 1, 5), [0, 0, 1 / 3, 0, 0])
+    assert_row(bicubic_resize(one(15, 8), 1, 5), [0, -2 / 81, 7 / 27, 1 / 9, -1 / 81])
+    up = [*THIRDS[5:0:-1], *THIRDS]
+    assert_row(bicubic_resize(one(5, 2), 1, 15), [0, 0, *up, 0, 0])
+
+
+def test_scale_4_by_hand() -> None:
+    """LR pixel i has its centre at 4 i + 3/2."""
+    down = [-7 / 4096, 93 / 4096, 987 / 4096, -49 / 4096, 0]
+    assert_row(bicubic_resize(one(20, 9), 1, 5), down)
+    assert_row(bicubic_resize(one(5, 2), 1, 20), [0, 0, *EIGHTHS[::-1], *EIGHTHS, 0, 0])
+
+
+def test_borders_of_scales_3_and_4_by_hand() -> None:
+    """The first pixel is there twice: at 0, and mirrored at -1."""
+    assert_row(bicubic_resize(one(15, 0), 1, 5), [10 / 27, -1 / 27, 0, 0, 0])
+    assert_row(bicubic_resize(one(20, 0), 1, 5), [1144 / 4096, -120 / 4096, 0, 0, 0])
+    up = [10 / 9, 1, 19 / 27, 8 / 27, 0, -2 / 27, -1 / 27]
+    assert_row(bicubic_resize(one(5, 0), 1, 15), [*up, *[0] * 8])
+
+
+def test_mirrored_positions() -> None:
+    found = mirrored(torch.arange(-7, 10), 3).tolist()
+    assert found == [0, 0, 1, 2, 2, 1, 0, 0, 1, 2, 2, 1, 0, 0, 1, 2, 2]
 
 
 def test_edges_are_mirrored_by_hand() -> None:

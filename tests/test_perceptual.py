@@ -1,5 +1,6 @@
 """VGG19 features against torchvision's own network, and where the weights come from."""
 
+import hashlib
 import urllib.error
 from pathlib import Path
 
@@ -10,7 +11,7 @@ from torchvision.models import VGG19_Weights, vgg19
 from torchvision.transforms.functional import normalize
 
 from pipeline.errors import UserError
-from pipeline.perceptual import VGG19Features
+from pipeline.perceptual import VGG19Features, weights_hash
 
 
 @pytest.fixture(scope="module")
@@ -163,3 +164,10 @@ def test_a_bad_file_says_what_to_do(tmp_path: Path) -> None:
             VGG19Features(str(path))
         message = str(raised.value)
         assert f"'{path}'" in message and "\n" not in message
+
+
+def test_the_hash_of_weights_is_that_of_their_file(tmp_path: Path) -> None:
+    path = tmp_path / "vgg19.pth"
+    path.write_bytes(b"abc")
+    assert weights_hash(str(path)) == hashlib.sha256(b"abc").hexdigest()
+    assert weights_hash("imagenet") is None and weights_hash("random") is None

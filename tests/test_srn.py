@@ -66,7 +66,6 @@ def test_build_compact_in_any_case(name: str) -> None:
 @pytest.mark.parametrize(
     ("name", "options"),
     [
-        ("ESRGAN", {"num_filters": 4, "num_blocks": 1}),  # "scale"
         ("Compact", COMPACT),  # "upscale"
         ("PLKSR", {"dim": 16, "n_blocks": 1}),  # "upscaling_factor"
         ("SAFMN", {"dim": 8, "n_blocks": 1}),
@@ -74,6 +73,12 @@ def test_build_compact_in_any_case(name: str) -> None:
 )
 def test_build_injects_the_scale(name: str, options: dict[str, object], scale: int) -> None:
     sr = enlarged(build(name, scale, options), lr_image(16, 24))
+    assert sr.shape == (1, 3, 16 * scale, 24 * scale)
+
+
+@pytest.mark.parametrize("scale", [2, 4])
+def test_build_injects_the_scale_of_esrgan(scale: int) -> None:
+    sr = enlarged(build("ESRGAN", scale, ESRGAN), lr_image(16, 24))  # it calls it "scale"
     assert sr.shape == (1, 3, 16 * scale, 24 * scale)
 
 
@@ -103,6 +108,8 @@ def test_build_draws_its_weights_from_the_global_generator() -> None:
         ("__arch_helpers", 4, {}, "is unknown"),
         ("ESRGAN", 4, {"num_filter": 8}, "has no option 'num_filter'; it has .*num_filters"),
         ("Compact", 4, {**COMPACT, "scale": 4}, "has no option 'scale'"),
+        ("ESRGAN", 3, ESRGAN, "at the scale 3 would be opened from its file as .* the scale 2"),
+        ("ESRGAN", 4, {**ESRGAN, "plus": True, "act": "prelu"}, "no program could open its file"),
         ("ESRGAN", 4, {**ESRGAN, "scale": 2}, "enlarges by 2, not by the scale 4"),
         ("Compact", 2, {**COMPACT, "upscale": 4}, "enlarges by 4, not by the scale 2"),
         ("RealCUGAN", 4, {}, "enlarges by 2, not by the scale 4"),
@@ -119,8 +126,16 @@ def test_build_refuses(name: str, scale: int, options: dict[str, object], messag
 # ---------------------------------------------------------------- open_model
 
 
-@pytest.mark.parametrize(("name", "options"), [("ESRGAN", ESRGAN), ("Compact", COMPACT)])
-@pytest.mark.parametrize("scale", [2, 4])
+@pytest.mark.parametrize(
+    ("name", "options", "scale"),
+    [
+        ("ESRGAN", ESRGAN, 2),
+        ("ESRGAN", ESRGAN, 4),
+        ("Compact", COMPACT, 2),
+        ("Compact", COMPACT, 3),
+        ("Compact", COMPACT, 4),
+    ],
+)
 def test_open_what_training_saves(
     name: str, options: dict[str, object], scale: int, tmp_path: Path
 ) -> None:

@@ -259,7 +259,7 @@ def test_calibrated_samples_end_where_images_do(located: tuple[Store, Store]) ->
 def test_calibrated_without_the_calibration_of_these_maps(
     other: bool, tiny: World, gray: tuple[Store, Store]
 ) -> None:
-    given = calibration(tiny.maps) if other else None
+    given = calibration(tiny.maps, scale=gray[1].scale) if other else None
     with pytest.raises(UserError) as caught:
         PairStream(*gray, 24, "calibrated", CPU, SEED, 0.0, given)
     message = str(caught.value)

@@ -415,7 +415,9 @@ def test_real_images_smaller_than_a_crop(tiny: World, tmp_path: Path) -> None:
 # --- whole runs
 
 
-def run(tiny: World, settings: TrainDsnSettings, folder: Path) -> dict[str, Any]:
+def run(
+    tiny: World, settings: TrainDsnSettings, folder: Path, kernels: Path | None = None
+) -> dict[str, Any]:
     return train_dsn(
         tiny.hr,
         tiny.lr,
@@ -424,6 +426,7 @@ def run(tiny: World, settings: TrainDsnSettings, folder: Path) -> dict[str, Any]
         folder / "dsn.safetensors",
         folder / "sheet.png",
         folder / "curves.csv",
+        kernels,
     )
 
 
@@ -502,6 +505,7 @@ def test_results_of_a_run(golden_run: tuple[Path, dict[str, Any]], tiny: World) 
         "format": "usrdu-dsn",
         "scale": 4,
         "settings": settings.model_dump(mode="json"),
+        "reference": "bicubic",
         "hr_digest": tiny.hr.digest,
         "lr_digest": tiny.lr.digest,
     }
@@ -548,6 +552,92 @@ def test_other_settings_or_stores_start_afresh(
     assert steps[4 + STEPS :] == list(range(STEPS))
     run(tiny, dsn_settings(checkpoint_every=2), tmp_path)  # the first one is still there
     assert steps[4 + 2 * STEPS :] == [2, 3, 4, 5]
+
+
+# --- kernels
+
+
+KERNELS = dsn_settings(reference="kernels", checkpoint_every=2)
+
+
+def write_kernels(path: Path, *sides: int) -> Path:
+    """Boxes: at scale 4 the one of 4x4 gives the means of 4x4 pixels."""
+    path.mkdir(exist_ok=True)
+    for side in sides:
+        np.save(path / f"box{side}.npy", np.ones((side, side)))
+    return path
+
+
+def test_the_mean_is_compared_with_the_blurred_image(tiny: World, tmp_path: Path) -> None:
+    kernels = write_kernels(tmp_path / "k", 4)
+    trainer = DsnTrainer(tiny.hr, tiny.lr, KERNELS, kernels)
+    dsn = Spy(trainer.dsn)
+    terms = trainer.step(1)
+    hr, (mean, log_theta) = exact(trainer.batch(1)[0]), dsn.outputs[0][:2]
+    reference = hr.reshape(2, 3, 16, 4, 16, 4).mean(axis=(3, 5))
+    expected = eq2(255 * np.abs(exact(mean) - reference), exact(log_theta))
+    assert terms["kl"].item() == pytest.approx(expected, rel=1e-5)
+
+
+def test_every_step_draws_its_kernels(tiny: World, tmp_path: Path) -> None:
+    kernels = write_kernels(tmp_path / "k", 4, 12)
+    trainer = DsnTrainer(tiny.hr, tiny.lr, KERNELS, kernels)
+    hr = trainer.batch(0)[0]
+    first, second = (trainer.draw_reference(step, hr) for step in (0, 0))
+    assert torch.equal(first, second)
+    seen = {trainer.draw_reference(step, hr)[0].sum().item() for step in range(12)}
+    assert len(seen) == 2  # the crop, blurred by one kernel or the other
+    assert set(trainer.reference.description) == {"kernels", "sha256"}  # type: ignore[call-overload]
+
+
+@pytest.mark.usefixtures("no_sheets")
+def test_other_kernels_start_afresh(
+    tiny: World, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, steps: list[int]
+) -> None:
+    """Other ones in the same place; the same ones elsewhere go on."""
+    kernels = write_kernels(tmp_path / "k", 4)
+    with monkeypatch.context() as patch:
+        interrupt(patch, at=3)
+        with pytest.raises(KeyboardInterrupt):
+            run(tiny, KERNELS, tmp_path, kernels)
+    np.save(kernels / "box4.npy", np.eye(4))
+    steps.clear()
+    run(tiny, KERNELS, tmp_path, kernels)
+    assert steps == list(range(STEPS))
+    steps.clear()
+    run(tiny, KERNELS, tmp_path, write_kernels(tmp_path / "elsewhere", 4))
+    assert steps == [2, 3, 4, 5]
+    with safe_open(tmp_path / "dsn.safetensors", framework="np") as file:
+        described = json.loads(file.metadata()["reference"])
+    assert described["kernels"] == ["box4.npy"]
+
+
+@pytest.mark.usefixtures("no_sheets")
+def test_other_weights_of_vgg_in_the_same_file_start_afresh(
+    tiny: World,
+    vgg: VGG19Features,
+    tmp_path: Path,
+    monkeypatch: pytest.MonkeyPatch,
+    steps: list[int],
+) -> None:
+    monkeypatch.setattr(module, "VGG19Features", lambda _: vgg)
+    file = tmp_path / "vgg19.pth"
+    settings = dsn_settings(
+        perceptual_weight=0.01, perceptual_weights=str(file), checkpoint_every=2
+    )
+    file.write_bytes(b"one")
+    with monkeypatch.context() as patch:
+        interrupt(patch, at=3)
+        with pytest.raises(KeyboardInterrupt):
+            run(tiny, settings, tmp_path)
+    file.write_bytes(b"two")
+    steps.clear()
+    run(tiny, settings, tmp_path)
+    assert steps == list(range(STEPS))
+    file.write_bytes(b"one")
+    steps.clear()
+    run(tiny, settings, tmp_path)
+    assert steps == [2, 3, 4, 5]
 
 
 @pytest.mark.usefixtures("no_sheets")
@@ -649,6 +739,23 @@ def test_command_with_an_unknown_setting(tiny: World, tmp_path: Path) -> None:
     message = one_sentence(call(tiny, tmp_path, learning_rat=0.1))
     assert "params.yaml: train_dsn.learning_rat is not a known setting" in message
     assert names(tmp_path) == ["params.yaml"]
+
+
+def test_command_with_kernels(tiny: World, tmp_path: Path) -> None:
+    kernels = tmp_path / "k"
+    message = one_sentence(call(tiny, tmp_path, reference="kernels"))
+    assert "train_dsn.reference is kernels, but no kernels were given (--kernels)" in message
+    message = one_sentence(call(tiny, tmp_path, "--kernels", str(kernels), reference="kernels"))
+    assert f"{kernels}: there is no such kernel file or folder" in message
+    file = write_kernels(kernels, 5) / "box5.npy"
+    np.save(kernels / "bad.npy", np.zeros((3, 3)))
+    message = one_sentence(call(tiny, tmp_path, "--kernels", str(kernels), reference="kernels"))
+    assert f"{kernels / 'bad.npy'}: is no blur kernel: its values add up to 0" in message
+    assert names(tmp_path) == ["k", "params.yaml"]
+    result = call(tiny, tmp_path, "--kernels", str(file), reference="kernels")
+    assert result.exit_code == 0, result.output
+    (tmp_path / "out" / "dsn.safetensors").unlink()
+    assert call(tiny, tmp_path, "--kernels", str(kernels)).exit_code == 0  # bicubic: not read
 
 
 def test_command_where_the_results_cannot_go(tiny: World, tmp_path: Path) -> None:

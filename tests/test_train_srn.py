@@ -588,6 +588,31 @@ def test_other_settings_networks_maps_or_calibrations_start_afresh(
     assert steps == [2, 3, 4, 5]
 
 
+@pytest.mark.usefixtures("no_sheets")
+def test_other_weights_of_vgg_in_the_same_file_start_afresh(
+    tiny: World,
+    vgg: VGG19Features,
+    tmp_path: Path,
+    monkeypatch: pytest.MonkeyPatch,
+    steps: list[int],
+) -> None:
+    monkeypatch.setattr(module, "VGG19Features", lambda _: vgg)
+    file = tmp_path / "vgg19.pth"
+    settings = srn_settings(
+        perceptual_weight=0.01, perceptual_weights=str(file), checkpoint_every=2
+    )
+    file.write_bytes(b"one")
+    with monkeypatch.context() as patch:
+        interrupt(patch, at=3)
+        with pytest.raises(KeyboardInterrupt):
+            run(tiny, settings, tmp_path, compact())
+    for content, made in ((b"two", list(range(STEPS))), (b"one", [2, 3, 4, 5])):
+        file.write_bytes(content)
+        steps.clear()
+        run(tiny, settings, tmp_path, compact())
+        assert steps == made
+
+
 def test_it_learns_to_enlarge(tmp_path: Path) -> None:
     """A tiny network on noise-free pairs: nearer to the HR image after 150 steps."""
     with StoreWriter(tmp_path / "hr.zarr", "hr", 2, ["x"]) as writer:

@@ -11,6 +11,9 @@ FORMAT = "usrdu-dsn"
 MIN_LOG_THETA = -1.0
 """The ELU at the end of the head bounds log theta in gray levels from below."""
 
+STRIDES = {2: (2,), 3: (3,), 4: (2, 2)}
+"""Of the strided convolutions, by scale."""
+
 
 class ResidualBlock(nn.Module):
     """conv - PReLU - conv, plus the input."""
@@ -40,37 +43,39 @@ class Degradation(NamedTuple):
 class DSN(nn.Module):
     """Maps HR images to the mean and the Laplace scale of their degraded LR images (Sec. 3.1).
 
-    A first convolution and residual blocks at HR size, one strided convolution per factor two, and
-    three heads on the result: the mean (one convolution), log theta (three convolutions, ELU after
-    each) and log sigma (VGG-shaped, down to the size of conv5_4 of the VGG19 of the LR image).
+    A first convolution and residual blocks at HR size, strided convolutions (one at scale 2, two at
+    scale 4, and at scale 3 one of stride 3 without padding, whose output i covers the HR pixels
+    3i to 3i + 2), and three heads on the result: the mean (one convolution), log theta (three
+    convolutions, ELU after each) and log sigma (VGG-shaped, down to the size of conv5_4 of the
+    VGG19 of the LR image).
 
     Args:
-        scale: 2 or 4.
+        scale: 2, 3 or 4.
         features: Width of the trunk; 64 in the paper.
         blocks: Residual blocks; 8 in the paper.
 
     Attributes:
         halo: HR pixels around an area of the input on which mean and theta of that area depend,
-            rounded up to a multiple of the scale: 1 + 2 blocks at HR size, scale - 1 in the strided
-            convolutions, 3 scale in the theta head; 32 for the paper's network.
+            rounded up to a multiple of the scale: 1 + 2 blocks at HR size, at most scale - 1 in the
+            strided convolutions, 3 scale in the theta head; 32 for the paper's network.
 
     Raises:
-        ValueError: The scale is not 2 or 4.
+        ValueError: The scale is another.
 
     """
 
     def __init__(self, scale: int = 4, features: int = 64, blocks: int = 8) -> None:
         super().__init__()
-        if scale not in (2, 4):
-            raise ValueError(f"the DSN halves once or twice: scale must be 2 or 4, got {scale}")
+        if scale not in STRIDES:
+            raise ValueError(f"scale must be 2, 3 or 4, got {scale}")
         self.scale = scale
         self.halo: int = -(-(2 * blocks + 4 * scale) // scale) * scale
-        halvings = scale // 2
         self.head = nn.Sequential(nn.Conv2d(3, features, 3, padding=1), nn.PReLU())
         self.blocks = nn.Sequential(*(ResidualBlock(features) for _ in range(blocks)))
         down: list[nn.Module] = []
-        for _ in range(halvings):
-            down += [nn.Conv2d(features, features, 3, stride=2, padding=1), nn.PReLU()]
+        for stride in STRIDES[scale]:
+            padding = 1 if stride == 2 else 0
+            down += [nn.Conv2d(features, features, 3, stride, padding), nn.PReLU()]
         self.down = nn.Sequential(*down)
         self.mean_head = nn.Conv2d(features, 3, 3, padding=1)
         self.log_theta_head = nn.Sequential(

@@ -39,7 +39,8 @@ def build(name: str, scale: int, options: Mapping[str, object]) -> nn.Module:
         A network from (N, 3, H, W) in [0, 1] to (N, 3, scale H, scale W).
 
     Raises:
-        UserError: No such architecture, or its constructor refuses the options or the scale.
+        UserError: No such architecture, its constructor refuses the options or the scale, or its
+            files do not say that scale.
 
     """
     known = {known.lower(): known for known in architectures()}
@@ -69,7 +70,25 @@ def build(name: str, scale: int, options: Mapping[str, object]) -> nn.Module:
         raise UserError(
             f"architecture '{name}' enlarges by {side / 64:g}, not by the scale {scale}"
         )
+    _require_readable(network, name, scale)
     return network.train()
+
+
+def _require_readable(network: nn.Module, name: str, scale: int) -> None:
+    """A file of its weights is opened as a network of that scale; ESRGAN's at scale 3 is not."""
+    state = dict(network.state_dict())
+    try:
+        with torch.random.fork_rng(devices=[]):  # the network that is opened first draws weights
+            found = ModelLoader(device="cpu").load_from_state_dict(state).scale
+    except Exception as error:  # spandrel raises whatever its many loaders raise
+        raise UserError(
+            f"architecture '{name}': no program could open its file: {error}"
+        ) from error
+    if found != scale:
+        raise UserError(
+            f"architecture '{name}' at the scale {scale} would be opened from its file as one of "
+            f"the scale {found}; choose another architecture"
+        )
 
 
 def open_model(path: Path) -> ImageModelDescriptor[nn.Module]:
