@@ -17,6 +17,7 @@ from numpy.typing import NDArray
 from PIL import Image
 from scipy.stats import norm
 
+from pipeline.cleaning import clean
 from pipeline.errors import UserError
 from pipeline.prepare import (
     compression,
@@ -299,6 +300,104 @@ def test_a_second_run_replaces_the_first(world: World) -> None:
     assert Store(world.out / "hr.zarr", "hr").ids == ["a", "c"]
     assert not (world.out / "hr.zarr" / "images" / "b").exists()
     np.testing.assert_array_equal(world.image("hr", "c"), planes(picture(50, 8, 8)))
+
+
+def test_hr_from_the_camera(world: World) -> None:
+    """What is made from the training part of the real LR images; the HR folder need not exist."""
+    world.set(hr_from="lr", cleaning_factor=2, scale=2)
+    world.val = world.pairs = world.folder / "none"
+    world.val.mkdir()
+    shutil.rmtree(world.hr)
+    assert world.run().exit_code == 0
+    store = Store(world.out / "hr.zarr", "hr")
+    assert store.ids == ["a-cleaned", "b-cleaned", "c-cleaned"]
+    lr = Store(world.out / "lr.zarr", "lr")
+    assert store.attributes["cleaned"] == {"lr_digest": lr.digest, "factor": 2}
+    for number, name in enumerate("abc"):
+        width = 11 + number - (11 + number) // 4
+        seen = planes(picture(number + 3, 9, 11 + number))[:, :, :width]
+        expected = clean(seen, 2)[:, :4, : width // 4 * 2]
+        np.testing.assert_array_equal(world.image("hr", f"{name}-cleaned"), expected)
+    assert json.loads(world.metrics.read_text())["hr_images"] == 3
+
+
+def test_hr_from_both(world: World) -> None:
+    world.set(hr_from="both", cleaning_factor=2)
+    assert world.run().exit_code == 0
+    store = Store(world.out / "hr.zarr", "hr")
+    assert store.ids == ["a", "b", "c", "a-cleaned", "b-cleaned", "c-cleaned"]
+    np.testing.assert_array_equal(world.image("hr", "b"), planes(picture(1, 22, 30))[:, :20, :28])
+    before = world.outputs()
+    world.set(hr_from="folder")
+    assert world.run().exit_code == 0
+    assert "cleaned" not in Store(world.out / "hr.zarr", "hr").attributes
+    assert before != world.outputs()
+
+
+def test_hr_from_both_with_a_name_that_collides(world: World) -> None:
+    world.set(hr_from="both")
+    save(world.hr / "B-Cleaned.png", picture(1, 20, 20))
+    world.fails("B-Cleaned.png and b-cleaned.png would both be called", keeps=("hr", "val"))
+
+
+@pytest.mark.parametrize("hr_from", ["lr", "both"])
+def test_real_images_too_small_to_be_cleaned(world: World, hr_from: str) -> None:
+    world.run()
+    path = save(world.lr / "b.png", picture(1, 7, 90))
+    world.set(hr_from=hr_from)
+    sentence = f"{path}: is 7x68 without its held-out part, too small to be an HR image after "
+    world.fails(f"{sentence}cleaning by 2 at the scale 4", keeps=("hr", "val", "pairs"))
+
+
+def test_the_noise_that_cleaning_leaves(world: World) -> None:
+    """From the folder to the store: 0.404 of independent noise (see ``cleaning.clean``)."""
+    world.set(hr_from="lr")
+    for path in world.lr.iterdir():
+        path.unlink()
+    save(world.lr / "n.png", np.moveaxis(noisy(15), 0, -1))
+    assert world.run().exit_code == 0
+    expected = np.hypot(0.4044 * 15, 12**-0.5)
+    assert world.image("hr", "n-cleaned").std() == pytest.approx(expected, rel=0.02)
+
+
+@pytest.mark.parametrize("preset", ["ntire2020-track1", "ntire2020-track2"])
+def test_one_root_for_everything(world: World, preset: str) -> None:
+    """A data set of the challenge as it was unpacked; see tests/test_presets.py for its names."""
+    root = world.folder / "ntire"
+    track1 = preset == "ntire2020-track1"
+    start = "Corrupted" if track1 else "DPEDiphone"
+    save(root / f"{start}-tr-y" / "1.png", picture(1, 24, 32))
+    save(root / f"{start}-tr-x" / "2.png", picture(2, 16, 17))
+    save(root / f"{start}-{'va-x' if track1 else 'crop-te-x'}" / "3.png", picture(3, 5, 6))
+    save(root / "track1-valid-gt" / "3.png", picture(4, 20, 24))
+    world.hr = world.lr = world.val = root
+    world.set(preset=preset)
+    assert world.run().exit_code == 0
+    np.testing.assert_array_equal(world.image("hr", "1"), planes(picture(1, 24, 32)))
+    np.testing.assert_array_equal(world.image("lr", "2"), planes(picture(2, 16, 17)))
+    lr = world.image("val", "3", "lr" if track1 else "image")
+    np.testing.assert_array_equal(lr, planes(picture(3, 5, 6)))
+    assert Store(world.out / "val.zarr", "val", "lr").kind == ("val" if track1 else "lr")
+    assert Store(world.out / "pairs.zarr", "val").ids == ["t"]
+
+
+def test_realsr_for_everything(world: World) -> None:
+    root = world.folder / "RealSR"
+    for part, names in (("Train", "12"), ("Test", "3")):
+        for name in names:
+            start = root / "Canon" / part / "4" / f"Canon_{name}"
+            save(start.with_name(f"{start.name}_HR.png"), picture(int(name), 20, 24))
+            save(start.with_name(f"{start.name}_LR4.png"), picture(int(name) + 5, 5, 6))
+    world.hr = world.lr = world.val = world.pairs = root
+    world.set(preset="realsr-v3")
+    assert world.run().exit_code == 0
+    ids = {name: Store(world.out / f"{name}.zarr", "hr", "lr", "val").ids for name in FOLDERS}
+    training = ["Canon_1", "Canon_2"]
+    assert ids == {"hr": training, "lr": training, "val": ["Canon_3"], "pairs": training}
+    np.testing.assert_array_equal(world.image("hr", "Canon_2"), planes(picture(2, 20, 24)))
+    np.testing.assert_array_equal(world.image("lr", "Canon_2"), planes(picture(7, 5, 6)))
+    np.testing.assert_array_equal(world.image("pairs", "Canon_1", "lr"), planes(picture(6, 5, 6)))
+    np.testing.assert_array_equal(world.image("val", "Canon_3", "hr"), planes(picture(3, 20, 24)))
 
 
 # Runs that fail
