@@ -74,7 +74,8 @@ def find_files(folder: Path, side: Side, preset: Preset, scale: int) -> Files:
         if not _leaves(folder, "Train", scale) and _is_plain_pile(folder):
             return _by_id(find_images(folder))
         return {i: pair[side == "lr"] for i, pair in _realsr(folder, "Train", scale).items()}
-    return _by_id(_named(folder, NAMES[preset][side]))
+    names = NAMES[preset][side]
+    return _by_id(_named(folder, names) or _plain_or_missing(folder, names))
 
 
 def find_pairs(folder: Path, preset: Preset, scale: int) -> Pairs:
@@ -112,10 +113,13 @@ def find_val(folder: Path, preset: Preset, scale: int) -> tuple[Pairs, Files]:
         return _matched(find_images(hr), find_images(lr)), {}
     if preset == "realsr-v3":
         return _realsr(folder, "Test", scale), {}
-    inputs = _named(folder, NAMES[preset]["val lr"])
-    if "val hr" not in NAMES[preset]:
-        return {}, _by_id(inputs)
-    return _matched(_named(folder, NAMES[preset]["val hr"]), inputs), {}
+    inputs = NAMES[preset]["val lr"]
+    lr_files = _named(folder, inputs) or _plain_or_missing(folder, inputs)
+    if (references := NAMES[preset].get("val hr")) is None:
+        return {}, _by_id(lr_files)
+    if not (hr_files := _named(folder, references)):
+        raise _missing(folder, references)
+    return _matched(hr_files, lr_files), {}
 
 
 def _by_id(paths: Sequence[Path]) -> Files:
@@ -188,17 +192,26 @@ def _places(folder: Path) -> list[Path]:
 
 
 def _named(folder: Path, names: Sequence[str]) -> list[Path]:
-    """Images of the first of some folders that has any, or else those in the folder itself."""
+    """Images of the first of some folders that has any, in a folder or one deeper."""
     places = _places(folder)
     for name in names:
         for place in places:
             if place.absolute().name.casefold() == name.casefold() and holds_images(place):
                 return find_images(place)
-    if holds_images(folder):
-        return find_images(folder)
-    raise UserError(
-        f"{folder}: holds no images, and no folder in it or one deeper that has images is called "
-        f"{' or '.join(names)}"
+    return []
+
+
+def _plain_or_missing(folder: Path, names: Sequence[str]) -> list[Path]:
+    """Images in a folder itself, in which no folder of these names has any."""
+    if not holds_images(folder):
+        raise _missing(folder, names)
+    return find_images(folder)
+
+
+def _missing(folder: Path, names: Sequence[str]) -> UserError:
+    return UserError(
+        f"{folder}: neither it nor a folder in it or one deeper is called {' or '.join(names)} and "
+        "holds images"
     )
 
 

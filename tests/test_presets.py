@@ -144,19 +144,20 @@ def test_what_is_missing_is_named(tmp_path: Path, side: Side, words: str) -> Non
     (tmp_path / "Corrupted-tr-y").mkdir()
     with pytest.raises(UserError) as caught:
         find_files(tmp_path, side, "ntire2020-track1", 4)
-    sentence = str(caught.value)
-    assert sentence.startswith(f"{tmp_path}: holds no images, and no folder in it or one deeper")
     letter = {"hr": "y", "lr": "x"}[side]
-    assert sentence.endswith(
-        f" is called Corrupted-tr-{letter} or {words} or corrupted_train_{letter}"
+    assert str(caught.value) == (
+        f"{tmp_path}: neither it nor a folder in it or one deeper is called "
+        f"Corrupted-tr-{letter} or {words} or corrupted_train_{letter} and holds images"
     )
 
 
 def test_missing_references_are_named(tmp_path: Path) -> None:
-    """Track 1 has them: it is a mistake, not a pile without."""
+    """Track 1 has them: it is a mistake, not a pile without; nor are the inputs their own."""
     touch(tmp_path / "Corrupted-va-x", ["1.png"])
-    with pytest.raises(UserError, match="Corrupted-va-y or track1-valid-gt or corrupted_valid_y"):
-        find_val(tmp_path, "ntire2020-track1", 4)
+    for folder in (tmp_path, tmp_path / "Corrupted-va-x"):
+        names = "Corrupted-va-y or track1-valid-gt or corrupted_valid_y"
+        with pytest.raises(UserError, match=f"^{folder}: neither it nor .* is called {names} and"):
+            find_val(folder, "ntire2020-track1", 4)
 
 
 def test_pairs_of_other_names(tmp_path: Path) -> None:
