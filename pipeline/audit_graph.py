@@ -52,7 +52,8 @@ class Inputs:
     calibration: Path | None = None
     """A calibration of these maps."""
     val: Store | None = None
-    """Store of kind val: pairs, for the difference of real and bicubic LR."""
+    """Store of kind val: pairs, for the difference of real and bicubic LR; one of kind lr, which
+    has no references, counts as none."""
     against: Store | None = None
     """Other maps of the same HR images."""
 
@@ -183,6 +184,8 @@ def _real_graph(lr: Store) -> Any:
 
 def _pair_graph(val: Store) -> Any:
     """The delayed differences of all pairs; None without pairs."""
+    if val.kind != "val":
+        return None
     shared = delayed(val, traverse=False)
     parts = [delayed(count_pair)(shared, image_id) for image_id in val.ids]
     return _tree(parts) if parts else None

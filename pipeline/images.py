@@ -12,6 +12,7 @@ import torch
 from imagecodecs import png_decode
 from imageio.core.request import InitializationError
 from numpy.typing import NDArray
+from PIL import Image as PillowImage
 from torch import Tensor
 
 from pipeline.errors import UserError
@@ -40,14 +41,30 @@ def find_images(folder: Path) -> list[Path]:
     """
     if not folder.is_dir():
         raise UserError(f"{folder}: there is no such folder")
-    files = [
-        path
-        for path in sorted(folder.iterdir())
-        if path.suffix.lower() in EXTENSIONS and not path.name.startswith(".")
-    ]
+    files = [path for path in sorted(folder.iterdir()) if _is_image(path)]
     if not files:
         raise UserError(f"{folder}: holds no image ({', '.join(EXTENSIONS)})")
     return files
+
+
+def holds_images(folder: Path) -> bool:
+    """Whether ``find_images`` would find any in a folder that exists."""
+    return any(_is_image(path) for path in folder.iterdir())
+
+
+def _is_image(path: Path) -> bool:
+    return path.suffix.lower() in EXTENSIONS and not path.name.startswith(".")
+
+
+def image_size(path: Path) -> tuple[int, int] | None:
+    """(H, W) from the header of an image file; None if ``read_image`` would say what is wrong."""
+    try:
+        with warnings.catch_warnings():
+            warnings.simplefilter("ignore")  # Pillow's remarks on large files
+            with PillowImage.open(path) as file:
+                return file.height, file.width
+    except Exception:  # the decoders raise dozens of types on damaged files
+        return None
 
 
 def read_image(path: Path) -> Image:

@@ -2,7 +2,9 @@
 
 from collections import Counter
 from collections.abc import Sequence
+from dataclasses import dataclass
 from pathlib import Path
+from typing import Literal
 
 import numpy as np
 from PIL import Image as PillowImage
@@ -10,8 +12,10 @@ from PIL.JpegImagePlugin import JpegImageFile, get_sampling
 from pydantic import Field
 from tqdm import tqdm
 
+from pipeline.cleaning import cleaned_hr
 from pipeline.errors import UserError
-from pipeline.images import Image, crop_to_multiple, find_images, read_image, size_text
+from pipeline.images import Image, crop_to_multiple, read_image, size_text
+from pipeline.presets import Files, Pairs, Preset, find_files, find_pairs, find_val
 from pipeline.settings import Settings
 from pipeline.stores import Store, StoreWriter, unique_ids
 
@@ -21,54 +25,143 @@ class PrepareSettings(Settings):
 
     scale: int = Field(ge=2, le=4)
     """HR pixels per LR pixel, along each side."""
+    preset: Preset
+    """The data set whose root the folders may be; see ``presets``."""
+    hr_from: Literal["folder", "lr", "both"]
+    """HR images: those of the folder, the real LR images cleaned, or both."""
+    cleaning_factor: int = Field(ge=2, le=8)
+    """How many times smaller a real LR image is made to be an HR image; see ``cleaning``."""
 
 
-def prepare_hr(folder: Path, scale: int, target: Path) -> None:
-    """Write ``hr.zarr`` from a folder of sharp images, each cropped to a multiple of the scale.
+@dataclass(frozen=True)
+class Folders:
+    """The user's folders of images; see ``presets`` for what may be in them."""
+
+    hr: Path
+    """Sharp images; not looked at if HR comes from the LR images alone."""
+    lr: Path
+    """Real LR images."""
+    val: Path
+    """Pairs for validation, or LR images without references."""
+    pairs: Path
+    """Pairs for a supervised training."""
+
+
+@dataclass(frozen=True)
+class Cleaning:
+    """HR images from real LR images."""
+
+    lr: Store
+    """Store of kind lr."""
+    files: Files
+    """What it was made from."""
+    factor: int
+    """See ``cleaning.clean``."""
+
+
+def prepare(folders: Folders, settings: PrepareSettings, out: Path) -> dict[str, float]:
+    """Find all images, then write ``lr.zarr``, ``hr.zarr``, ``val.zarr`` and ``pairs.zarr``.
+
+    Args:
+        folders: Where the images are.
+        settings: The section ``prepare``.
+        out: Folder of the stores.
+
+    Returns:
+        Metrics; see ``describe``.
 
     Raises:
-        UserError: The folder is missing or empty, an image cannot be read or is smaller than the
-            scale, two names collide, or the store cannot be written.
+        UserError: A folder lacks what is looked for, an image cannot be read or does not fit, two
+            names collide, or a store cannot be written.
 
     """
-    files = find_images(folder)
-    ids = unique_ids([path.name for path in files])
-    with StoreWriter(target, "hr", scale, ids) as writer:
-        for path, image_id in tqdm(list(zip(files, ids, strict=True)), "prepare hr", unit="image"):
+    scale, preset = settings.scale, settings.preset
+    hr: Files = {}
+    if settings.hr_from != "lr":
+        hr = find_files(folders.hr, "hr", preset, scale)
+    lr = find_files(folders.lr, "lr", preset, scale)
+    val, inputs = find_val(folders.val, preset, scale)
+    pairs = find_pairs(folders.pairs, preset, scale)
+    prepare_lr(lr, scale, out / "lr.zarr")
+    real = Store(out / "lr.zarr", "lr")
+    cleaning = None
+    if settings.hr_from != "folder":
+        cleaning = Cleaning(real, lr, settings.cleaning_factor)
+    prepare_hr(hr, scale, out / "hr.zarr", cleaning)
+    if inputs:
+        prepare_lr(inputs, scale, out / "val.zarr")
+    else:
+        prepare_pairs(val, scale, out / "val.zarr")
+    prepare_pairs(pairs, scale, out / "pairs.zarr")
+    return describe(
+        Store(out / "hr.zarr", "hr"),
+        real,
+        Store(out / "val.zarr", "val", "lr"),
+        Store(out / "pairs.zarr", "val"),
+    )
+
+
+def prepare_hr(files: Files, scale: int, target: Path, cleaning: Cleaning | None = None) -> None:
+    """Write a store of kind hr from sharp images, each cropped to a multiple of the scale.
+
+    Args:
+        files: The images.
+        scale: HR pixels per LR pixel.
+        target: The store.
+        cleaning: Further images, ``ID-cleaned``, after these; the attribute ``cleaned`` then says
+            what they were made from.
+
+    Raises:
+        UserError: An image cannot be read or is smaller than the scale, two names collide, or the
+            store cannot be written.
+
+    """
+    ids, attributes = list(files), {}
+    if cleaning is not None:
+        ids = unique_ids([f"{i}.png" for i in [*ids, *(f"{j}-cleaned" for j in cleaning.files)]])
+        made = {"lr_digest": cleaning.lr.digest, "factor": cleaning.factor}
+        attributes = {"cleaned": made}
+    with (
+        StoreWriter(target, "hr", scale, ids, attributes) as writer,
+        tqdm(total=len(ids), desc=f"prepare {target.stem}", unit="image") as bar,
+    ):
+        for image_id, path in files.items():
             writer.add(image_id, {"image": crop_to_multiple(path, read_image(path), scale)})
+            bar.update()
+        if cleaning is None:
+            return
+        for image_id, path in cleaning.files.items():
+            image = cleaned_hr(path, cleaning.lr, image_id, cleaning.factor)
+            writer.add(f"{image_id}-cleaned", {"image": image})
+            bar.update()
 
 
-def prepare_lr(folder: Path, scale: int, target: Path) -> None:
-    """Write ``lr.zarr`` from a folder of real LR images, kept as they are.
+def prepare_lr(files: Files, scale: int, target: Path) -> None:
+    """Write a store of kind lr from real LR images, kept as they are.
 
     The attribute ``jpeg`` says how most of the files were compressed; see ``compression``.
 
     Raises:
-        UserError: See ``prepare_hr``.
+        UserError: An image cannot be read, or the store cannot be written.
 
     """
-    files = find_images(folder)
-    ids = unique_ids([path.name for path in files])
-    with StoreWriter(target, "lr", scale, ids, {"jpeg": compression(files)}) as writer:
-        for path, image_id in tqdm(list(zip(files, ids, strict=True)), "prepare lr", unit="image"):
+    attributes = {"jpeg": compression(list(files.values()))}
+    with StoreWriter(target, "lr", scale, list(files), attributes) as writer:
+        for image_id, path in tqdm(files.items(), f"prepare {target.stem}", unit="image"):
             writer.add(image_id, {"image": read_image(path)})
 
 
-def prepare_val(folder: Path, scale: int, target: Path) -> None:
-    """Write ``val.zarr`` from a folder with ``hr`` and ``lr`` in it, matched by name.
-
-    A folder without ``hr`` and ``lr`` means that there are no pairs, and gives an empty store.
+def prepare_pairs(pairs: Pairs, scale: int, target: Path) -> None:
+    """Write a store of kind val, empty if there are no pairs.
 
     Raises:
-        UserError: An image has no partner, a pair does not fit the scale, or see ``prepare_hr``.
+        UserError: An image cannot be read, a pair does not fit the scale, or the store cannot be
+            written.
 
     """
-    pairs = _match(folder)
-    ids = unique_ids([hr.name for hr, _ in pairs])
-    with StoreWriter(target, "val", scale, ids) as writer:
-        for (hr_path, lr_path), image_id in zip(
-            tqdm(pairs, "prepare val", unit="pair"), ids, strict=True
-        ):
+    with StoreWriter(target, "val", scale, list(pairs)) as writer:
+        bar = tqdm(pairs.items(), f"prepare {target.stem}", unit="pair")
+        for image_id, (hr_path, lr_path) in bar:
             lr = read_image(lr_path)
             hr = crop_to_multiple(hr_path, read_image(hr_path), scale)
             if hr.shape[1:] != (lr.shape[1] * scale, lr.shape[2] * scale):
@@ -122,29 +215,18 @@ def noise_level(image: Image) -> float:
     return float(median / 2 / 0.6745)
 
 
-def describe(hr: Store, lr: Store, val: Store) -> dict[str, float]:
-    """Metrics: number of images in each store, and the median noise level of the real LR images."""
+def describe(hr: Store, lr: Store, val: Store, pairs: Store) -> dict[str, float]:
+    """Metrics: number of images in each store, and the median noise level of the real LR images.
+
+    ``val_pairs`` have references, ``val_inputs`` (a store of kind lr) have none.
+    """
     levels = [noise_level(lr.read(image_id, "image")) for image_id in lr.ids]
+    paired = val.kind == "val"
     return {
         "hr_images": len(hr.ids),
         "lr_images": len(lr.ids),
-        "val_pairs": len(val.ids),
+        "val_pairs": len(val.ids) if paired else 0,
+        "val_inputs": 0 if paired else len(val.ids),
+        "train_pairs": len(pairs.ids),
         "lr_noise_level": float(np.median(levels)),
     }
-
-
-def _match(folder: Path) -> list[tuple[Path, Path]]:
-    if not folder.is_dir():
-        raise UserError(f"{folder}: there is no such folder")
-    if not (folder / "hr").exists() and not (folder / "lr").exists():
-        return []
-    hr, lr = (_by_stem(find_images(folder / side)) for side in ("hr", "lr"))
-    for one, other, name in ((hr, lr, "lr"), (lr, hr, "hr")):
-        for stem in sorted(one.keys() - other.keys()):
-            raise UserError(f"{one[stem]}: has no partner of the same name in {folder / name}")
-    return [(hr[stem], lr[stem]) for stem in sorted(hr)]
-
-
-def _by_stem(paths: list[Path]) -> dict[str, Path]:
-    unique_ids([str(path) for path in paths])
-    return {path.stem: path for path in paths}

@@ -31,7 +31,8 @@ from pipeline.errors import UserError
 from pipeline.export import ExportSettings, export
 from pipeline.images import Image
 from pipeline.inference import enlarge
-from pipeline.prepare import prepare_hr, prepare_lr, prepare_val
+from pipeline.prepare import prepare_hr, prepare_lr, prepare_pairs
+from pipeline.presets import SIDES, find_files, find_pairs
 from pipeline.recovery_table import Score, csv_text, recovery_table, table_text
 from pipeline.seeding import generator
 from pipeline.settings import Settings
@@ -105,9 +106,11 @@ class World:
         if not (self.folder / "val.zarr").exists():
             raw = self.folder / "raw"
             write_demo(raw, scale, DemoSettings(seed=0, camera=name), camera)
-            prepare_hr(raw / "hr", scale, self.folder / "hr.zarr")
-            prepare_lr(raw / "lr", scale, self.folder / "lr.zarr")
-            prepare_val(raw / "val", scale, self.folder / "val.zarr")
+            hr, lr = (find_files(raw / side, side, "none", scale) for side in SIDES)
+            prepare_hr(hr, scale, self.folder / "hr.zarr")
+            prepare_lr(lr, scale, self.folder / "lr.zarr")
+            pairs = find_pairs(raw / "val", "none", scale)
+            prepare_pairs(pairs, scale, self.folder / "val.zarr")
         self.hr = Store(self.folder / "hr.zarr", "hr")
         self.lr = Store(self.folder / "lr.zarr", "lr")
         self.val = Store(self.folder / "val.zarr", "val")

@@ -50,8 +50,8 @@ def command(
     from pipeline.stores import Kind, Store
     from pipeline.tally import AuditSettings
 
-    def opened(path: Path, kind: Kind) -> Store:
-        return Store(path if scheduler is None else path.resolve(), kind)
+    def opened(path: Path, *kinds: Kind) -> Store:
+        return Store(path if scheduler is None else path.resolve(), *kinds)
 
     settings = load_section(params, "audit", AuditSettings)
     click.echo(f"audit: {settings!r}")
@@ -60,7 +60,7 @@ def command(
         opened(hr, "hr"),
         opened(lr, "lr"),
         calibration,
-        None if val is None else opened(val, "val"),
+        None if val is None else opened(val, "val", "lr"),
         None if against is None else opened(against, "maps"),
     )
     result = audit(inputs, settings, out, scheduler)

@@ -13,6 +13,7 @@ from numpy.typing import NDArray
 
 from pipeline.calibration import Calibration
 from pipeline.perceptual import VGG19Features
+from pipeline.prepare import PrepareSettings
 from pipeline.stores import Store, StoreWriter
 from pipeline.train_dsn import TrainDsnSettings
 from pipeline.train_srn import Architecture, TrainSrnSettings
@@ -99,6 +100,17 @@ def tiny2(tmp_path_factory: pytest.TempPathFactory) -> World:
 def vgg() -> VGG19Features:
     """VGG19 with its random weights."""
     return VGG19Features("random")
+
+
+def prepare_settings(**changes: object) -> PrepareSettings:
+    """Settings of a preparation of plain folders."""
+    plain: dict[str, object] = {
+        "scale": 4,
+        "preset": "none",
+        "hr_from": "folder",
+        "cleaning_factor": 2,
+    }
+    return PrepareSettings.model_validate({**plain, **changes})
 
 
 def dsn_settings(**changes: object) -> TrainDsnSettings:

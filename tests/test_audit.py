@@ -1045,6 +1045,26 @@ def test_command_writes_page_and_metrics(world: Inputs, tmp_path: Path) -> None:
         assert (tmp_path / "page" / name).is_file()
 
 
+@pytest.mark.parametrize("references", [True, False])
+def test_command_with_validation_images(full: Inputs, tmp_path: Path, references: bool) -> None:
+    """Pairs give the difference of real and bicubic; without references it is left out."""
+    named = arguments(full, tmp_path)
+    val = full.val if references else write_lr(tmp_path / "inputs.zarr")
+    assert val is not None
+    result = CliRunner().invoke(command, [*named, "--val", str(val.path)])
+    assert result.exit_code == 0, result.output
+    shown = {row["of"] for row in table_of(tmp_path / "page" / "difference.csv")}
+    without = {"high-pass of real LR", "high-pass of bicubic LR"}
+    assert shown == ({"real LR − bicubic LR"} if references else without)
+
+
+def test_command_with_another_store_for_validation(world: Inputs, tmp_path: Path) -> None:
+    named = [*arguments(world, tmp_path), "--val", str(world.hr.path)]
+    result = CliRunner().invoke(command, named)
+    assert result.exit_code == 1
+    assert f"{world.hr.path}: has the kind hr, expected val or lr" in result.output
+
+
 def test_command_says_what_is_wrong(world: Inputs, tmp_path: Path) -> None:
     changed = arguments(world, tmp_path)
     changed[changed.index("--maps") + 1] = str(tmp_path / "missing.zarr")

@@ -37,6 +37,9 @@ CAMERA = Camera.model_validate(PHONE)
 PARAMS = """\
 prepare:
   scale: 4
+  preset: none
+  hr_from: folder
+  cleaning_factor: 2
 demo:
   seed: 1
   camera: phone

@@ -21,6 +21,8 @@ from pipeline.images import (
     Subsampling,
     crop_to_multiple,
     find_images,
+    holds_images,
+    image_size,
     jpeg_round_trip,
     read_image,
     size_text,
@@ -506,6 +508,29 @@ def test_more_pixels_than_pillow_allows(write: Write, monkeypatch: pytest.Monkey
 
 
 # Folders
+
+
+def test_holds_images(tmp_path: Path) -> None:
+    for name in (".hidden.png", "notes.txt", "png"):
+        (tmp_path / name).touch()
+    assert not holds_images(tmp_path)
+    (tmp_path / "a.JPEG").touch()
+    assert holds_images(tmp_path)
+
+
+@pytest.mark.parametrize("suffix", EXTENSIONS)
+def test_image_size(tmp_path: Path, suffix: str) -> None:
+    path = tmp_path / f"a{suffix}"
+    Image.fromarray(RGB).save(path)
+    assert image_size(path) == (13, 17)
+
+
+def test_image_size_of_no_image(tmp_path: Path) -> None:
+    (tmp_path / "a.png").write_text("no image")
+    huge = struct.pack(">IIBBBBB", 60000, 60000, 8, 2, 0, 0, 0)  # more than Pillow opens
+    (tmp_path / "b.png").write_bytes(b"\x89PNG\r\n\x1a\n" + png_chunk(b"IHDR", huge))
+    for name in ("a.png", "b.png", "nowhere.png"):
+        assert image_size(tmp_path / name) is None
 
 
 def test_find_images(tmp_path: Path) -> None:

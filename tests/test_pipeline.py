@@ -185,8 +185,8 @@ LAYERS = [
     ["networks/discriminator", "networks/srn", "images", "perceptual", "checkpoints"],
     ["stores", "pictures", "similarity", "inference", "training", "camera", "photographs"],
     ["recovery_table", "reference"],
-    ["crops", "degrader", "tally", "agreement", "two_sample", "difference"],
-    ["jpeg", "held_out", "noise", "calibration", "pile"],
+    ["crops", "degrader", "tally", "agreement", "two_sample", "difference", "presets"],
+    ["jpeg", "held_out", "cleaning", "noise", "calibration", "pile"],
     ["stream", "judge", "audit_tables", "audit_tasks", "audit_charts", "audit_page"],
     ["audit_graph"],
 ]

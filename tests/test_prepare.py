@@ -1,30 +1,33 @@
 """Preparation, run as the command: stores against pixels that Pillow and NumPy made."""
 
 import json
+import shutil
 from collections.abc import Callable
 from pathlib import Path
-from typing import Any
+from typing import Any, get_args
 
 import numpy as np
 import pytest
 import tifffile
 import zarr
 from click.testing import CliRunner, Result
+from conftest import prepare_settings
 from imagecodecs import png_encode
 from numpy.typing import NDArray
 from PIL import Image
 from scipy.stats import norm
 
+from pipeline.cleaning import clean
 from pipeline.errors import UserError
 from pipeline.prepare import (
-    PrepareSettings,
     compression,
     describe,
     noise_level,
     prepare_hr,
     prepare_lr,
-    prepare_val,
+    prepare_pairs,
 )
+from pipeline.presets import Preset
 from pipeline.stores import Store
 from stages.prepare import command
 
@@ -46,25 +49,35 @@ def planes(pixels: Array) -> Array:
     return np.stack([pixels] * 3) if pixels.ndim == 2 else np.moveaxis(pixels, -1, 0)
 
 
+FOLDERS = ("hr", "lr", "val", "pairs")
+
+
 class World:
     """A user's folders, and the command that prepares them."""
 
     def __init__(self, folder: Path) -> None:
         self.folder = folder
-        self.hr, self.lr, self.val = (folder / "raw" / name for name in ("hr", "lr", "val"))
+        self.hr, self.lr, self.val, self.pairs = (folder / "raw" / name for name in FOLDERS)
         self.out, self.metrics = folder / "out", folder / "metrics.json"
         self.params = folder / "params.yaml"
-        self.params.write_text("prepare:\n  scale: 4\n")
+        self.set()
         for number, name in enumerate("abc"):
             save(self.hr / f"{name}.png", picture(number, 21 + number, 30))
             save(self.lr / f"{name}.png", picture(number + 3, 9, 11 + number))
         for number, name in enumerate("pq"):
             save(self.val / "hr" / f"{name}.png", picture(number + 6, 22, 33))
             save(self.val / "lr" / f"{name}.png", picture(number + 8, 5, 8))
+        save(self.pairs / "hr" / "t.png", picture(30, 13, 18))
+        save(self.pairs / "lr" / "t.png", picture(31, 3, 4))
 
-    def run(self, *options: str) -> Result:
-        arguments = ["--hr", self.hr, "--lr", self.lr, "--val", self.val, "--out", self.out]
-        arguments += ["--metrics", self.metrics, "--params", self.params, *options]
+    def set(self, **changes: object) -> None:
+        """Write the params file."""
+        section = prepare_settings().model_dump() | changes
+        self.params.write_text(json.dumps({"prepare": section}))  # JSON is YAML
+
+    def run(self) -> Result:
+        arguments = [part for name in FOLDERS for part in (f"--{name}", getattr(self, name))]
+        arguments += ["--out", self.out, "--metrics", self.metrics, "--params", self.params]
         return CliRunner().invoke(command, [str(argument) for argument in arguments])
 
     def outputs(self) -> dict[str, bytes]:
@@ -74,10 +87,11 @@ class World:
             found["metrics.json"] = self.metrics.read_bytes()
         return found
 
-    def fails(self, *words: str, keeps: tuple[str, ...] = ("hr", "lr", "val")) -> None:
+    def fails(self, *words: str, keeps: tuple[str, ...] = FOLDERS) -> None:
         """Run: one sentence, status 1, older stores as they were, nothing half-written.
 
-        Stores are written in the order HR, LR, val; ``keeps`` names those the fault comes before.
+        Files are looked for first.  Then stores are written in the order LR, HR, val, pairs;
+        ``keeps`` names those the fault comes before.
         """
         before = self.outputs()
         result = self.run()
@@ -123,16 +137,23 @@ def test_run(world: World) -> None:
         np.testing.assert_array_equal(world.image("val", name, "hr"), expected)
         expected = planes(picture(number + 8, 5, 8))
         np.testing.assert_array_equal(world.image("val", name, "lr"), expected)
-    assert {path.name for path in world.out.iterdir()} == {"hr.zarr", "lr.zarr", "val.zarr"}
-    for kind, ids in (("hr", ["a", "b", "c"]), ("lr", ["a", "b", "c"]), ("val", ["p", "q"])):
-        root = zarr.open_group(world.out / f"{kind}.zarr", mode="r")
+    expected = planes(picture(30, 13, 18))[:, :12, :16]
+    np.testing.assert_array_equal(world.image("pairs", "t", "hr"), expected)
+    np.testing.assert_array_equal(world.image("pairs", "t", "lr"), planes(picture(31, 3, 4)))
+    assert {path.name for path in world.out.iterdir()} == {f"{name}.zarr" for name in FOLDERS}
+    three = ["a", "b", "c"]
+    held = [("hr", "hr", three), ("lr", "lr", three), ("val", "val", ["p", "q"])]
+    for name, kind, ids in [*held, ("pairs", "val", ["t"])]:
+        root = zarr.open_group(world.out / f"{name}.zarr", mode="r")
         described = root.attrs["usrdu"]
         assert isinstance(described, dict)
         assert (described["ids"], described["scale"], described["kind"]) == (ids, 4, kind)
+        assert f"wrote {world.out / name}.zarr" in result.stdout
     metrics = json.loads(world.metrics.read_text())
-    assert metrics.keys() == {"hr_images", "lr_images", "val_pairs", "lr_noise_level"}
-    assert (metrics["hr_images"], metrics["lr_images"], metrics["val_pairs"]) == (3, 3, 2)
-    assert f"wrote {world.out / 'hr.zarr'}" in result.stdout
+    assert metrics.pop("lr_noise_level") > 0
+    counts = {"hr_images": 3, "lr_images": 3, "val_pairs": 2, "val_inputs": 0, "train_pairs": 1}
+    assert metrics == counts
+    metrics = json.loads(world.metrics.read_text())
     assert f"lr_noise_level: {metrics['lr_noise_level']:.4f}" in result.stdout
 
 
@@ -193,7 +214,8 @@ def test_every_format(world: World) -> None:
 
 @pytest.mark.parametrize("scale", [2, 3, 4])
 def test_scale(world: World, scale: int) -> None:
-    world.params.write_text(f"prepare:\n  scale: {scale}\n")
+    world.set(scale=scale)
+    save(world.pairs / "hr" / "t.png", picture(6, 3 * scale, 5 * scale - 1))
     save(world.val / "hr" / "p.png", picture(6, 5 * scale + 1, 8 * scale))
     save(world.val / "hr" / "q.png", picture(7, 5 * scale, 8 * scale + 1))
     result = world.run()
@@ -217,14 +239,50 @@ def test_pairs_are_matched_by_name(world: World) -> None:
     np.testing.assert_array_equal(world.image("val", "p", "hr"), expected)
 
 
-def test_no_pairs(world: World) -> None:
-    world.val = world.folder / "no-pairs"
+@pytest.mark.parametrize("preset", get_args(Preset))
+def test_no_pairs(world: World, preset: Preset) -> None:
+    """One placeholder says so for both, with every preset."""
+    world.set(preset=preset)
+    world.val = world.pairs = world.folder / "no-pairs"
     world.val.mkdir()
     (world.val / "README.md").touch()
     assert world.run().exit_code == 0
-    store = Store(world.out / "val.zarr", "val")
-    assert store.ids == []
-    assert json.loads(world.metrics.read_text())["val_pairs"] == 0
+    for name in ("val", "pairs"):
+        assert Store(world.out / f"{name}.zarr", "val").ids == []
+    metrics = json.loads(world.metrics.read_text())
+    assert (metrics["val_pairs"], metrics["val_inputs"], metrics["train_pairs"]) == (0, 0, 0)
+
+
+def test_no_pairs_is_what_the_project_ships(world: World) -> None:
+    world.val = world.pairs = Path(__file__).parent.parent / "data" / "raw" / "no-pairs"
+    assert world.run().exit_code == 0
+    assert Store(world.out / "pairs.zarr", "val").ids == []
+
+
+def test_validation_without_references(world: World) -> None:
+    """A store of kind lr, as that of the real LR images."""
+    shutil.rmtree(world.val / "hr")
+    jpeg(world.val / "lr" / "r.jpg", 85, "4:2:0")
+    jpeg(world.val / "lr" / "s.jpg", 85, "4:2:0")
+    file = jpeg(world.val / "lr" / "t.jpg", 85, "4:2:0")
+    assert world.run().exit_code == 0
+    store = Store(world.out / "val.zarr", "val", "lr")
+    assert (store.kind, store.ids, store.scale) == ("lr", ["p", "q", "r", "s", "t"], 4)
+    assert store.attributes["jpeg"] == {**tables_of(file), "subsampling": "4:2:0"}
+    np.testing.assert_array_equal(world.image("val", "q"), planes(picture(9, 5, 8)))
+    metrics = json.loads(world.metrics.read_text())
+    assert (metrics["val_pairs"], metrics["val_inputs"]) == (0, 5)
+
+
+@pytest.mark.parametrize("names", [("HR", "LR"), ("Hr", "lr")])
+@pytest.mark.parametrize("place", ["val", "pairs"])
+def test_folders_in_capitals(world: World, names: tuple[str, str], place: str) -> None:
+    for side, name in zip(("hr", "lr"), names, strict=True):
+        (world.folder / "raw" / place / side).rename(world.folder / "raw" / place / name)
+    assert world.run().exit_code == 0
+    assert (
+        Store(world.out / f"{place}.zarr", "val").ids == {"val": ["p", "q"], "pairs": ["t"]}[place]
+    )
 
 
 def test_a_second_run_gives_the_same_stores(world: World) -> None:
@@ -242,6 +300,104 @@ def test_a_second_run_replaces_the_first(world: World) -> None:
     assert Store(world.out / "hr.zarr", "hr").ids == ["a", "c"]
     assert not (world.out / "hr.zarr" / "images" / "b").exists()
     np.testing.assert_array_equal(world.image("hr", "c"), planes(picture(50, 8, 8)))
+
+
+def test_hr_from_the_camera(world: World) -> None:
+    """What is made from the training part of the real LR images; the HR folder need not exist."""
+    world.set(hr_from="lr", cleaning_factor=2, scale=2)
+    world.val = world.pairs = world.folder / "none"
+    world.val.mkdir()
+    shutil.rmtree(world.hr)
+    assert world.run().exit_code == 0
+    store = Store(world.out / "hr.zarr", "hr")
+    assert store.ids == ["a-cleaned", "b-cleaned", "c-cleaned"]
+    lr = Store(world.out / "lr.zarr", "lr")
+    assert store.attributes["cleaned"] == {"lr_digest": lr.digest, "factor": 2}
+    for number, name in enumerate("abc"):
+        width = 11 + number - (11 + number) // 4
+        seen = planes(picture(number + 3, 9, 11 + number))[:, :, :width]
+        expected = clean(seen, 2)[:, :4, : width // 4 * 2]
+        np.testing.assert_array_equal(world.image("hr", f"{name}-cleaned"), expected)
+    assert json.loads(world.metrics.read_text())["hr_images"] == 3
+
+
+def test_hr_from_both(world: World) -> None:
+    world.set(hr_from="both", cleaning_factor=2)
+    assert world.run().exit_code == 0
+    store = Store(world.out / "hr.zarr", "hr")
+    assert store.ids == ["a", "b", "c", "a-cleaned", "b-cleaned", "c-cleaned"]
+    np.testing.assert_array_equal(world.image("hr", "b"), planes(picture(1, 22, 30))[:, :20, :28])
+    before = world.outputs()
+    world.set(hr_from="folder")
+    assert world.run().exit_code == 0
+    assert "cleaned" not in Store(world.out / "hr.zarr", "hr").attributes
+    assert before != world.outputs()
+
+
+def test_hr_from_both_with_a_name_that_collides(world: World) -> None:
+    world.set(hr_from="both")
+    save(world.hr / "B-Cleaned.png", picture(1, 20, 20))
+    world.fails("B-Cleaned.png and b-cleaned.png would both be called", keeps=("hr", "val"))
+
+
+@pytest.mark.parametrize("hr_from", ["lr", "both"])
+def test_real_images_too_small_to_be_cleaned(world: World, hr_from: str) -> None:
+    world.run()
+    path = save(world.lr / "b.png", picture(1, 7, 90))
+    world.set(hr_from=hr_from)
+    sentence = f"{path}: is 7x68 without its held-out part, too small to be an HR image after "
+    world.fails(f"{sentence}cleaning by 2 at the scale 4", keeps=("hr", "val", "pairs"))
+
+
+def test_the_noise_that_cleaning_leaves(world: World) -> None:
+    """From the folder to the store: 0.404 of independent noise (see ``cleaning.clean``)."""
+    world.set(hr_from="lr")
+    for path in world.lr.iterdir():
+        path.unlink()
+    save(world.lr / "n.png", np.moveaxis(noisy(15), 0, -1))
+    assert world.run().exit_code == 0
+    expected = np.hypot(0.4044 * 15, 12**-0.5)
+    assert world.image("hr", "n-cleaned").std() == pytest.approx(expected, rel=0.02)
+
+
+@pytest.mark.parametrize("preset", ["ntire2020-track1", "ntire2020-track2"])
+def test_one_root_for_everything(world: World, preset: str) -> None:
+    """A data set of the challenge as it was unpacked; see tests/test_presets.py for its names."""
+    root = world.folder / "ntire"
+    track1 = preset == "ntire2020-track1"
+    start = "Corrupted" if track1 else "DPEDiphone"
+    save(root / f"{start}-tr-y" / "1.png", picture(1, 24, 32))
+    save(root / f"{start}-tr-x" / "2.png", picture(2, 16, 17))
+    save(root / f"{start}-{'va-x' if track1 else 'crop-te-x'}" / "3.png", picture(3, 5, 6))
+    save(root / "track1-valid-gt" / "3.png", picture(4, 20, 24))
+    world.hr = world.lr = world.val = root
+    world.set(preset=preset)
+    assert world.run().exit_code == 0
+    np.testing.assert_array_equal(world.image("hr", "1"), planes(picture(1, 24, 32)))
+    np.testing.assert_array_equal(world.image("lr", "2"), planes(picture(2, 16, 17)))
+    lr = world.image("val", "3", "lr" if track1 else "image")
+    np.testing.assert_array_equal(lr, planes(picture(3, 5, 6)))
+    assert Store(world.out / "val.zarr", "val", "lr").kind == ("val" if track1 else "lr")
+    assert Store(world.out / "pairs.zarr", "val").ids == ["t"]
+
+
+def test_realsr_for_everything(world: World) -> None:
+    root = world.folder / "RealSR"
+    for part, names in (("Train", "12"), ("Test", "3")):
+        for name in names:
+            start = root / "Canon" / part / "4" / f"Canon_{name}"
+            save(start.with_name(f"{start.name}_HR.png"), picture(int(name), 20, 24))
+            save(start.with_name(f"{start.name}_LR4.png"), picture(int(name) + 5, 5, 6))
+    world.hr = world.lr = world.val = world.pairs = root
+    world.set(preset="realsr-v3")
+    assert world.run().exit_code == 0
+    ids = {name: Store(world.out / f"{name}.zarr", "hr", "lr", "val").ids for name in FOLDERS}
+    training = ["Canon_1", "Canon_2"]
+    assert ids == {"hr": training, "lr": training, "val": ["Canon_3"], "pairs": training}
+    np.testing.assert_array_equal(world.image("hr", "Canon_2"), planes(picture(2, 20, 24)))
+    np.testing.assert_array_equal(world.image("lr", "Canon_2"), planes(picture(7, 5, 6)))
+    np.testing.assert_array_equal(world.image("pairs", "Canon_1", "lr"), planes(picture(6, 5, 6)))
+    np.testing.assert_array_equal(world.image("val", "Canon_3", "hr"), planes(picture(3, 20, 24)))
 
 
 # Runs that fail
@@ -265,10 +421,11 @@ def text(path: Path) -> None:
 @pytest.mark.parametrize(
     ("place", "keeps"),
     [
-        ("hr/b.png", ("hr", "lr", "val")),
-        ("lr/b.png", ("lr", "val")),
-        ("val/hr/q.png", ("val",)),
-        ("val/lr/q.png", ("val",)),
+        ("hr/b.png", ("hr", "val", "pairs")),
+        ("lr/b.png", FOLDERS),
+        ("val/hr/q.png", ("val", "pairs")),
+        ("val/lr/q.png", ("val", "pairs")),
+        ("pairs/lr/t.png", ("pairs",)),
     ],
 )
 def test_corrupted_image_in_the_middle(
@@ -280,10 +437,10 @@ def test_corrupted_image_in_the_middle(
     path = world.folder / "raw" / place
     harm(path)
     world.fails(f"Error: {path}: ", keeps=keeps)
-    for kind in keeps:
-        assert (world.out / f"{kind}.zarr").exists() == older
+    for name in keeps:
+        assert (world.out / f"{name}.zarr").exists() == older
         if older:
-            Store(world.out / f"{kind}.zarr", kind)  # type: ignore[arg-type]
+            Store(world.out / f"{name}.zarr", "hr", "lr", "val")
 
 
 @pytest.mark.parametrize("side", ["hr", "lr"])
@@ -292,7 +449,7 @@ def test_pair_without_partner(world: World, side: str) -> None:
     (world.val / side / "p.png").unlink()
     other = {"hr": "lr", "lr": "hr"}[side]
     path, folder = world.val / other / "p.png", world.val / side
-    world.fails(f"{path}: has no partner of the same name in {folder}", keeps=("val",))
+    world.fails(f"{path}: has no partner of the same name in {folder}")
 
 
 @pytest.mark.parametrize(("height", "width"), [(24, 32), (20, 36), (16, 32), (80, 128), (5, 8)])
@@ -302,23 +459,37 @@ def test_pair_that_does_not_fit(world: World, height: int, width: int) -> None:
     size = f"{height // 4 * 4}x{width // 4 * 4}"
     partner = world.val / "lr" / "q.png"
     sentence = f"{path} is {size} and {partner} is 5x8: HR must be 4 times LR"
-    world.fails(sentence, keeps=("val",))
+    world.fails(sentence, keeps=("val", "pairs"))
 
 
-@pytest.mark.parametrize("side", ["hr", "lr"])
-def test_only_one_side_of_the_pairs(world: World, side: str) -> None:
-    for path in (world.val / side).iterdir():
+@pytest.mark.parametrize(
+    ("place", "side"), [("val", "hr"), ("val", "lr"), ("pairs", "hr"), ("pairs", "lr")]
+)
+def test_only_one_side_of_the_pairs(world: World, place: str, side: str) -> None:
+    folder = world.folder / "raw" / place / side
+    for path in folder.iterdir():
         path.unlink()
-    world.fails(f"{world.val / side}: holds no image", keeps=("val",))
-    (world.val / side).rmdir()
-    world.fails(f"{world.val / side}: there is no such folder", keeps=("val",))
+    world.fails(f"{folder}: holds no image")
+    folder.rmdir()
+    if (place, side) != ("val", "hr"):  # LR alone is for looking at
+        world.fails(f"{folder}: there is no such folder")
 
 
-@pytest.mark.parametrize("name", ["hr", "lr", "val"])
+@pytest.mark.parametrize("place", ["val", "pairs"])
+def test_folders_that_are_no_pairs(world: World, place: str) -> None:
+    """What is neither empty nor pairs is a mistake, not silence."""
+    side = {"val": "lr", "pairs": "hr"}[place]
+    for folder in (world.hr, world.folder):
+        setattr(world, place, folder)
+        words = "without folders and images means that there are none"
+        world.fails(f"{folder / side}: there is no such folder; pairs lie in hr and lr", words)
+
+
+@pytest.mark.parametrize("name", FOLDERS)
 def test_missing_folder(world: World, name: str) -> None:
+    world.run()
     setattr(world, name, world.folder / "nowhere")
-    keeps = {"hr": ("hr", "lr", "val"), "lr": ("lr", "val"), "val": ("val",)}[name]
-    world.fails(f"{world.folder / 'nowhere'}: there is no such folder", keeps=keeps)
+    world.fails(f"{world.folder / 'nowhere'}: there is no such folder")
 
 
 @pytest.mark.parametrize("name", ["hr", "lr"])
@@ -326,7 +497,7 @@ def test_empty_folder(world: World, name: str) -> None:
     folder = world.folder / "empty"
     folder.mkdir()
     setattr(world, name, folder)
-    world.fails(f"{folder}: holds no image", keeps=("lr", "val"))
+    world.fails(f"{folder}: holds no image")
 
 
 def test_file_in_place_of_a_folder(world: World) -> None:
@@ -352,25 +523,45 @@ def test_names_that_collide(world: World, first: str, second: str, folder: str) 
     world.run()
     for name in (first, second):
         save(world.folder / "raw" / folder / name, picture(1, 20, 32))
-    keeps = {"hr": ("hr", "lr", "val"), "lr": ("lr", "val")}.get(folder, ("val",))
-    world.fails(first, second, "would both be called", keeps=keeps)
+    world.fails(first, second, "would both be called")
 
 
 @pytest.mark.parametrize(("height", "width"), [(3, 30), (30, 3), (1, 1)])
 def test_image_smaller_than_the_scale(world: World, height: int, width: int) -> None:
     world.run()
     path = save(world.hr / "b.png", picture(1, height, width))
-    world.fails(f"{path}: is {height}x{width}, smaller than the scale 4")
+    sentence = f"{path}: is {height}x{width}, smaller than the scale 4"
+    world.fails(sentence, keeps=("hr", "val", "pairs"))
+
+
+@pytest.mark.parametrize(
+    ("changes", "words"),
+    [
+        ({"tile": 3}, "prepare.tile is not a known setting"),
+        ({"scale": 5}, "prepare.scale: input should be less than or equal to 4"),
+        ({"scale": 1}, "prepare.scale: input should be greater than or equal to 2"),
+        ({"scale": 4.5}, "prepare.scale: input should be a valid integer"),
+        ({"preset": "realsr"}, "prepare.preset: input should be 'none', 'ntire2020-track1', "),
+        ({"preset": None}, "prepare.preset: "),
+        ({"hr_from": "camera"}, "prepare.hr_from: input should be 'folder', 'lr' or 'both'"),
+        ({"cleaning_factor": 1}, "prepare.cleaning_factor: input should be greater than or equal"),
+        (
+            {"cleaning_factor": 9},
+            "prepare.cleaning_factor: input should be less than or equal to 8",
+        ),
+        ({"cleaning_factor": 2.5}, "prepare.cleaning_factor: input should be a valid integer"),
+    ],
+)
+def test_settings_with_mistakes(world: World, changes: dict[str, object], words: str) -> None:
+    world.set(**changes)
+    world.fails(f"Error: {world.params}: ", words)
+    assert not world.out.exists()
 
 
 @pytest.mark.parametrize(
     ("content", "words"),
     [
-        ("prepare:\n  scale: 4\n  tile: 3\n", "prepare.tile is not a known setting"),
-        ("prepare:\n  scale: 5\n", "prepare.scale: input should be less than or equal to 4"),
-        ("prepare:\n  scale: 1\n", "prepare.scale: input should be greater than or equal to 2"),
-        ("prepare:\n  scale: 4.5\n", "prepare.scale: input should be a valid integer"),
-        ("prepare: {}\n", "prepare.scale is missing"),
+        ("prepare: {}\n", "prepare.scale is missing; prepare.preset is missing; "),
         ("other:\n  scale: 4\n", "the section 'prepare' is missing"),
         ("prepare:\n  scale: 4\n  scale: 3\n", "is not valid YAML"),
         (None, "cannot be read: No such file or directory"),
@@ -385,7 +576,7 @@ def test_params(world: World, content: str | None, words: str) -> None:
 def test_a_place_that_cannot_be_written(world: World) -> None:
     (world.folder / "file").touch()
     world.out = world.folder / "file" / "out"
-    world.fails(f"{world.out / 'hr.zarr'}: cannot be written: ")
+    world.fails(f"{world.out / 'lr.zarr'}: cannot be written: ")
 
 
 def test_metrics_that_cannot_be_written(world: World) -> None:
@@ -401,16 +592,19 @@ def test_metrics_that_cannot_be_written(world: World) -> None:
 
 
 def test_errors_of_the_engine(tmp_path: Path) -> None:
-    for prepare in (prepare_hr, prepare_lr, prepare_val):
-        with pytest.raises(UserError, match="there is no such folder"):
-            prepare(tmp_path / "nowhere", 4, tmp_path / "a.zarr")
+    missing = tmp_path / "nowhere.png"
+    for prepare in (prepare_hr, prepare_lr):
+        with pytest.raises(UserError, match="nowhere.png: cannot be read"):
+            prepare({"a": missing}, 4, tmp_path / "a.zarr")
+    with pytest.raises(UserError, match="nowhere.png: cannot be read"):
+        prepare_pairs({"a": (missing, missing)}, 4, tmp_path / "a.zarr")
     assert not list(tmp_path.iterdir())
 
 
 @pytest.mark.parametrize("scale", [1, 5, 4.0, "4"])
 def test_settings(scale: object) -> None:
     with pytest.raises(ValueError, match="scale"):
-        PrepareSettings(scale=scale)  # type: ignore[arg-type]
+        prepare_settings(scale=scale)
 
 
 def noisy(sigma: float, seed: int = 1, level: float = 128) -> NDArray[np.uint8]:
@@ -467,7 +661,8 @@ def test_describe(world: World) -> None:
         save(world.lr / f"{number}.png", np.moveaxis(noisy(sigma), 0, -1))
     assert world.run().exit_code == 0
     hr, lr = Store(world.out / "hr.zarr", "hr"), Store(world.out / "lr.zarr", "lr")
-    metrics = describe(hr, lr, Store(world.out / "val.zarr", "val"))
+    val, pairs = (Store(world.out / f"{name}.zarr", "val") for name in ("val", "pairs"))
+    metrics = describe(hr, lr, val, pairs)
     assert metrics == json.loads(world.metrics.read_text())
     assert metrics["lr_noise_level"] == pytest.approx(6, rel=0.03)
 

@@ -13,7 +13,16 @@ import numpy as np
 import pytest
 import torch
 from click.testing import CliRunner, Result
-from conftest import calibration, compact, dsn_settings, names, picture, read_rows, srn_settings
+from conftest import (
+    calibration,
+    compact,
+    dsn_settings,
+    names,
+    picture,
+    prepare_settings,
+    read_rows,
+    srn_settings,
+)
 
 from pipeline import recovery as module
 from pipeline.calibrate import CalibrateSettings
@@ -339,7 +348,7 @@ def test_a_camera_whose_noise_cannot_be_measured(
 def call(folder: Path, *more: object, **changes: object) -> Result:
     """Run the command on the project's params file with small settings."""
     content = load_yaml(ROOT / "params.yaml") | {
-        "prepare": {"scale": 4},
+        "prepare": prepare_settings().model_dump(),
         "train_dsn": DSN.model_dump(),
         "train_srn": srn_settings().model_dump(),
         "recovery": {**SETTINGS, "sources": ["mean"], **changes},
