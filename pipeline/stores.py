@@ -252,16 +252,15 @@ class Store:
 
     Args:
         path: The folder.
-        kind: What it must hold.
+        kinds: What it may hold, one kind or several.
 
     Raises:
         UserError: It is missing, unfinished, of another kind or of another schema version.
 
     """
 
-    def __init__(self, path: Path, kind: Kind) -> None:
+    def __init__(self, path: Path, *kinds: Kind) -> None:
         self.path = path
-        self.kind: Kind = kind
         if not path.is_dir():
             raise UserError(f"{path}: there is no such store; run the stage that writes it first")
         try:
@@ -271,10 +270,13 @@ class Store:
             raise UserError(f"{path}: is not a Zarr store: {error}") from error
         if not isinstance(attributes, dict) or "digest" not in attributes:
             raise UserError(f"{path}: was not written by usrdu, or not to its end")
-        for key, expected in (("schema", SCHEMA), ("kind", kind)):
-            if attributes.get(key) != expected:
-                raise UserError(f"{path}: has the {key} {attributes.get(key)}, expected {expected}")
+        expected: dict[str, Sequence[object]] = {"schema": [SCHEMA], "kind": kinds}
+        for key, allowed in expected.items():
+            if (found := attributes.get(key)) not in allowed:
+                names = " or ".join(str(name) for name in allowed)
+                raise UserError(f"{path}: has the {key} {found}, expected {names}")
         self.attributes: dict[str, Any] = attributes
+        self.kind: Kind = attributes["kind"]
         self.scale = int(attributes["scale"])
         self.ids: list[str] = list(attributes["ids"])
         self.digest = str(attributes["digest"])

@@ -181,6 +181,8 @@ LAYERS = [
     ["errors", "files"],
     ["settings", "seeding", "laplace", "filters", "losses", "tiling", "networks/dsn"],
     ["networks/discriminator", "networks/srn", "images", "perceptual", "checkpoints"],
+    ["protocols", "niqe_model"],
+    ["niqe"],
     ["stores", "pictures", "similarity", "inference", "training", "camera", "photographs"],
     ["recovery_table"],
     ["crops", "degrader", "tally", "agreement", "two_sample", "difference"],
@@ -201,7 +203,7 @@ def test_the_layers_hold() -> None:
                     assert level.get(target, 99) <= level[file], f"{file} imports {target}"
 
 
-ENGINES = [*STAGES, "upscale"]
+ENGINES = [*STAGES, "upscale", "niqe_fit"]
 
 
 def test_engines_do_not_import_each_other() -> None:
@@ -232,6 +234,7 @@ HOMES = {
     "lpips": {"pipeline/similarity.py"},
     "piq": {"pipeline/similarity.py"},
     "skimage": {"pipeline/similarity.py"},
+    "scipy": {"pipeline/niqe.py", "pipeline/niqe_model.py"},
     "spandrel": {"pipeline/networks/srn.py"},
     "safetensors": {"pipeline/checkpoints.py"},
     "matplotlib": {"pipeline/pictures.py"},
@@ -271,7 +274,7 @@ def test_help_imports_no_heavy_library() -> None:
     assert "train-dsn" in done.stdout
 
 
-@pytest.mark.parametrize("stage", [*STAGES, "upscale", "recovery", "plots_page"])
+@pytest.mark.parametrize("stage", [*STAGES, "upscale", "niqe_fit", "recovery", "plots_page"])
 def test_help_shows_an_example(stage: str) -> None:
     from click.testing import CliRunner
 
