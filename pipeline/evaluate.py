@@ -100,10 +100,9 @@ class Scorer:
         names = settings.protocols if paired else []
         self.protocols = [protocol(name, val.scale) for name in names]
         self.lpips_weights = settings.lpips_weights if paired else "none"
-        self.with_niqe = settings.niqe_model != "none"
+        self.niqe = None if settings.niqe_model == "none" else load_model(Path(settings.niqe_model))
         self._require_sizes(val)
         self.lpips = None if self.lpips_weights == "none" else Lpips(self.lpips_weights)
-        self.niqe = load_model(Path(settings.niqe_model)) if self.with_niqe else None
         self.columns = ["psnr", "ssim"] if paired else []
         self.columns += ["lpips"] if self.lpips else []
         self.columns += ["niqe"] if self.niqe else []
@@ -116,7 +115,7 @@ class Scorer:
             size = f"{val.path}: the SR image of '{image_id}' is {height}x{width}"
             if min(height, width) < (side := max(sides, default=0)):
                 raise UserError(f"{size}; scores need {side}x{side}")
-            if self.with_niqe and not enough(height, width):
+            if self.niqe and not enough(height, width):
                 raise UserError(f"{size}; NIQE needs two blocks of {BLOCK}x{BLOCK}")
 
     def _side(self, one: Protocol) -> int:

@@ -5,6 +5,8 @@ of their mean and covariance from those of sharp photographs, the pristine model
 8-bit gray levels and float64.  MATLAB's built-in ``niqe`` is another measure.
 """
 
+import math
+
 import numpy as np
 import torch
 from numpy.typing import NDArray
@@ -53,7 +55,7 @@ def niqe(image: Image, model: NiqeModel) -> float:
         return float("nan")
     away = mean - model.mean
     inverse = np.linalg.pinv((covariance + model.covariance) / 2, hermitian=True)
-    return float(np.sqrt(max(away @ inverse @ away, 0.0)))
+    return math.sqrt(max(float(away @ inverse @ away), 0.0))
 
 
 def enough(height: int, width: int) -> bool:
@@ -91,7 +93,7 @@ def block_features(image: Image) -> tuple[Array, Array]:
 
     """
     height, width = (length // BLOCK * BLOCK for length in image.shape[1:])
-    plane = np.round(luma(image[:, :height, :width]))
+    plane = np.floor(luma(image[:, :height, :width]) + 0.5)
     half = bicubic_resize(torch.from_numpy(plane), height // 2, width // 2).numpy()
     coefficients, deviation = mscn(plane)
     fine = scale_features(_blocks(coefficients, BLOCK))

@@ -100,8 +100,8 @@ def _foreign(path: Path, mark: bytes) -> dict[str, Any]:
     try:
         if mark == MATLAB:
             return dict(loadmat(path))
-        with np.load(path, allow_pickle=False) as content:
-            return dict(content)
+        with path.open("rb") as file:
+            return dict(np.load(file, allow_pickle=False))
     except Exception as error:  # zip, zlib, MATLAB and pickle errors, all the file's
         reason = " ".join(str(error).split())[:160]
         raise UserError(f"{path}: cannot be read as a NIQE model: {reason}") from error

@@ -15,8 +15,8 @@ from pipeline.images import Image
 Name = Literal["usrdu", "rwsr2020", "y"]
 """Protocols by name."""
 
-LUMA = np.array([65.481, 128.553, 24.966]) / 255
-"""Y of BT.601 per gray level of R, G and B; with the offset 16, black is 16 and white 235."""
+LUMA = (65481, 128553, 24966)
+"""Y of BT.601 per R, G and B in 255000ths; with the offset 16, black is 16 and white 235."""
 
 
 @dataclass(frozen=True)
@@ -83,5 +83,9 @@ def protocol(name: Name, scale: int) -> Protocol:
 
 
 def luma(image: Image) -> NDArray[np.float64]:
-    """Y of BT.601, (H, W) in 16..235, not rounded, of an RGB image (3, H, W), 0..255."""
-    return np.asarray(16 + np.tensordot(LUMA, image, axes=1), dtype=np.float64)
+    """Y of BT.601, (H, W) in 16..235, not rounded, of an RGB image (3, H, W), 0..255.
+
+    Summed in whole numbers: a half is exactly a half, and rounds alike everywhere.
+    """
+    parts = [weight * plane.astype(np.int32) for weight, plane in zip(LUMA, image, strict=True)]
+    return np.asarray(16 + sum(parts) / 255000, dtype=np.float64)

@@ -252,7 +252,7 @@ class Store:
 
     Args:
         path: The folder.
-        kinds: What it may hold, one kind or several.
+        kinds: What it must hold, one of these.
 
     Raises:
         UserError: It is missing, unfinished, of another kind or of another schema version.
@@ -270,13 +270,12 @@ class Store:
             raise UserError(f"{path}: is not a Zarr store: {error}") from error
         if not isinstance(attributes, dict) or "digest" not in attributes:
             raise UserError(f"{path}: was not written by usrdu, or not to its end")
-        expected: dict[str, Sequence[object]] = {"schema": [SCHEMA], "kind": kinds}
-        for key, allowed in expected.items():
-            if (found := attributes.get(key)) not in allowed:
-                names = " or ".join(str(name) for name in allowed)
-                raise UserError(f"{path}: has the {key} {found}, expected {names}")
-        self.attributes: dict[str, Any] = attributes
+        for key, accepted in (("schema", (SCHEMA,)), ("kind", kinds)):
+            if (found := attributes.get(key)) not in accepted:
+                expected = " or ".join(str(value) for value in accepted)
+                raise UserError(f"{path}: has the {key} {found}, expected {expected}")
         self.kind: Kind = attributes["kind"]
+        self.attributes: dict[str, Any] = attributes
         self.scale = int(attributes["scale"])
         self.ids: list[str] = list(attributes["ids"])
         self.digest = str(attributes["digest"])

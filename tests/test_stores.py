@@ -371,6 +371,9 @@ def test_wrong_kind_and_schema(tmp_path: Path) -> None:
     path = tmp_path / "a.zarr"
     write(path, "lr", one(picture(1, 4, 4)))
     assert fault(lambda: Store(path, "hr")) == f"{path}: has the kind lr, expected hr"
+    message = f"{path}: has the kind lr, expected val or hr"
+    assert fault(lambda: Store(path, "val", "hr")) == message
+    assert Store(path, "val", "lr").kind == "lr"
     content = root_json(path)
     content["attributes"]["usrdu"]["schema"] = 2
     (path / "zarr.json").write_text(json.dumps(content))
