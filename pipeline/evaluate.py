@@ -1,36 +1,58 @@
-"""Evaluation of an SR model on held-out pairs, beside bicubic upsampling."""
+"""Evaluation of an SR model on held-out images, beside bicubic upsampling.
+
+Pairs are scored under the protocols of the settings, and with NIQE when there is a model of it; LR
+images without HR by NIQE alone.
+"""
 
 import csv
+import logging
+from collections.abc import Sequence
+from dataclasses import dataclass
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 import torch
-from pydantic import Field
+from pydantic import Field, field_validator
 from tqdm import tqdm
 
 from pipeline import pictures
 from pipeline.checkpoints import make_folder
 from pipeline.errors import UserError
+from pipeline.files import whole
 from pipeline.filters import bicubic_upsample
 from pipeline.images import Image, to_float, to_uint8, write_png
 from pipeline.inference import enlarge
 from pipeline.networks.srn import open_model
+from pipeline.niqe import BLOCK, enough, niqe
+from pipeline.niqe_model import load_model
+from pipeline.protocols import Name, Protocol, protocol
 from pipeline.settings import Settings
-from pipeline.similarity import BORDER, PROTOCOL, Lpips, psnr, ssim
+from pipeline.similarity import Lpips, psnr, ssim
 from pipeline.stores import Store
 
 PICTURE_ROWS = 16
 """Images shown in the side-by-side picture, the first ones of the store."""
 
-SMALLEST = {False: 11, True: 31}
-"""Sides in HR pixels, border cut, that SSIM's window needs, and with LPIPS those of AlexNet."""
+ALEXNET_SIDE = 31
+"""Side in HR pixels, border cut, that LPIPS needs."""
+
+METHODS = ("bicubic", "model")
+NIQE = "niqe"
+"""In the column ``protocol`` of NIQE's rows: it sees the whole image, whatever the protocol."""
+
+log = logging.getLogger(__name__)
 
 
 class EvaluateSettings(Settings):
     """The section ``evaluate``."""
 
+    protocols: list[Name] = Field(min_length=1)
+    """How pairs are compared; the side-by-side picture shows the figures of the first."""
     lpips_weights: str
     """AlexNet for LPIPS: ``imagenet``, a file, or ``none`` to leave LPIPS out."""
+    niqe_model: str
+    """Pristine model of NIQE: a file, or ``none`` to leave NIQE out."""
     tile: int = Field(gt=0)
     """Side of a tile in LR pixels."""
     halo: int = Field(ge=0)
@@ -38,110 +60,188 @@ class EvaluateSettings(Settings):
     picture_crop: int = Field(gt=0)
     """Side in HR pixels of the centre crop shown in the side-by-side pictures."""
 
+    @field_validator("protocols")
+    @classmethod
+    def _nothing_twice(cls, names: list[Name]) -> list[Name]:
+        if len(set(names)) < len(names):
+            raise ValueError(f"protocols names something twice: {names}")
+        return names
+
 
 Scores = dict[str, float]
+
+
+@dataclass(frozen=True)
+class Row:
+    """The scores of one image."""
+
+    image: str
+    method: str
+    """``bicubic`` or ``model``."""
+    protocol: str
+    """Its name, or ``niqe``."""
+    scores: Scores
+
+
+class Scorer:
+    """Scores images as the settings say; everything it needs is read and checked at once.
+
+    Args:
+        val: The images that will be scored.
+        settings: The section ``evaluate``.
+
+    Raises:
+        UserError: Weights or a model cannot be read, or an image is too small for a score.
+
+    """
+
+    def __init__(self, val: Store, settings: EvaluateSettings) -> None:
+        paired = val.kind == "val"
+        names = settings.protocols if paired else []
+        self.protocols = [protocol(name, val.scale) for name in names]
+        self.lpips_weights = settings.lpips_weights if paired else "none"
+        self.niqe = None if settings.niqe_model == "none" else load_model(Path(settings.niqe_model))
+        self._require_sizes(val)
+        self.lpips = None if self.lpips_weights == "none" else Lpips(self.lpips_weights)
+        self.columns = ["psnr", "ssim"] if paired else []
+        self.columns += ["lpips"] if self.lpips else []
+        self.columns += ["niqe"] if self.niqe else []
+
+    def _require_sizes(self, val: Store) -> None:
+        sides = [2 * one.border + self._side(one) for one in self.protocols]
+        grown = 1 if val.kind == "val" else val.scale
+        for image_id in val.ids:
+            height, width = (length * grown for length in val.size(image_id))
+            size = f"{val.path}: the SR image of '{image_id}' is {height}x{width}"
+            if min(height, width) < (side := max(sides, default=0)):
+                raise UserError(f"{size}; scores need {side}x{side}")
+            if self.niqe and not enough(height, width):
+                raise UserError(f"{size}; NIQE needs two blocks of {BLOCK}x{BLOCK}")
+
+    def _side(self, one: Protocol) -> int:
+        return one.window_side if self.lpips_weights == "none" else ALEXNET_SIDE
+
+    def rows(self, image_id: str, method: str, sr: Image, hr: Image | None) -> list[Row]:
+        """All scores of one image; those of protocols need its HR image."""
+        found = []
+        if hr is not None:
+            for one in self.protocols:
+                scores = {"psnr": psnr(sr, hr, one), "ssim": ssim(sr, hr, one)}
+                if self.lpips:
+                    scores["lpips"] = self.lpips(sr, hr, one)
+                found.append(Row(image_id, method, one.name, scores))
+        if self.niqe:
+            found.append(Row(image_id, method, NIQE, {"niqe": niqe(sr, self.niqe)}))
+        return found
+
+    def metrics(self, rows: Sequence[Row]) -> dict[str, Any]:
+        """Means of per-image scores by protocol and method, and what they were made with."""
+        described: dict[str, Any] = {"lpips_weights": self.lpips_weights, "niqe": None}
+        described["protocols"] = {
+            one.name: one.describe() | {name: _means(rows, one.name, name) for name in METHODS}
+            for one in self.protocols
+        }
+        if self.niqe:
+            described["niqe"] = {
+                "model_file": self.niqe.file,
+                "model_sha256": self.niqe.sha256,
+                **{name: _means(rows, NIQE, name).get("niqe") for name in METHODS},
+            }
+        return described
 
 
 def evaluate(
     val: Store, model: Path, settings: EvaluateSettings, folder: Path
 ) -> dict[str, object]:
-    """Score a model on the pairs of a store.
+    """Score a model on the images of a store; one image is in memory at a time.
 
-    Writes into the folder ``images.csv`` (a row per image and method), ``side_by_side.png``, and
-    the SR images under ``sr/``.
+    Writes into the folder ``images.csv`` (a row per image, method and protocol),
+    ``side_by_side.png``, and the SR images under ``sr/``.
 
     Args:
-        val: Store of kind val.
+        val: Store of kind val, pairs; or of kind lr, images without HR, for NIQE alone.
         model: Any SR model file that spandrel opens.
         settings: The section ``evaluate``.
         folder: Where the results go.
 
     Returns:
-        Metrics: protocol, border, weights of LPIPS, number of images, and the mean scores of the
-        model and of bicubic upsampling.
+        Metrics: number of images, weights of LPIPS, by protocol its border, colour, window and the
+        mean scores of the model and of bicubic upsampling, and for NIQE the file and hash of its
+        model and both means.  A mean is infinite or NaN where one of its values is: PSNR of an SR
+        image that equals its HR image, NIQE of one without texture.
 
     Raises:
-        UserError: The model cannot be opened or has another scale, an image is too small to be
-            scored, or the folder cannot be made.
+        UserError: The model cannot be opened or has another scale, weights or the NIQE model cannot
+            be read, an image is too small to be scored, or the folder cannot be made.
 
     """
     network = open_model(model)
     if network.scale != val.scale:
         raise UserError(f"{model} has the scale {network.scale}, but {val.path} has {val.scale}")
-    _require_size(val, 2 * BORDER + SMALLEST[settings.lpips_weights != "none"])
+    scorer = Scorer(val, settings)
+    if not scorer.columns:
+        log.warning(
+            "%s has no HR images and evaluate.niqe_model is none, so there is nothing to score; "
+            "the SR images are written all the same",
+            val.path,
+        )
     device = torch.device("cuda" if torch.cuda.is_available() else "cpu")
     network.to(device)
-    lpips = None if settings.lpips_weights == "none" else Lpips(settings.lpips_weights)
     make_folder(folder / "sr")
-    rows: list[tuple[str, str, Scores]] = []
-    shown: list[tuple[str, list[tuple[str, Image]]]] = []
+    rows: list[Row] = []
+    shown: list[tuple[str, dict[str, Image]]] = []
     for image_id in tqdm(val.ids, "evaluate", unit="image"):
-        lr, hr = val.read(image_id, "lr"), val.read(image_id, "hr")
+        lr = val.read(image_id, "lr" if val.kind == "val" else "image")
+        hr = val.read(image_id, "hr") if val.kind == "val" else None
         bicubic = to_uint8(bicubic_upsample(to_float(lr), val.scale))
         sr = enlarge(network, lr, val.scale, settings.tile, settings.halo, device)
         write_png(folder / "sr" / f"{image_id}.png", sr)
-        rows += [(image_id, "bicubic", _scores(bicubic, hr, lpips))]
-        rows += [(image_id, "model", _scores(sr, hr, lpips))]
+        images = dict(zip(METHODS, (bicubic, sr), strict=True))
+        for method, image in images.items():
+            rows += scorer.rows(image_id, method, image, hr)
         if len(shown) < PICTURE_ROWS:
-            images = {"bicubic": bicubic, "model": sr, "HR": hr}
-            crops = [(name, _centre(i, settings.picture_crop)) for name, i in images.items()]
+            images |= {} if hr is None else {"HR": hr}
+            crops = {name: _centre(one, settings.picture_crop) for name, one in images.items()}
             shown.append((image_id, crops))
-    _write_table(rows, folder / "images.csv")
+    _write_table(rows, scorer.columns, folder / "images.csv")
     _draw(shown, rows, folder / "side_by_side.png")
-    return {
-        "protocol": PROTOCOL,
-        "border": BORDER,
-        "lpips_weights": settings.lpips_weights,
-        "images": len(val.ids),
-        "model": _means(rows, "model"),
-        "bicubic": _means(rows, "bicubic"),
-    }
+    return {"images": len(val.ids), **scorer.metrics(rows)}
 
 
-def _require_size(val: Store, side: int) -> None:
-    for image_id in val.ids:
-        height, width = val.size(image_id)
-        if min(height, width) < side:
-            raise UserError(
-                f"{val.path}: image '{image_id}' is {height}x{width}; scores need {side}x{side}"
-            )
+def _means(rows: Sequence[Row], name: str, method: str) -> Scores:
+    """Means of the scores of a protocol and method."""
+    chosen = [row.scores for row in rows if (row.protocol, row.method) == (name, method)]
+    return {key: float(np.mean([one[key] for one in chosen])) for key in (chosen or [{}])[0]}
 
 
-def _scores(sr: Image, hr: Image, lpips: Lpips | None) -> Scores:
-    scores = {"psnr": psnr(sr, hr), "ssim": ssim(sr, hr)}
-    return scores if lpips is None else {**scores, "lpips": lpips(sr, hr)}
-
-
-def _means(rows: list[tuple[str, str, Scores]], method: str) -> Scores:
-    scores = [row for _, name, row in rows if name == method]
-    return {key: float(np.mean([row[key] for row in scores])) for key in (scores or [{}])[0]}
-
-
-def _write_table(rows: list[tuple[str, str, Scores]], path: Path) -> None:
-    with path.open("w", newline="") as file:
+def _write_table(rows: Sequence[Row], columns: Sequence[str], path: Path) -> None:
+    with whole(path) as partial, partial.open("w", newline="", encoding="utf-8") as file:
         writer = csv.writer(file)
-        names = list(rows[0][2]) if rows else ["psnr", "ssim"]
-        writer.writerow(["image", "method", *names])
-        for image_id, method, scores in rows:
-            writer.writerow([image_id, method, *(f"{scores[name]:.4f}" for name in names)])
+        writer.writerow(["image", "method", "protocol", *columns])
+        for row in rows:
+            values = [f"{row.scores[key]:.4f}" if key in row.scores else "" for key in columns]
+            writer.writerow([row.image, row.method, row.protocol, *values])
 
 
-def _draw(
-    shown: list[tuple[str, list[tuple[str, Image]]]],
-    rows: list[tuple[str, str, Scores]],
-    path: Path,
-) -> None:
-    scores = {(image_id, method): row for image_id, method, row in rows}
-    figure, axes = pictures.sheet(max(len(shown), 1), 3, side=3.2)
+def _draw(shown: Sequence[tuple[str, dict[str, Image]]], rows: Sequence[Row], path: Path) -> None:
+    notes: dict[tuple[str, str], str] = {}
+    for row in rows:  # the first of an image and method: the first protocol, or else NIQE
+        notes.setdefault((row.image, row.method), _note(row))
+    columns = max((len(images) for _, images in shown), default=1)
+    figure, axes = pictures.sheet(max(len(shown), 1), columns, side=3.2)
     for drawn in axes:
         for axis in drawn:
             axis.set_axis_off()
     for drawn, (image_id, images) in zip(axes, shown, strict=False):
-        for axis, (method, image) in zip(drawn, images, strict=True):
-            row = scores.get((image_id, method))
-            note = f"{row['psnr']:.2f} dB, SSIM {row['ssim']:.3f}" if row else image_id
-            pictures.show(axis, image, f"{method}: {note}")
+        for axis, (method, image) in zip(drawn, images.items(), strict=True):
+            pictures.show(axis, image, f"{method}: {notes.get((image_id, method), image_id)}")
     pictures.save(figure, path)
+
+
+def _note(row: Row) -> str:
+    if row.protocol == NIQE:
+        return f"NIQE {row.scores['niqe']:.2f}"
+    return f"{row.scores['psnr']:.2f} dB, SSIM {row.scores['ssim']:.3f} ({row.protocol})"
 
 
 def _centre(image: Image, side: int) -> Image:

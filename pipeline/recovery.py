@@ -33,6 +33,7 @@ from pipeline.images import Image
 from pipeline.inference import enlarge
 from pipeline.prepare import prepare_hr, prepare_lr, prepare_pairs
 from pipeline.presets import SIDES, find_files, find_pairs
+from pipeline.protocols import USRDU
 from pipeline.recovery_table import Score, csv_text, recovery_table, table_text
 from pipeline.seeding import generator
 from pipeline.settings import Settings
@@ -165,7 +166,7 @@ def recover(
     write_whole(folder / "recovery.csv", csv_text(rows).encode())
     write_whole(folder / "recovery.md", table_text(rows, perceptual).encode())
     return {
-        "protocol": "usrdu",
+        "protocol": USRDU.name,
         "perceptual": perceptual,
         "lpips_weights": recipes.lpips_weights,
         "seeds": recipes.recovery.seeds,
@@ -258,6 +259,7 @@ def _evaluate(trainer: SrnTrainer, world: World, lpips_weights: str) -> tuple[fl
     for image_id in world.val.ids:
         lr, hr = world.val.read(image_id, "lr"), world.val.read(image_id, "hr")
         sr = enlarge(network, lr, world.scale, TILE, HALO, device)
-        found.append((psnr(sr, hr), haarpsi(sr, hr) if lpips is None else lpips(sr, hr)))
+        perceptual = haarpsi if lpips is None else lpips
+        found.append((psnr(sr, hr, USRDU), perceptual(sr, hr, USRDU)))
     means = np.mean(found, axis=0).tolist()
     return means[0], means[1]

@@ -1,7 +1,4 @@
-"""How close an SR image is to its HR image: PSNR, SSIM and LPIPS, protocol ``usrdu``.
-
-RGB, 8 bit, 4 pixels cut from every border for all three; means are means of per-image values.
-"""
+"""How close an SR image is to its HR image under a protocol: PSNR, SSIM, HaarPSI and LPIPS."""
 
 import warnings
 from pathlib import Path
@@ -14,50 +11,45 @@ from skimage.metrics import peak_signal_noise_ratio, structural_similarity
 
 from pipeline.errors import UserError
 from pipeline.images import Image, to_float
-
-PROTOCOL = "usrdu"
-BORDER = 4
+from pipeline.protocols import Protocol
 
 
-def shave(image: Image) -> Image:
-    """Cut the border of the protocol from (3, H, W)."""
-    return image[:, BORDER:-BORDER, BORDER:-BORDER]
+def psnr(sr: Image, hr: Image, protocol: Protocol) -> float:
+    """Peak signal-to-noise ratio in dB over all pixels and channels that the protocol sees.
 
-
-def psnr(sr: Image, hr: Image) -> float:
-    """Peak signal-to-noise ratio in dB over all pixels and channels of two shaved images.
-
-    Infinite for equal images.
+    The peak is 255 for Y too.  Infinite for equal images.
     """
     with np.errstate(divide="ignore"):
-        return float(peak_signal_noise_ratio(shave(hr), shave(sr), data_range=255))
+        return float(peak_signal_noise_ratio(protocol.view(hr), protocol.view(sr), data_range=255))
 
 
-def ssim(sr: Image, hr: Image) -> float:
-    """Structural similarity of two shaved images (Wang et al. 2004).
+def ssim(sr: Image, hr: Image, protocol: Protocol) -> float:
+    """Structural similarity (Wang et al. 2004), mean over the pixels and channels of a protocol.
 
-    Gaussian window 11x11 of sigma 1.5, its valid part only, mean over pixels and channels, float64.
+    The window is the protocol's, only its valid part counts; float64.
     """
+    gaussian = protocol.window == "gaussian"
     return float(
         structural_similarity(
-            shave(hr).astype(np.float64),
-            shave(sr).astype(np.float64),
+            protocol.view(hr),
+            protocol.view(sr),
+            win_size=protocol.window_side,
             channel_axis=0,
             data_range=255,
-            gaussian_weights=True,
+            gaussian_weights=gaussian,
             sigma=1.5,
-            use_sample_covariance=False,
+            use_sample_covariance=not gaussian,
         )
     )
 
 
-def haarpsi(sr: Image, hr: Image) -> float:
+def haarpsi(sr: Image, hr: Image, protocol: Protocol) -> float:
     """HaarPSI (Reisenhofer et al. 2018) of two shaved images; in [0, 1], 1 for equal images.
 
     A perceptual measure that needs no trained weights: how alike the Haar wavelet coefficients of
     two images are, weighted by how much an eye would look at them.
     """
-    pair = [to_float(np.ascontiguousarray(shave(image)))[None] for image in (sr, hr)]
+    pair = [to_float(np.ascontiguousarray(protocol.shave(image)))[None] for image in (sr, hr)]
     return float(piq.haarpsi(*pair, data_range=1.0))
 
 
@@ -96,7 +88,8 @@ class Lpips:
                 parameter.copy_(state[f"features.{index}"])
 
     @torch.inference_mode()
-    def __call__(self, sr: Image, hr: Image) -> float:
-        """Distance of two images (3, H, W), 0..255."""
-        pair = [to_float(np.ascontiguousarray(shave(image)))[None] * 2 - 1 for image in (sr, hr)]
+    def __call__(self, sr: Image, hr: Image, protocol: Protocol) -> float:
+        """Distance of two images (3, H, W), 0..255; RGB, with the protocol's border cut."""
+        shaved = [np.ascontiguousarray(protocol.shave(image)) for image in (sr, hr)]
+        pair = [to_float(image)[None] * 2 - 1 for image in shaved]
         return float(self.network(*pair).item())

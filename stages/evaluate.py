@@ -13,23 +13,24 @@ from stages.options import FILE, FOLDER, params_option, plain_errors, report, wr
     "--model data/train_srn/esrgan/srn.safetensors --out data/evaluate/esrgan "
     "--metrics data/evaluate/esrgan.json",
 )
-@click.option("--val", type=FOLDER, required=True, help="Store of validation pairs.")
+@click.option("--val", type=FOLDER, required=True, help="Store of pairs, or of LR images.")
 @click.option("--model", type=FILE, required=True, help="Any SR model file spandrel opens.")
 @click.option("--out", type=FOLDER, required=True, help="Folder for tables and pictures.")
 @click.option("--metrics", type=FILE, required=True, help="JSON file for the metrics.")
 @params_option
 @plain_errors
 def command(val: Path, model: Path, out: Path, metrics: Path, params: Path) -> None:
-    """Score an SR model on held-out pairs.
+    """Score an SR model on held-out images, beside bicubic upsampling.
 
-    PSNR, SSIM and LPIPS under the protocol 'usrdu' (RGB, 4 pixels cut), with bicubic upsampling
-    beside it.  LPIPS is left out unless AlexNet's ImageNet weights are at hand.
+    Pairs by PSNR, SSIM and LPIPS under the protocols of the settings, and by NIQE; a store of LR
+    images without HR by NIQE alone.  LPIPS needs AlexNet's ImageNet weights and NIQE a pristine
+    model (see niqe-fit); each is left out without them.
     """
     from pipeline.evaluate import EvaluateSettings, evaluate
     from pipeline.settings import load_section
     from pipeline.stores import Store
 
     settings = load_section(params, "evaluate", EvaluateSettings)
-    result = evaluate(Store(val, "val"), model, settings, out)
+    result = evaluate(Store(val, "val", "lr"), model, settings, out)
     write_json(metrics, result)
     report(result, out / "images.csv", out / "side_by_side.png", metrics)

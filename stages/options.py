@@ -2,8 +2,9 @@
 
 import json
 import logging
+import math
 import sys
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Iterator, Mapping
 from functools import wraps
 from pathlib import Path
 from typing import Any, TypeVar
@@ -60,15 +61,35 @@ def plain_errors(command: F) -> F:
 
 
 def write_json(path: Path, content: Mapping[str, object]) -> None:
-    """Write a JSON file; it appears only when it is whole."""
+    """Write a strict JSON file; it appears only when it is whole.
+
+    JSON has no infinity and no NaN: numbers that are not finite become null.
+    """
     path.parent.mkdir(parents=True, exist_ok=True)
+    text = json.dumps(_finite(content), indent=2, allow_nan=False)
     with whole(path) as partial:
-        partial.write_text(json.dumps(content, indent=2) + "\n", encoding="utf-8")
+        partial.write_text(text + "\n", encoding="utf-8")
+
+
+def _finite(content: object) -> object:
+    if isinstance(content, Mapping):
+        return {key: _finite(value) for key, value in content.items()}
+    if isinstance(content, list | tuple):
+        return [_finite(value) for value in content]
+    return None if isinstance(content, float) and not math.isfinite(content) else content
 
 
 def report(metrics: Mapping[str, object], *written: Path) -> None:
-    """Print the metrics of a stage and what it wrote."""
-    for name, value in metrics.items():
+    """Print the metrics of a stage, nested ones as ``a.b``, and what it wrote."""
+    for name, value in _flat(metrics, ""):
         click.echo(f"  {name}: {value:.4f}" if isinstance(value, float) else f"  {name}: {value}")
     for path in written:
         click.echo(f"wrote {path}")
+
+
+def _flat(metrics: Mapping[str, object], prefix: str) -> Iterator[tuple[str, object]]:
+    for name, value in metrics.items():
+        if isinstance(value, Mapping):
+            yield from _flat(value, f"{prefix}{name}.")
+        else:
+            yield f"{prefix}{name}", value

@@ -183,6 +183,8 @@ LAYERS = [
     ["errors", "files"],
     ["settings", "seeding", "laplace", "filters", "losses", "tiling", "networks/dsn"],
     ["networks/discriminator", "networks/srn", "images", "perceptual", "checkpoints"],
+    ["protocols", "niqe_model"],
+    ["niqe"],
     ["stores", "pictures", "similarity", "inference", "training", "camera", "photographs"],
     ["recovery_table", "reference"],
     ["crops", "degrader", "tally", "agreement", "two_sample", "difference", "presets"],
@@ -203,7 +205,7 @@ def test_the_layers_hold() -> None:
                     assert level.get(target, 99) <= level[file], f"{file} imports {target}"
 
 
-ENGINES = [*STAGES, "upscale"]
+ENGINES = [*STAGES, "upscale", "niqe_fit"]
 
 
 def test_engines_do_not_import_each_other() -> None:
@@ -236,7 +238,7 @@ HOMES = {
     "skimage": {"pipeline/similarity.py"},
     "spandrel": {"pipeline/networks/srn.py"},
     "safetensors": {"pipeline/checkpoints.py"},
-    "scipy": {"pipeline/reference.py"},
+    "scipy": {"pipeline/reference.py", "pipeline/niqe.py", "pipeline/niqe_model.py"},
     "matplotlib": {"pipeline/pictures.py"},
     "ruamel": {"pipeline/settings.py"},
     "vl_convert": {"stages/plots_page.py"},
@@ -274,9 +276,10 @@ def test_help_imports_no_heavy_library() -> None:
     assert "train-dsn" in done.stdout
 
 
-@pytest.mark.parametrize(
-    "stage", [*STAGES, "upscale", "recovery", "plots_page", "params", "params show", "params use"]
-)
+OTHERS = ["upscale", "niqe_fit", "recovery", "plots_page", "params", "params show", "params use"]
+
+
+@pytest.mark.parametrize("stage", [*STAGES, *OTHERS])
 def test_help_shows_an_example(stage: str) -> None:
     from click.testing import CliRunner
 

@@ -7,6 +7,7 @@ import pytest
 from click.testing import CliRunner, Result
 
 from pipeline.errors import UserError
+from pipeline.evaluate import EvaluateSettings
 from pipeline.profiles import changes, find_profile, in_force, take
 from pipeline.settings import load_lines, load_section, load_yaml
 from pipeline.train_dsn import TrainDsnSettings
@@ -58,7 +59,8 @@ def test_a_profile_is_complete_and_every_line_is_explained(name: str) -> None:
     load_section(path, "train_dsn", TrainDsnSettings)
     load_section(path, "train_srn", TrainSrnSettings)
     content = load_yaml(path)
-    assert list(content) == ["train_dsn", "train_srn", "architectures"]
+    load_section(path, "evaluate", EvaluateSettings)
+    assert list(content) == ["train_dsn", "train_srn", "architectures", "evaluate"]
     assert isinstance(content["architectures"], dict)
     for architecture in content["architectures"]:
         load_section(path, f"architectures.{architecture}", Architecture)
@@ -139,7 +141,7 @@ def test_comments_come_along(params: Path) -> None:
 def test_changes_are_named_and_kept_unless_forced(params: Path) -> None:
     text = params.read_text().replace("epochs: 65 ", "epochs: 7 ")
     more = "  mine:\n    network: SPAN\n    options: {}\n    warm_start: null\n    train: true\n"
-    text = text.replace("\nevaluate:", more + "\nevaluate:")
+    text = text.replace("\n\nevaluate:", "\n" + more + "\nevaluate:")
     params.write_text(text)
     own = [f"architectures.mine.{key}" for key in ("network", "options", "train", "warm_start")]
     assert changes(params, PROFILES) == [*own, "train_dsn.epochs"]

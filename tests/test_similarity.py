@@ -1,4 +1,4 @@
-"""PSNR, SSIM, HaarPSI and LPIPS of the protocol ``usrdu``, each computed a second way."""
+"""PSNR, SSIM, HaarPSI and LPIPS under every protocol, each computed a second way."""
 
 import math
 import urllib.error
@@ -11,12 +11,18 @@ import pytest
 import torch
 from numpy.typing import NDArray
 from scipy.signal import convolve2d
+from skimage import metrics
 from torch import Tensor, nn
 from torchvision.models import AlexNet_Weights, alexnet
 
 from pipeline.errors import UserError
 from pipeline.images import Image
-from pipeline.similarity import BORDER, PROTOCOL, Lpips, haarpsi, psnr, shave, ssim
+from pipeline.protocols import USRDU, Name, protocol
+from pipeline.similarity import Lpips, haarpsi, psnr, ssim
+
+CUT: dict[Name, int] = {"usrdu": 4, "rwsr2020": 0, "y": 3}
+"""Border of every protocol at scale 3, another one than 4."""
+every_protocol = pytest.mark.parametrize("name", list(CUT))
 
 CONVOLUTIONS = {
     0: (64, 3, 11),
@@ -38,77 +44,133 @@ def picture(height: int, width: int, seed: int = 0) -> Image:
     )
 
 
-def test_shave_cuts_four_pixels() -> None:
-    image = picture(20, 30)
-    assert PROTOCOL == "usrdu" and BORDER == 4
-    assert shave(image).shape == (3, 12, 22)
-    np.testing.assert_array_equal(shave(image)[:, 0, 0], image[:, 4, 4])
-    np.testing.assert_array_equal(shave(image)[:, -1, -1], image[:, 15, 25])
+def seen(image: Image, name: Name) -> NDArray[np.float64]:
+    """What a protocol sees (C, H, W); Y of BT.601 as published."""
+    cut = CUT[name]
+    inner = image[:, cut : image.shape[1] - cut, cut : image.shape[2] - cut].astype(np.float64)
+    if name != "y":
+        return inner
+    red, green, blue = inner
+    return np.stack([16 + (65.481 * red + 128.553 * green + 24.966 * blue) / 255])
 
 
 # ---------------------------------------------------------------- PSNR
 
 
 @pytest.mark.parametrize(("difference", "expected"), [(1, 48.1308), (5, 34.1514), (51, 13.9794)])
-def test_psnr_by_hand(difference: int, expected: float) -> None:
+@pytest.mark.parametrize("name", ["usrdu", "rwsr2020"])
+def test_psnr_by_hand(name: Name, difference: int, expected: float) -> None:
     """20 log10(255 / difference)."""
     hr = np.full((3, 20, 24), 100, np.uint8)
-    assert psnr(hr + np.uint8(difference), hr) == pytest.approx(expected, abs=1e-4)
-    assert psnr(hr - np.uint8(difference), hr) == pytest.approx(expected, abs=1e-4)
+    one = protocol(name, 4)
+    assert psnr(hr + np.uint8(difference), hr, one) == pytest.approx(expected, abs=1e-4)
+    assert psnr(hr - np.uint8(difference), hr, one) == pytest.approx(expected, abs=1e-4)
+
+
+def test_psnr_of_y_by_hand() -> None:
+    """Gray levels are 219/255 as far apart in Y; green alone 128.553/255."""
+    hr = np.full((3, 20, 24), 100, np.uint8)
+    sr = hr + np.uint8(5)
+    expected = 20 * math.log10(255 / (5 * 219 / 255))
+    assert psnr(sr, hr, protocol("y", 4)) == pytest.approx(expected, abs=1e-9)
+    sr = hr.copy()
+    sr[1] += 51
+    expected = 20 * math.log10(255 / (51 * 128.553 / 255))
+    assert psnr(sr, hr, protocol("y", 4)) == pytest.approx(expected, abs=1e-9)
 
 
 def test_psnr_of_one_pixel_by_hand() -> None:
     hr = np.zeros((3, 18, 13), np.uint8)  # 10 x 5 after the cut
     sr = hr.copy()
     sr[1, 4, 4] = 255
-    assert psnr(sr, hr) == pytest.approx(10 * math.log10(3 * 10 * 5), rel=1e-12)
+    assert psnr(sr, hr, USRDU) == pytest.approx(10 * math.log10(3 * 10 * 5), rel=1e-12)
+    whole = protocol("rwsr2020", 4)
+    assert psnr(sr, hr, whole) == pytest.approx(10 * math.log10(3 * 18 * 13), rel=1e-12)
     sr[:] = 255
-    assert psnr(sr, hr) == pytest.approx(0, abs=1e-12)
+    assert psnr(sr, hr, USRDU) == pytest.approx(0, abs=1e-12)
 
 
-def test_psnr_is_over_all_pixels_and_channels() -> None:
+@every_protocol
+def test_psnr_is_over_all_pixels_and_channels(name: Name) -> None:
     sr, hr = picture(25, 31, 1), picture(25, 31, 2)
-    error = sr[:, 4:-4, 4:-4].astype(float) - hr[:, 4:-4, 4:-4]
-    assert psnr(sr, hr) == pytest.approx(10 * math.log10(255**2 / (error**2).mean()), rel=1e-12)
+    error = seen(sr, name) - seen(hr, name)
+    expected = 10 * math.log10(255**2 / (error**2).mean())
+    assert psnr(sr, hr, protocol(name, 3)) == pytest.approx(expected, abs=1e-9)
+
+
+@every_protocol
+def test_psnr_is_that_of_scikit_image(name: Name) -> None:
+    sr, hr = picture(25, 31, 1), picture(25, 31, 2)
+    expected = metrics.peak_signal_noise_ratio(seen(hr, name), seen(sr, name), data_range=255)
+    assert psnr(sr, hr, protocol(name, 3)) == pytest.approx(expected, abs=1e-6)
 
 
 # ---------------------------------------------------------------- SSIM
 
 
-def reference_ssim(sr: Image, hr: Image) -> float:
-    """Wang et al. 2004 as in their ``ssim_index.m``, channel by channel, in float64."""
-    offset = np.arange(11) - 5
-    window = np.exp(-(offset[:, None] ** 2 + offset[None] ** 2) / (2 * 1.5**2))
-    window /= window.sum()
+def reference_ssim(sr: Image, hr: Image, name: Name) -> float:
+    """Wang et al. 2004 as in their ``ssim_index.m``, channel by channel, in float64.
+
+    For ``rwsr2020`` the window is 7x7 and uniform, and variances are those of a sample of 49.
+    """
+    if name == "rwsr2020":
+        window, sample = np.full((7, 7), 1 / 49), 49 / 48
+    else:
+        offset = np.arange(11) - 5
+        window, sample = np.exp(-(offset[:, None] ** 2 + offset[None] ** 2) / (2 * 1.5**2)), 1.0
+        window /= window.sum()
     c1, c2 = (0.01 * 255) ** 2, (0.03 * 255) ** 2
 
     def mean(x: NDArray[np.float64]) -> NDArray[np.float64]:
         return np.asarray(convolve2d(x, window, mode="valid"))
 
     values = []
-    for a, b in zip(sr.astype(np.float64), hr.astype(np.float64), strict=True):
-        a, b = a[4:-4, 4:-4], b[4:-4, 4:-4]
+    for a, b in zip(seen(sr, name), seen(hr, name), strict=True):
         ma, mb = mean(a), mean(b)
-        va, vb, cov = mean(a * a) - ma * ma, mean(b * b) - mb * mb, mean(a * b) - ma * mb
+        va, vb, cov = (
+            sample * (mean(x * y) - mean(x) * mean(y)) for x, y in ((a, a), (b, b), (a, b))
+        )
         index = (2 * ma * mb + c1) * (2 * cov + c2) / ((ma**2 + mb**2 + c1) * (va + vb + c2))
         values.append(index.mean())
     return float(np.mean(values))
 
 
 @pytest.mark.parametrize("size", [(19, 19), (24, 40), (61, 50)])
-def test_ssim_is_that_of_wang_2004(size: tuple[int, int]) -> None:
+@every_protocol
+def test_ssim_is_that_of_wang_2004(name: Name, size: tuple[int, int]) -> None:
     sr, hr = picture(*size, seed=3), picture(*size, seed=4)
-    expected = reference_ssim(sr, hr)
+    expected = reference_ssim(sr, hr, name)
     assert 0.1 < expected < 0.9
-    assert ssim(sr, hr) == pytest.approx(expected, abs=1e-6)
-    assert ssim(hr, sr) == pytest.approx(expected, abs=1e-6)
+    assert ssim(sr, hr, protocol(name, 3)) == pytest.approx(expected, abs=1e-6)
+    assert ssim(hr, sr, protocol(name, 3)) == pytest.approx(expected, abs=1e-6)
 
 
-def test_ssim_of_constants_by_hand() -> None:
+def test_ssim_of_the_challenge_is_the_default_of_scikit_image() -> None:
+    """The organisers call it on (H, W, 3) uint8 with the channel axis and the range alone."""
+    sr, hr = picture(40, 33, 3), picture(40, 33, 4)
+    last = [np.moveaxis(image, 0, -1) for image in (hr, sr)]
+    expected = metrics.structural_similarity(*last, channel_axis=2, data_range=255)
+    assert ssim(sr, hr, protocol("rwsr2020", 4)) == pytest.approx(expected, abs=1e-6)
+
+
+@pytest.mark.parametrize(
+    ("name", "a", "b"), [("usrdu", 50, 100), ("y", 16 + 50 * 219 / 255, 16 + 100 * 219 / 255)]
+)
+def test_ssim_of_constants_by_hand(name: Name, a: float, b: float) -> None:
     c1 = (0.01 * 255) ** 2
     sr, hr = np.full((3, 24, 24), 50, np.uint8), np.full((3, 24, 24), 100, np.uint8)
-    expected = (2 * 50 * 100 + c1) / (50**2 + 100**2 + c1)
-    assert ssim(sr, hr) == pytest.approx(expected, abs=1e-9)
+    expected = (2 * a * b + c1) / (a**2 + b**2 + c1)
+    assert ssim(sr, hr, protocol(name, 4)) == pytest.approx(expected, abs=1e-9)
+
+
+@every_protocol
+def test_the_smallest_image_that_ssim_takes(name: Name) -> None:
+    one = protocol(name, 3)
+    side = 2 * CUT[name] + one.window_side
+    image = picture(side, side)
+    assert ssim(image, image, one) == pytest.approx(1)
+    with pytest.raises(ValueError, match="win_size"):
+        ssim(image[:, 1:], image[:, 1:], one)
 
 
 # ---------------------------------------------------------------- HaarPSI
@@ -157,8 +219,8 @@ def test_haarpsi_is_that_of_reisenhofer_2018(size: tuple[int, int]) -> None:
     sr, hr = picture(*size, seed=3), picture(*size, seed=4)
     expected = reference_haarpsi(sr, hr)
     assert 0.1 < expected < 0.9
-    assert haarpsi(sr, hr) == pytest.approx(expected, abs=1e-5)
-    assert haarpsi(hr, sr) == pytest.approx(haarpsi(sr, hr), abs=1e-6)
+    assert haarpsi(sr, hr, USRDU) == pytest.approx(expected, abs=1e-5)
+    assert haarpsi(hr, sr, USRDU) == pytest.approx(haarpsi(sr, hr, USRDU), abs=1e-6)
 
 
 def test_haarpsi_falls_with_noise() -> None:
@@ -166,7 +228,7 @@ def test_haarpsi_falls_with_noise() -> None:
     noise, found = rng.normal(size=hr.shape), [1.0]
     for deviation in (0, 2, 5, 12, 30):
         sr = np.clip(np.round(hr + deviation * noise), 0, 255).astype(np.uint8)
-        found.append(haarpsi(sr, hr))
+        found.append(haarpsi(sr, hr, USRDU))
     assert found[1] == pytest.approx(1, abs=1e-5)
     assert all(later < earlier for earlier, later in pairwise(found[1:]))
     assert 0 < found[-1] < 0.8
@@ -176,30 +238,40 @@ def test_haarpsi_does_not_see_the_border() -> None:
     hr, sr = picture(40, 44), picture(40, 44)
     for border in (sr[:, :4], sr[:, -4:], sr[:, :, :4], sr[:, :, -4:]):
         border[:] = 255 - border
-    assert haarpsi(sr, hr) == pytest.approx(1, abs=1e-5)
+    assert haarpsi(sr, hr, USRDU) == pytest.approx(1, abs=1e-5)
     sr[:, 4:8, 4:8] = 255 - sr[:, 4:8, 4:8]
-    assert haarpsi(sr, hr) < 0.999
+    assert haarpsi(sr, hr, USRDU) < 0.999
 
 
 # ---------------------------------------------------------------- both
 
 
-def test_identical_images() -> None:
-    image = picture(30, 30)
-    assert psnr(image, image.copy()) == math.inf
-    assert ssim(image, image.copy()) == pytest.approx(1, abs=1e-12)
+@every_protocol
+def test_identical_images(name: Name) -> None:
+    image, one = picture(30, 30), protocol(name, 3)
+    assert psnr(image, image.copy(), one) == math.inf
+    assert ssim(image, image.copy(), one) == pytest.approx(1, abs=1e-12)
 
 
-def test_a_border_of_four_pixels_does_not_count() -> None:
-    hr, sr = picture(30, 33), picture(30, 33)
-    for border in (sr[:, :4], sr[:, -4:], sr[:, :, :4], sr[:, :, -4:]):
+@pytest.mark.parametrize(("name", "cut"), [("usrdu", 4), ("y", 3)])
+def test_the_border_does_not_count(name: Name, cut: int) -> None:
+    hr, sr, one = picture(30, 33), picture(30, 33), protocol(name, 3)
+    for border in (sr[:, :cut], sr[:, -cut:], sr[:, :, :cut], sr[:, :, -cut:]):
         border[:] = 255 - border
     assert not np.array_equal(sr, hr)
-    assert psnr(sr, hr) == math.inf and ssim(sr, hr) == pytest.approx(1, abs=1e-12)
-    for row, column in ((4, 4), (4, -5), (-5, 4), (-5, -5)):
+    assert psnr(sr, hr, one) == math.inf and ssim(sr, hr, one) == pytest.approx(1, abs=1e-12)
+    for row, column in ((cut, cut), (cut, -cut - 1), (-cut - 1, cut), (-cut - 1, -cut - 1)):
         changed = sr.copy()
         changed[:, row, column] ^= 255
-        assert psnr(changed, hr) < 60 and ssim(changed, hr) < 1 - 1e-9
+        assert psnr(changed, hr, one) < 60 and ssim(changed, hr, one) < 1 - 1e-9
+
+
+def test_every_pixel_counts_in_the_challenge() -> None:
+    hr, one = picture(30, 33), protocol("rwsr2020", 3)
+    for row, column in ((0, 0), (0, -1), (-1, 0), (-1, -1)):
+        sr = hr.copy()
+        sr[:, row, column] ^= 255
+        assert psnr(sr, hr, one) < 60 and ssim(sr, hr, one) < 1 - 1e-9
 
 
 # ---------------------------------------------------------------- LPIPS
@@ -248,7 +320,7 @@ def assert_loaded(metric: Lpips, weights: dict[str, Tensor]) -> None:
         assert torch.equal(conv.bias, weights[f"features.{index}.bias"])
 
 
-def reference_lpips(sr: Image, hr: Image, weights: dict[str, Tensor]) -> float:
+def reference_lpips(sr: Image, hr: Image, weights: dict[str, Tensor], cut: int) -> float:
     """Zhang et al. 2018, version 0.1, on torchvision's AlexNet, in float64."""
     with torch.device("meta"):
         features = alexnet().features
@@ -264,7 +336,8 @@ def reference_lpips(sr: Image, hr: Image, weights: dict[str, Tensor]) -> float:
     scale = torch.tensor([0.458, 0.448, 0.450], dtype=torch.float64)[:, None, None]
 
     def unit_features(image: Image) -> list[Tensor]:
-        x = torch.from_numpy(image[:, 4:-4, 4:-4].astype(np.float64)) / 127.5 - 1
+        inner = image[:, cut : image.shape[1] - cut, cut : image.shape[2] - cut]
+        x = torch.from_numpy(inner.astype(np.float64)) / 127.5 - 1
         x, found = (x - shift) / scale, []
         for index, layer in enumerate(features):
             x = layer(x[None])[0]
@@ -285,22 +358,24 @@ def test_lpips_puts_weights_in_their_layers(metric: Lpips, weights: dict[str, Te
     assert not metric.network.training
 
 
-def test_lpips_is_that_of_zhang_2018(metric: Lpips, weights: dict[str, Tensor]) -> None:
-    sr, hr = picture(72, 80, 5), picture(72, 80, 6)
-    expected = reference_lpips(sr, hr, weights)
+@every_protocol
+def test_lpips_is_that_of_zhang_2018(name: Name, metric: Lpips, weights: dict[str, Tensor]) -> None:
+    """On the RGB image, also under ``y``, with the border of the protocol cut."""
+    sr, hr, one = picture(72, 80, 5), picture(72, 80, 6), protocol(name, 3)
+    expected = reference_lpips(sr, hr, weights, CUT[name])
     assert expected > 1e-3
-    assert metric(sr, hr) == pytest.approx(expected, rel=1e-4)
-    assert metric(hr, sr) == pytest.approx(expected, rel=1e-4)
+    assert metric(sr, hr, one) == pytest.approx(expected, rel=1e-4)
+    assert metric(hr, sr, one) == pytest.approx(expected, rel=1e-4)
 
 
 def test_lpips_of_identical_images_is_zero(metric: Lpips) -> None:
     hr = picture(72, 72)
-    assert metric(hr.copy(), hr) == 0
+    assert metric(hr.copy(), hr, USRDU) == 0
     bordered = hr.copy()
     bordered[:, :4] = 0  # the border is cut
-    assert metric(bordered, hr) == 0
+    assert metric(bordered, hr, USRDU) == 0
     bordered[:, 4] ^= 255
-    assert metric(bordered, hr) > 0
+    assert metric(bordered, hr, USRDU) > 0
 
 
 def test_lpips_imagenet_is_the_file_torchvision_downloads(
