@@ -19,7 +19,7 @@ from pipeline.audit_graph import Inputs, Measured, measure, prior_scale, workers
 from pipeline.audit_page import Against, Summary, cut_panels, render
 from pipeline.audit_tables import Cell, ImageRow, Table
 from pipeline.audit_tasks import HELD_OUT, TRAINING
-from pipeline.calibration import CalibratedSampler, read_calibration
+from pipeline.calibration import CalibratedSampler, read_calibration, require_calibration
 from pipeline.difference import Differences, fit
 from pipeline.errors import UserError
 from pipeline.laplace import optimal_scale
@@ -123,11 +123,7 @@ def _sampler(inputs: Inputs) -> tuple[CalibratedSampler | None, str | None]:
     if inputs.calibration is None:
         return None, None
     calibration = read_calibration(inputs.calibration)
-    if calibration.maps_digest != inputs.maps.digest:
-        raise UserError(
-            f"{inputs.calibration} was made for other maps than {inputs.maps.path}; "
-            "run usrdu calibrate again"
-        )
+    require_calibration(calibration, inputs.maps, inputs.calibration)
     if calibration.fault:
         return None, calibration.fault
     return CalibratedSampler(calibration), None

@@ -6,7 +6,7 @@ from typing import Literal, NamedTuple, Protocol
 import torch
 from torch import Tensor
 
-from pipeline.calibration import CalibratedSampler, Calibration
+from pipeline.calibration import CalibratedSampler, Calibration, require_calibration
 from pipeline.crops import offsets, require_crop, turn
 from pipeline.errors import UserError
 from pipeline.laplace import sample
@@ -119,20 +119,6 @@ class PairStream:
         groups = ((self.mean, 1), (self.hr, self.scale), (self.scales, 1))
         mean, hr, theta = cut(groups, chosen, self.patch, source)
         return [part.to(self.device, non_blocking=True) for part in (hr, mean, theta)]
-
-
-def require_calibration(calibration: Calibration, maps: Store) -> None:
-    """Check that a calibration was made for a store of maps.
-
-    Raises:
-        UserError: It was not; names both digests.
-
-    """
-    if calibration.maps_digest != maps.digest:
-        raise UserError(
-            f"the calibration was made for maps with the digest {calibration.maps_digest[:12]}, "
-            f"but {maps.path} has {maps.digest[:12]}; run the calibrate stage again"
-        )
 
 
 def cut(

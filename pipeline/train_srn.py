@@ -13,7 +13,7 @@ from torch.optim import Adam
 from torch.optim.swa_utils import AveragedModel, get_ema_multi_avg_fn
 
 from pipeline import pictures
-from pipeline.calibration import Calibration
+from pipeline.calibration import Calibration, require_calibration
 from pipeline.checkpoints import file_hash, fingerprint, make_folder, save_weights
 from pipeline.crops import Schedule
 from pipeline.errors import UserError
@@ -25,10 +25,9 @@ from pipeline.networks.discriminator import UNetDiscriminator
 from pipeline.perceptual import VGG19Features
 from pipeline.settings import Settings
 from pipeline.stores import Store
-from pipeline.stream import Pair, PairStream, Stream, Theta, require_calibration
+from pipeline.stream import Pair, PairStream, Stream, Theta
 from pipeline.training import TrainingRun, set_learning_rate
 
-FORMAT = "usrdu-srn"
 SHEET_ROWS = 4
 
 
@@ -275,7 +274,7 @@ def train_srn(
         if (step + 1) % settings.checkpoint_every == 0:
             trainer.contact_sheet(work / key / "contact_sheet.png")
     metadata = {
-        "format": FORMAT,
+        "format": srn.FORMAT,
         "scale": maps.scale,
         "architecture": architecture.model_dump(),
         "settings": settings.model_dump(),

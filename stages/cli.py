@@ -14,11 +14,13 @@ COMMANDS = {
     "prepare": "Decode HR, real LR and validation images once, into stores.",
     "train-dsn": "Learn the camera's degradation from unpaired HR and LR images.",
     "export": "Write mean and theta of every HR image into maps.zarr.",
+    "degrade": "Write sampled LR images, which any paired training reads.",
     "audit": "Are generated LR images like the real ones?  Tables and a page.",
     "calibrate": "Measure how much noise samples of the maps need.",
     "train-srn": "Train an SR network on sampled degradations.",
     "evaluate": "Score an SR model on held-out pairs.",
     "upscale": "Super-resolve images with a trained model.",
+    "convert": "Bring weights of other programs in, take SR models out.",
     "recovery": "How much of a known camera's gain the pipeline recovers.",
     "plots-page": "Write the page that 'dvc plots show' needs without network.",
 }

@@ -181,6 +181,7 @@ LAYERS = [
     ["errors", "files"],
     ["settings", "seeding", "laplace", "filters", "losses", "tiling", "networks/dsn"],
     ["networks/discriminator", "networks/srn", "images", "perceptual", "checkpoints"],
+    ["foreign", "onnx_file"],
     ["stores", "pictures", "similarity", "inference", "training", "camera", "photographs"],
     ["recovery_table"],
     ["crops", "degrader", "tally", "agreement", "two_sample", "difference"],
@@ -201,7 +202,7 @@ def test_the_layers_hold() -> None:
                     assert level.get(target, 99) <= level[file], f"{file} imports {target}"
 
 
-ENGINES = [*STAGES, "upscale"]
+ENGINES = [*STAGES, "upscale", "degrade", "convert"]
 
 
 def test_engines_do_not_import_each_other() -> None:
@@ -234,6 +235,8 @@ HOMES = {
     "skimage": {"pipeline/similarity.py"},
     "spandrel": {"pipeline/networks/srn.py"},
     "safetensors": {"pipeline/checkpoints.py"},
+    "onnx": {"pipeline/onnx_file.py"},
+    "onnxruntime": {"pipeline/onnx_file.py"},
     "matplotlib": {"pipeline/pictures.py"},
     "ruamel": {"pipeline/settings.py"},
     "vl_convert": {"stages/plots_page.py"},
@@ -271,7 +274,9 @@ def test_help_imports_no_heavy_library() -> None:
     assert "train-dsn" in done.stdout
 
 
-@pytest.mark.parametrize("stage", [*STAGES, "upscale", "recovery", "plots_page"])
+@pytest.mark.parametrize(
+    "stage", [*STAGES, "upscale", "degrade", "convert", "recovery", "plots_page"]
+)
 def test_help_shows_an_example(stage: str) -> None:
     from click.testing import CliRunner
 
