@@ -115,9 +115,9 @@ def load_foreign(path: Path) -> tuple[dict[str, Any], dict[str, str]]:
         if file.read(9)[8:] == b"{":
             return _load_safetensors(path)
     try:
-        with warnings.catch_warnings():
+        with warnings.catch_warnings(), path.open("rb") as file:  # by a name, torch would go by it
             warnings.simplefilter("ignore")  # remarks on files that are then refused
-            content = torch.load(path, map_location="cpu", weights_only=True)
+            content = torch.load(file, map_location="cpu", weights_only=True)
     except Exception as error:  # torch raises many types on damaged and on foreign files
         if found := re.search(r"GLOBAL (\S+)", str(error)):
             raise UserError(

@@ -51,10 +51,18 @@ class AuthorsDsn(nn.Module):
             conv(512, 512), nn.ELU(), conv(512, 512), nn.ELU(), conv(512, 512), nn.ELU(),
         )  # fmt: skip
 
+    def features(self, hr: Tensor) -> Tensor:
+        """What all heads see."""
+        x: Tensor = self.down_sample(self.res_blocks(self.block_input(hr)))
+        return x
+
+    def maps(self, hr: Tensor) -> tuple[Tensor, Tensor]:
+        """Mean and log theta in gray levels, of images that may be small."""
+        return self.block_output(self.features(hr)), self.var(self.features(hr))
+
     def forward(self, hr: Tensor) -> tuple[Tensor, Tensor, Tensor]:
-        """Mean, log theta in gray levels, log sigma."""
-        x = self.down_sample(self.res_blocks(self.block_input(hr)))
-        return self.block_output(x), self.var(x), self.per_var(x)
+        """Mean, log theta, log sigma."""
+        return *self.maps(hr), self.per_var(self.features(hr))
 
 
 def authors_dsn(
