@@ -9,7 +9,7 @@ from stages.options import FILE, plain_errors
 
 @click.command(
     "convert",
-    epilog="Example: usrdu convert data/train_srn/compact/srn.safetensors compact.onnx",
+    epilog="Example: usrdu convert data/train_srn/compact/srn.safetensors data/compact.onnx",
 )
 @click.argument("source", metavar="IN", type=FILE)
 @click.argument("target", metavar="OUT", type=FILE)

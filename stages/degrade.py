@@ -9,7 +9,7 @@ from stages.options import FILE, FOLDER, plain_errors, report
 
 @click.command(
     "degrade",
-    epilog="Example: usrdu degrade data/raw/demo/hr pairs/lr --hr-out pairs/hr --samples 2 "
+    epilog="Example: usrdu degrade data/raw/demo/hr data/pairs/lr --hr-out data/pairs/hr --samples 2 "
     "--dsn data/train_dsn/dsn.safetensors --calibration data/calibrate/calibration.json",
 )
 @click.argument("places", metavar="[HR_FOLDER] OUT", nargs=-1, required=True, type=FOLDER)
