@@ -26,7 +26,7 @@ from pipeline.audit_graph import (  # fmt: skip
 from pipeline.audit_page import Against, Summary, cut_panels, render
 from pipeline.audit_tables import Cell, ImageRow, Table
 from pipeline.audit_tasks import HELD_OUT, TRAINING
-from pipeline.calibration import CalibratedSampler, read_calibration
+from pipeline.calibration import CalibratedSampler, read_calibration, require_calibration
 from pipeline.difference import Differences, fit
 from pipeline.errors import UserError
 from pipeline.laplace import optimal_scale
@@ -126,17 +126,8 @@ def _sampler(inputs: Inputs) -> tuple[CalibratedSampler | None, str | None]:
     """The calibration, or why it says that nothing could be measured; neither if none is named."""
     if inputs.calibration is None:
         return None, None
-    calibration, maps = read_calibration(inputs.calibration), inputs.maps
-    if calibration.scale != maps.scale:
-        raise UserError(
-            f"{inputs.calibration} has the scale {calibration.scale}, but {maps.path} has "
-            f"{maps.scale}; run usrdu calibrate again"
-        )
-    if calibration.maps_digest != maps.digest:
-        raise UserError(
-            f"{inputs.calibration} was made for other maps than {maps.path}; "
-            "run usrdu calibrate again"
-        )
+    calibration = read_calibration(inputs.calibration)
+    require_calibration(calibration, inputs.maps, inputs.calibration)
     if calibration.fault:
         return None, calibration.fault
     return CalibratedSampler(calibration), None

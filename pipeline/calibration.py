@@ -20,6 +20,7 @@ from pipeline.errors import UserError
 from pipeline.jpeg import Jpeg, JpegTables
 from pipeline.laplace import GRAY_LEVEL, standard_laplace
 from pipeline.settings import Settings
+from pipeline.stores import Store
 
 FORMAT: Literal["usrdu-calibration-1"] = "usrdu-calibration-1"
 GRID = 32
@@ -88,6 +89,32 @@ def load_calibration(path: Path) -> Calibration:
     if calibration.fault:
         raise UserError(f"{path}: the noise could not be measured: {calibration.fault}")
     return calibration
+
+
+def require_calibration(
+    calibration: Calibration, maps: Store, name: object = "the calibration"
+) -> None:
+    """Check that a calibration was made for a store of maps.
+
+    Args:
+        calibration: The calibration.
+        maps: Store of kind maps.
+        name: What it is called in the message, such as its path.
+
+    Raises:
+        UserError: It was not; names both scales, or else both digests.
+
+    """
+    if calibration.scale != maps.scale:
+        raise UserError(
+            f"{name} has the scale {calibration.scale}, but {maps.path} has {maps.scale}; "
+            "run the calibrate stage again"
+        )
+    if calibration.maps_digest != maps.digest:
+        raise UserError(
+            f"{name} was made for maps with the digest {calibration.maps_digest[:12]}, "
+            f"but {maps.path} has {maps.digest[:12]}; run the calibrate stage again"
+        )
 
 
 class CalibratedSampler:

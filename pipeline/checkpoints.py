@@ -3,6 +3,8 @@
 import hashlib
 import io
 import json
+import re
+import warnings
 from collections.abc import Mapping
 from pathlib import Path
 from typing import Any, Protocol
@@ -86,18 +88,57 @@ def load_weights(path: Path, format_name: str) -> tuple[dict[str, Tensor], dict[
         UserError: It is missing, damaged, or its metadata does not name ``format_name``.
 
     """
+    state, described = _load_safetensors(path)
+    if described.get("format") != json.dumps(format_name):
+        found = described.get("format", "no format")
+        raise UserError(f"{path}: is marked {found}, expected {format_name}")
+    return state, {key: json.loads(text) for key, text in described.items()}
+
+
+def load_foreign(path: Path) -> tuple[dict[str, Any], dict[str, str]]:
+    """Read a weights file of any origin: safetensors, or what ``torch.save`` wrote.
+
+    Which of them it is, its content says, not its name.  Nothing in it is run.
+
+    Returns:
+        Tensors by name, of a PyTorch file perhaps in nested mappings, and the metadata of a
+        safetensors file as they are.
+
+    Raises:
+        UserError: It is missing, damaged, of another kind, or holds more than data, which could be
+            code.
+
+    """
+    if not path.is_file():
+        raise UserError(f"{path}: there is no such weights file")
+    with path.open("rb") as file:
+        if file.read(9)[8:] == b"{":
+            return _load_safetensors(path)
+    try:
+        with warnings.catch_warnings(), path.open("rb") as file:  # by a name, torch would go by it
+            warnings.simplefilter("ignore")  # remarks on files that are then refused
+            content = torch.load(file, map_location="cpu", weights_only=True)
+    except Exception as error:  # torch raises many types on damaged and on foreign files
+        if found := re.search(r"GLOBAL (\S+)", str(error)):
+            raise UserError(
+                f"{path}: holds more than tensors ({found[1]}), which could run code; it was not "
+                "read"
+            ) from error
+        raise UserError(f"{path}: is neither a whole PyTorch nor a safetensors file") from error
+    if not isinstance(content, Mapping):
+        raise UserError(f"{path}: holds no tensors by name but a {type(content).__name__}")
+    return dict(content), {}
+
+
+def _load_safetensors(path: Path) -> tuple[dict[str, Tensor], dict[str, str]]:
     if not path.is_file():
         raise UserError(f"{path}: there is no such weights file")
     try:
         with safe_open(path, framework="pt") as file:
             described = file.metadata() or {}
-            state = {key: file.get_tensor(key) for key in file.keys()}  # noqa: SIM118
+            return {key: file.get_tensor(key) for key in file.keys()}, described  # noqa: SIM118
     except (SafetensorError, OSError, ValueError) as error:
         raise UserError(f"{path}: is not a whole safetensors file: {error}") from error
-    if described.get("format") != json.dumps(format_name):
-        found = described.get("format", "no format")
-        raise UserError(f"{path}: is marked {found}, expected {format_name}")
-    return state, {key: json.loads(text) for key, text in described.items()}
 
 
 def save_state(path: Path, parts: Mapping[str, Stateful], progress: Mapping[str, Any]) -> None:

@@ -9,7 +9,7 @@ from typing import Literal, NamedTuple, Protocol
 import torch
 from torch import Tensor
 
-from pipeline.calibration import CalibratedSampler, Calibration
+from pipeline.calibration import CalibratedSampler, Calibration, require_calibration
 from pipeline.crops import offsets, require_crop, turn
 from pipeline.errors import UserError
 from pipeline.filters import bicubic_downsample
@@ -199,25 +199,6 @@ def pairs_stream(pairs: Store, patch: int, device: torch.device, seed: int) -> C
     images = [pairs.read(i, "hr") for i in pairs.ids]
     real = [[pairs.read(i, "lr")] for i in pairs.ids]
     return CaptureStream(images, real, pairs.scale, patch, device, seed)
-
-
-def require_calibration(calibration: Calibration, maps: Store) -> None:
-    """Check that a calibration was made for a store of maps.
-
-    Raises:
-        UserError: It was not; names both scales, or else both digests.
-
-    """
-    if calibration.scale != maps.scale:
-        raise UserError(
-            f"the calibration has the scale {calibration.scale}, but {maps.path} has {maps.scale}; "
-            "run the calibrate stage again"
-        )
-    if calibration.maps_digest != maps.digest:
-        raise UserError(
-            f"the calibration was made for maps with the digest {calibration.maps_digest[:12]}, "
-            f"but {maps.path} has {maps.digest[:12]}; run the calibrate stage again"
-        )
 
 
 def cut(

@@ -13,7 +13,7 @@ from torch import Tensor, nn
 from torch.optim.swa_utils import AveragedModel, get_ema_multi_avg_fn
 
 from pipeline import pictures
-from pipeline.calibration import Calibration
+from pipeline.calibration import Calibration, require_calibration
 from pipeline.checkpoints import file_hash, fingerprint, make_folder, save_weights
 from pipeline.crops import Schedule
 from pipeline.errors import UserError
@@ -32,11 +32,9 @@ from pipeline.stream import (
     Theta,
     bicubic_stream,
     pairs_stream,
-    require_calibration,
 )
 from pipeline.training import AdamBetas, TrainingRun, adam, set_learning_rate
 
-FORMAT = "usrdu-srn"
 SHEET_ROWS = 4
 LOW_PASS_SIZE = 9
 """Taps of the Gaussian of the low-passed content term."""
@@ -365,7 +363,7 @@ def train_srn(
         if (step + 1) % settings.checkpoint_every == 0:
             trainer.contact_sheet(work / key / "contact_sheet.png")
     metadata = {
-        "format": FORMAT,
+        "format": srn.FORMAT,
         "scale": stream.scale,
         "architecture": architecture.model_dump(),
         "settings": settings.model_dump(),

@@ -591,7 +591,7 @@ def test_calibrated_columns_and_pictures(full: Inputs, tmp_path: Path) -> None:
 
 def test_a_calibration_of_other_maps_is_refused(world: Inputs, tmp_path: Path) -> None:
     file = write_calibration(tmp_path / "c.json", world.maps, maps_digest="0")
-    with pytest.raises(UserError, match=r"c\.json was made for other maps than .*maps\.zarr"):
+    with pytest.raises(UserError, match=r"c\.json was made for .* digest 0, .*maps\.zarr"):
         audit(replace(world, calibration=file), SETTINGS, tmp_path / "page")
 
 

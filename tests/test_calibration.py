@@ -7,6 +7,7 @@ from pathlib import Path
 import numpy as np
 import pytest
 import torch
+from conftest import World, calibration
 from numpy.typing import NDArray
 from scipy import stats
 from torch import Tensor
@@ -18,6 +19,7 @@ from pipeline.calibration import (
     load_calibration,
     noise_filter,
     read_calibration,
+    require_calibration,
 )
 from pipeline.errors import UserError
 from pipeline.jpeg import Jpeg, JpegTables
@@ -303,3 +305,22 @@ def test_a_file_that_says_why_there_is_none(tmp_path: Path) -> None:
     with pytest.raises(UserError, match="could not be measured: only 3 blocks") as caught:
         load_calibration(path)
     one_sentence(caught.value, path)
+
+
+# --- what it belongs to
+
+
+def test_a_calibration_of_these_maps_is_accepted(tiny: World) -> None:
+    require_calibration(calibration(tiny.maps), tiny.maps)
+
+
+def test_a_calibration_of_other_maps_is_refused_with_both_digests(tiny: World) -> None:
+    other = calibration(tiny.maps, maps_digest="0123456789abcdef")
+    with pytest.raises(UserError) as caught:
+        require_calibration(other, tiny.maps, Path("c.json"))
+    assert str(caught.value) == (
+        f"c.json was made for maps with the digest 0123456789ab, but {tiny.maps.path} has "
+        f"{tiny.maps.digest[:12]}; run the calibrate stage again"
+    )
+    with pytest.raises(UserError, match="the calibration was made for maps"):
+        require_calibration(other, tiny.maps)

@@ -21,6 +21,7 @@ from torch import Tensor, nn
 from pipeline.checkpoints import (
     file_hash,
     fingerprint,
+    load_foreign,
     load_state,
     load_weights,
     make_folder,
@@ -296,3 +297,85 @@ def test_code_in_a_state_is_refused_and_not_run(tmp_path: Path) -> None:
     assert not trace.exists()
     torch.load(path, weights_only=False)
     assert trace.exists()  # so the file was a danger
+
+
+# --- files of other programs
+
+
+class Touch:
+    """Pickled, this is an order to make a folder."""
+
+    def __init__(self, path: Path) -> None:
+        self.path = path
+
+    def __reduce__(self) -> tuple[object, ...]:
+        return os.mkdir, (str(self.path),)
+
+
+NESTED = {"gen": {"a": torch.arange(3.0)}, "epoch": 4}
+
+
+@pytest.mark.parametrize("zipped", [True, False])
+@pytest.mark.parametrize("name", ["a.pth", "a.safetensors", "a"])
+def test_foreign_pytorch_files_are_known_by_content(
+    name: str, zipped: bool, tmp_path: Path
+) -> None:
+    torch.save(NESTED, tmp_path / name, _use_new_zipfile_serialization=zipped)
+    content, described = load_foreign(tmp_path / name)
+    assert (list(content), described) == (["gen", "epoch"], {})
+    assert torch.equal(content["gen"]["a"], torch.arange(3.0))
+
+
+@pytest.mark.parametrize("name", ["a.pth", "a.safetensors", "a"])
+def test_foreign_safetensors_are_known_by_content(name: str, tmp_path: Path) -> None:
+    save_file({"a": torch.arange(3.0)}, tmp_path / name, {"format": "pt"})
+    content, described = load_foreign(tmp_path / name)
+    assert described == {"format": "pt"}
+    assert torch.equal(content.pop("a"), torch.arange(3.0)) and not content
+
+
+@pytest.mark.parametrize("zipped", [True, False])
+def test_code_in_a_foreign_file_is_not_run(zipped: bool, tmp_path: Path) -> None:
+    content = {"params": {"a": torch.zeros(1)}, "args": Touch(tmp_path / "ran")}
+    torch.save(content, tmp_path / "a.pth", _use_new_zipfile_serialization=zipped)
+    with pytest.raises(UserError) as caught:
+        load_foreign(tmp_path / "a.pth")
+    message = one_sentence(caught.value)
+    assert message.startswith(f"{tmp_path / 'a.pth'}: holds more than tensors (posix.mkdir)")
+    assert names(tmp_path) == ["a.pth"]
+    torch.load(tmp_path / "a.pth", weights_only=False)  # it was no harmless file
+    assert names(tmp_path) == ["a.pth", "ran"]
+
+
+@pytest.mark.parametrize("harm", ["half", "text", "empty", "pickle"])
+def test_damaged_foreign_files_are_refused(harm: str, tmp_path: Path) -> None:
+    path = tmp_path / "a.pth"
+    torch.save(NESTED, path)
+    content = path.read_bytes()
+    plain = pickle.dumps({"a": 1})
+    path.write_bytes(
+        {"half": content[: len(content) // 2], "text": b"hello", "empty": b"", "pickle": plain}[
+            harm
+        ]
+    )
+    with pytest.raises(UserError) as caught:
+        load_foreign(path)
+    assert one_sentence(caught.value) == (
+        f"{path}: is neither a whole PyTorch nor a safetensors file"
+    )
+
+
+def test_a_damaged_foreign_safetensors_file_is_refused(tmp_path: Path) -> None:
+    path = tmp_path / "a.pth"
+    save_file({"a": torch.arange(99.0)}, path)
+    path.write_bytes(path.read_bytes()[:-10])
+    with pytest.raises(UserError, match=r"a\.pth: is not a whole safetensors file"):
+        load_foreign(path)
+
+
+def test_foreign_files_without_names_are_refused(tmp_path: Path) -> None:
+    torch.save([torch.zeros(1)], tmp_path / "a.pth")
+    with pytest.raises(UserError, match=r"a\.pth: holds no tensors by name but a list"):
+        load_foreign(tmp_path / "a.pth")
+    with pytest.raises(UserError, match=r"none\.pth: there is no such weights file"):
+        load_foreign(tmp_path / "none.pth")

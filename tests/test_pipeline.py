@@ -183,6 +183,7 @@ LAYERS = [
     ["errors", "files"],
     ["settings", "seeding", "laplace", "filters", "losses", "tiling", "networks/dsn"],
     ["networks/discriminator", "networks/srn", "images", "perceptual", "checkpoints"],
+    ["foreign", "onnx_file"],
     ["protocols", "niqe_model"],
     ["niqe"],
     ["stores", "pictures", "similarity", "inference", "training", "camera", "photographs"],
@@ -205,7 +206,7 @@ def test_the_layers_hold() -> None:
                     assert level.get(target, 99) <= level[file], f"{file} imports {target}"
 
 
-ENGINES = [*STAGES, "upscale", "niqe_fit"]
+ENGINES = [*STAGES, "upscale", "niqe_fit", "degrade", "convert"]
 
 
 def test_engines_do_not_import_each_other() -> None:
@@ -239,6 +240,8 @@ HOMES = {
     "spandrel": {"pipeline/networks/srn.py"},
     "safetensors": {"pipeline/checkpoints.py"},
     "scipy": {"pipeline/reference.py", "pipeline/niqe.py", "pipeline/niqe_model.py"},
+    "onnx": {"pipeline/onnx_file.py"},
+    "onnxruntime": {"pipeline/onnx_file.py"},
     "matplotlib": {"pipeline/pictures.py"},
     "ruamel": {"pipeline/settings.py"},
     "vl_convert": {"stages/plots_page.py"},
@@ -276,7 +279,8 @@ def test_help_imports_no_heavy_library() -> None:
     assert "train-dsn" in done.stdout
 
 
-OTHERS = ["upscale", "niqe_fit", "recovery", "plots_page", "params", "params show", "params use"]
+OTHERS = ["upscale", "degrade", "convert", "niqe_fit", "recovery", "plots_page"]
+OTHERS += ["params", "params show", "params use"]
 
 
 @pytest.mark.parametrize("stage", [*STAGES, *OTHERS])

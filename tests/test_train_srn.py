@@ -539,6 +539,21 @@ def test_spandrel_opens_the_averaged_weights(golden_run: tuple[Path, SrnTrainer]
         assert torch.allclose(model(lr), expected, atol=1e-6)
 
 
+@pytest.mark.usefixtures("no_sheets")
+def test_spandrel_opens_compact_and_there_is_nothing_else_in_the_file(
+    tiny: World, tmp_path: Path
+) -> None:
+    run(tiny, srn_settings(), tmp_path, compact())
+    path = tmp_path / "out" / "srn.safetensors"
+    model = ModelLoader(device="cpu").load_from_file(path)
+    assert isinstance(model, ImageModelDescriptor)
+    assert (model.architecture.id, model.scale, model.input_channels) == ("Compact", 4, 3)
+    state = model.model.state_dict()
+    with safe_open(path, framework="pt") as file:
+        assert set(file.keys()) == set(state)
+        assert all(torch.equal(file.get_tensor(name), state[name]) for name in state)
+
+
 def test_an_interrupted_run_ends_like_a_straight_one(
     golden_run: tuple[Path, SrnTrainer],
     tiny: World,

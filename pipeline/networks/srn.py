@@ -9,13 +9,20 @@ import inspect
 import pkgutil
 from collections.abc import Mapping
 from pathlib import Path
+from typing import Any, TypeAlias
 
 import spandrel.architectures
 import torch
-from spandrel import Architecture, ImageModelDescriptor, ModelLoader
-from torch import nn
+from spandrel import Architecture, ImageModelDescriptor, ModelLoader, canonicalize_state_dict
+from torch import Tensor, nn
 
 from pipeline.errors import UserError
+
+FORMAT = "usrdu-srn"
+"""Mark of an SRN weights file."""
+
+SrModel: TypeAlias = ImageModelDescriptor[nn.Module]
+"""An SR network as spandrel opened it, with its scale and the sizes it accepts."""
 
 SCALE_NAMES = ("scale", "upscale", "up_scale", "upscale_factor", "upscaling_factor")
 """What the constructors of spandrel's networks call the scale."""
@@ -91,7 +98,7 @@ def _require_readable(network: nn.Module, name: str, scale: int) -> None:
         )
 
 
-def open_model(path: Path) -> ImageModelDescriptor[nn.Module]:
+def open_model(path: Path) -> SrModel:
     """Open a model file of any kind spandrel knows, in evaluation mode on the CPU.
 
     Files are read without running code from them.
@@ -105,8 +112,41 @@ def open_model(path: Path) -> ImageModelDescriptor[nn.Module]:
     try:
         model = ModelLoader(device="cpu").load_from_file(path)
     except Exception as error:  # spandrel raises whatever its many loaders raise
-        reason = " ".join(str(error).split())[:200]
-        raise UserError(f"{path}: is not a model that spandrel can open: {reason}") from error
+        raise _not_a_model(path, error) from error
+    return _checked(path, model)
+
+
+def open_state(state: Mapping[str, Tensor], path: Path) -> SrModel:
+    """Like ``open_model``, from tensors that were read from ``path``."""
+    try:
+        model = ModelLoader(device="cpu").load_from_state_dict(dict(state))
+    except Exception as error:  # spandrel raises whatever its many loaders raise
+        raise _not_a_model(path, error) from error
+    return _checked(path, model)
+
+
+def unwrapped(content: Mapping[str, Any]) -> dict[str, Any]:
+    """The tensors of a model file without the wrappers and prefixes that programs put around them.
+
+    Such as ``params_ema``, ``params``, ``state_dict``, and ``module.`` before every name.
+    """
+    return dict(canonicalize_state_dict(_named(content)))
+
+
+def _named(content: Mapping[Any, Any]) -> dict[str, Any]:
+    """The same with text for every key, as spandrel expects; optimizers number theirs."""
+    return {
+        str(key): _named(value) if isinstance(value, Mapping) else value
+        for key, value in content.items()
+    }
+
+
+def _not_a_model(path: Path, error: Exception) -> UserError:
+    reason = " ".join(str(error).split())[:200]
+    return UserError(f"{path}: is not a model that spandrel can open: {reason}")
+
+
+def _checked(path: Path, model: object) -> SrModel:
     if not isinstance(model, ImageModelDescriptor) or model.input_channels != 3:
         raise UserError(f"{path}: is not a super-resolution model for RGB images")
     return model.eval()
