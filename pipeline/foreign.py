@@ -1,6 +1,6 @@
 """Files of the authors' released code, and how their names map to those used here.
 
-The layouts are those of FACTS: the DSN file is ``{'gen': ..., 'dis': ...}``; the SRN file is
+As released, the DSN file is ``{'gen': ..., 'dis': ...}``; the SRN file is
 ``{'params': ...}`` with the SRN under ``RRDBNet_U.`` and a copy of the DSN under ``RRDBNet_var.``.
 """
 

@@ -9,8 +9,9 @@ from stages.options import FILE, FOLDER, plain_errors, report
 
 @click.command(
     "degrade",
-    epilog="Example: usrdu degrade data/raw/demo/hr data/pairs/lr --hr-out data/pairs/hr --samples 2 "
-    "--dsn data/train_dsn/dsn.safetensors --calibration data/calibrate/calibration.json",
+    epilog="Example: usrdu degrade data/raw/demo/hr data/pairs/lr --hr-out data/pairs/hr "
+    "--samples 2 --dsn data/train_dsn/dsn.safetensors "
+    "--calibration data/calibrate/calibration.json",
 )
 @click.argument("places", metavar="[HR_FOLDER] OUT", nargs=-1, required=True, type=FOLDER)
 @click.option("--dsn", type=FILE, help="DSN through which HR_FOLDER is seen.")
