@@ -118,7 +118,7 @@ def test_the_store_says_where_it_comes_from(tiny: World, dsn_file: Path, tmp_pat
     assert maps.scale == 4
     assert maps.attributes["hr_digest"] == tiny.hr.digest
     assert maps.attributes["dsn_hash"] == hashlib.sha256(dsn_file.read_bytes()).hexdigest()
-    assert maps.attributes["dsn_settings"] == dsn_settings(blocks=2).model_dump()
+    assert maps.attributes["dsn_settings"] == dsn_settings(blocks=2).model_dump(mode="json")
     assert maps.attributes["export_settings"] == settings().model_dump()
     assert maps.attributes["reference"] == "bicubic"
 

@@ -6,7 +6,15 @@ from pathlib import Path
 import numpy as np
 import pytest
 from click.testing import CliRunner, Result
-from conftest import World, calibration, compact, dsn_settings, picture, srn_settings
+from conftest import (
+    World,
+    calibration,
+    compact,
+    dsn_settings,
+    picture,
+    prepare_settings,
+    srn_settings,
+)
 
 from pipeline.checkpoints import save_weights
 from pipeline.images import read_image, write_png
@@ -27,14 +35,14 @@ def params(path: Path, scale: int, theta: str = "raw", warm_start: Path | None =
     """The project's own settings, made small."""
     architecture = compact(warm_start=warm_start and str(warm_start)).model_dump()
     content = load_yaml(ROOT / "params.yaml") | {
-        "prepare": {"scale": scale},
+        "prepare": prepare_settings(scale=scale).model_dump(),
         "train_dsn": dsn_settings(hr_patch=16 * scale).model_dump(),
         "export": {"tile": 16, "mean_keep_bits": 10, "theta_keep_bits": 7},
         "calibrate": {"blocks": 1000, "rounds": 1, "least_correlation": 0.1},
         "train_srn": srn_settings(theta=theta).model_dump(),
         "architectures": {"compact": architecture},
-        "evaluate": {"lpips_weights": "none", "tile": 16, "halo": 8, "picture_crop": 64},
     }
+    content["evaluate"] |= {"tile": 16, "halo": 8, "picture_crop": 64}  # type: ignore[operator]
     content["recovery"] |= {"architecture": architecture}  # type: ignore[operator]
     path.write_text(json.dumps(content))  # JSON is YAML
     return path
@@ -51,7 +59,8 @@ def write_images(folder: Path, scale: int) -> None:
         if name == "val/hr/p":
             (folder / "val/lr").mkdir()
             write_png(folder / "val/lr/p.png", image[:, : height * scale : scale, ::scale])
-    (folder / "lr").mkdir()
+    for name in ("lr", "pairs"):
+        (folder / name).mkdir()
     for name in ("c", "d"):
         write_png(folder / "lr" / f"{name}.png", picture(rng, 71, 65))
 
@@ -66,7 +75,19 @@ def test_the_whole_pipeline(scale: int, tmp_path: Path) -> None:
     dsn, model = out / "dsn.safetensors", out / "srn.safetensors"
     noise = out / "calibration.json"
     for words in (
-        ["prepare", "--hr", raw / "hr", "--lr", raw / "lr", "--val", raw / "val", "--out", out],
+        [
+            "prepare",
+            "--hr",
+            raw / "hr",
+            "--lr",
+            raw / "lr",
+            "--val",
+            raw / "val",
+            "--pairs",
+            raw / "pairs",
+            "--out",
+            out,
+        ],
         ["train-dsn", "--hr", hr, "--lr", lr, "--out", out, *settings[2:]],
         ["export", "--hr", hr, "--dsn", dsn, "--maps", maps],
         ["calibrate", "--maps", maps, "--lr", lr, "--out", noise],
@@ -125,7 +146,10 @@ AUDIT = ["audit", "--maps", "maps.zarr", "--hr", "hr.zarr", "--lr", "lr.zarr"]
 SRN = ["train-srn", "--arch", "compact", "--hr", "hr.zarr"]
 MEETINGS: dict[str, tuple[list[str], str]] = {
     "prepare: pairs": (
-        ["prepare", "--hr", "raw2/hr", "--lr", "raw2/lr", "--val", "raw2/val"],
+        [
+            "prepare",
+            *(part for n in ("hr", "lr", "val", "pairs") for part in (f"--{n}", f"raw2/{n}")),
+        ],
         "hr/p.png is 68x64 and {}raw2/val/lr/p.png is 35x33: HR must be 4 times LR",
     ),
     "train-dsn: lr": (
