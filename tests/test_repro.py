@@ -10,10 +10,15 @@ import re
 import shutil
 import subprocess
 import sys
+import time
 from pathlib import Path
 
 import pytest
+from conftest import calibration
+from readme import commands
 from ruamel.yaml import YAML
+
+from pipeline.stores import Store
 
 ROOT = Path(__file__).parent.parent
 TINY: dict[str, dict[str, object]] = {
@@ -77,17 +82,19 @@ def ran(output: str) -> set[str]:
     return set(re.findall(r"Running stage '([^']+)'", output))
 
 
-def edit_params(repo: Path, changes: dict[str, dict[str, object]]) -> None:
+def edit_params(
+    repo: Path, changes: dict[str, dict[str, object]], file: str = "params.yaml"
+) -> None:
     yaml = YAML()
-    params = yaml.load((repo / "params.yaml").read_text())
+    params = yaml.load((repo / file).read_text())
     for section, values in changes.items():
         for key, value in values.items():
             if isinstance(value, dict) and key in params[section]:
                 params[section][key].update(value)
             else:
                 params[section][key] = value
-    with (repo / "params.yaml").open("w") as file:
-        yaml.dump(params, file)
+    with (repo / file).open("w") as target:
+        yaml.dump(params, target)
 
 
 @pytest.fixture(scope="module")
@@ -241,3 +248,104 @@ def test_a_mistake_in_the_params_stops_before_anything_is_lost(repo: Path) -> No
         assert weights.read_bytes() == kept
     finally:
         (repo / "params.yaml").write_text(before)
+
+
+# --- the README
+
+SHRUNK = ["calibrated", "official", "paper"]
+RECOVERY: dict[str, object] = {
+    "seeds": [0],
+    "sources": ["bicubic", "mean", "camera"],
+    "captures": 1,
+    "architecture": {"options": {"num_feat": 4, "num_conv": 1}},
+    "train_srn": {"epochs": 1},
+}
+NOT_RUN = {
+    "make demo": "its stages ran for the other tests, the same with larger sizes",
+    "make test": "this is it",
+    "make setup": "it was done before the tests",
+}
+"""Commands whose targets are only looked up."""
+
+
+@pytest.fixture
+def reader(repo: Path, tmp_path: Path) -> Path:
+    """A copy of the repository with images of the reader's own, and profiles of small sizes."""
+    target = tmp_path / "usrdu"
+    shutil.copytree(repo, target, symlinks=True)
+    for name in SHRUNK:
+        yaml, path = YAML(), target / "profiles" / f"{name}.yaml"
+        profile = yaml.load(path.read_text())
+        for section in ("train_dsn", "train_srn"):
+            small = TINY[section] | {"perceptual_weights": "random"}
+            profile[section].update({k: v for k, v in small.items() if k != "theta"})
+        profile["train_srn"]["theta"] = "raw"
+        profile["architectures"]["esrgan"]["options"] = {"num_filters": 4, "num_blocks": 1}
+        profile["architectures"]["esrgan"]["warm_start"] = None
+        profile["evaluate"]["lpips_weights"] = "none"
+        with path.open("w") as file:
+            yaml.dump(profile, file)
+    edit_params(target, {"recovery": RECOVERY})
+    for name in ("photographs", "camera"):
+        kind = {"photographs": "hr", "camera": "lr"}[name]
+        shutil.copytree(target / "data/raw/demo" / kind, target / f"data/raw/my-{name}")
+    shutil.copy(target / "data/raw/my-camera/coins.jpg", target / "photo.jpg")
+    (target / ".venv").mkdir()
+    (target / ".venv/ready").touch()
+    ok(target, "git", "add", "--all")
+    ok(target, "git", "commit", "--quiet", "--message=small profiles")
+    return target
+
+
+def wait_for_the_queue(repo: Path) -> None:
+    for _ in range(300):
+        shown = ok(repo, "dvc", "queue", "status")
+        if not re.search(r"Queued|Running", shown.split("Worker")[0]):
+            break
+        time.sleep(1)
+    assert "Success" in shown and "Failed" not in shown, shown
+
+
+def follow(repo: Path, command: str) -> None:
+    """Run one command of the README."""
+    words = command.split()
+    if words[0] == "make":
+        words += [f"UV={shutil.which('true')}", "RUN="]  # the environment of the tests
+    if command in NOT_RUN:
+        words.insert(1, "--dry-run")
+    ok(repo, *words)
+    if command == "make table1":
+        rows = re.findall(r"table1-(\S+)", ok(repo, "dvc", "queue", "status"))
+        assert sorted(rows) == ["bicubic", "mean-only", "row1", "row2", "row3", "row4", "row5"]
+        for row in set(rows) - {"bicubic"}:  # one of them shows that they run
+            ok(repo, "dvc", "queue", "remove", f"table1-{row}")
+    if command == "dvc queue start":
+        wait_for_the_queue(repo)
+    if command == "usrdu params use paper":
+        assert "discriminator: vgg" in (repo / "params.yaml").read_text()
+
+
+def test_every_command_of_the_readme_runs(reader: Path) -> None:
+    """In order, as a reader would; own folders are named where the README says so."""
+    found = commands()
+    assert len(found) > 25 and set(NOT_RUN) <= set(found)
+    for command in found:
+        if command == "usrdu params use calibrated":
+            own = {name: f"data/raw/my-{name}" for name in ("photographs", "camera")}
+            folders = {"hr": own["photographs"], "lr": own["camera"], "val": "data/raw/no-pairs"}
+            edit_params(reader, {"folders": dict(folders)})
+            ok(reader, "usrdu", "params", "use", "demo", "--force")
+        if command == "usrdu params use paper":  # after an experiment, which changed a value
+            ok(reader, "usrdu", "params", "use", "calibrated", "--force")
+        if "--calibration" in command:  # that of a DSN after two epochs says it could not be made
+            made = calibration(Store(reader / "data/export/maps.zarr", "maps"))
+            path = reader / "data/calibrate/calibration.json"
+            path.write_text(made.model_dump_json())
+        if command.startswith("dvc exp run -S folders.pairs"):
+            demo = {name: f"data/raw/demo/{name}" for name in ("hr", "lr", "val")}
+            edit_params(reader, {"folders": dict(demo)})
+        follow(reader, command)
+    shown = ok(reader, "dvc", "exp", "show", "--csv")
+    assert "table1-bicubic" in shown
+    for name in ("photo_x4.png", "data/compact.onnx", "data/recovery/recovery.md"):
+        assert (reader / name).stat().st_size > 0, name
