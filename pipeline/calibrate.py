@@ -5,10 +5,11 @@ from dataclasses import dataclass, replace
 import numpy as np
 import torch
 from numpy.typing import NDArray
-from pydantic import Field
+from pydantic import Field, ValidationError
 from tqdm import tqdm
 
 from pipeline.calibration import FORMAT, CalibratedSampler, Calibration, noise_filter
+from pipeline.errors import UserError
 from pipeline.jpeg import JpegTables
 from pipeline.noise import (
     LAGS,
@@ -73,20 +74,21 @@ def calibrate(
         correlations of the real noise between neighbours and between channels, and the fault.
 
     Raises:
-        UserError: The scales differ or a chunk is damaged.
+        UserError: The scales differ, a chunk is damaged, or the real LR images do not say well how
+            they are compressed.
 
     """
     require_same_scale(maps, lr)
+    tables = _tables(lr)
     try:
         real = estimate_noise(read_blocks(lr, settings.blocks))
         means = read_blocks(maps, settings.blocks)
         own = estimate_noise(means)
-        tables = lr.attributes.get("jpeg")
         sampling = Sampling(
             np.maximum(real.variance - own.variance, 0),
             white_correlation() if tables else real.correlation,
             real.excess_kurtosis,
-            None if tables is None else JpegTables.model_validate(tables),
+            tables,
         )
         drawn = own
         for step in tqdm(range(settings.rounds + 1), "calibrate", unit="round"):
@@ -110,6 +112,15 @@ def calibrate(
         "jpeg": found.jpeg is not None,
         "fault": None,
     }
+
+
+def _tables(lr: Store) -> JpegTables | None:
+    """How most of the real LR images are compressed."""
+    tables = lr.attributes.get("jpeg")
+    try:
+        return None if tables is None else JpegTables.model_validate(tables)
+    except ValidationError as error:
+        raise UserError(f"{lr.path}: its attribute 'jpeg' is damaged; prepare it again") from error
 
 
 def _corrected(sampling: Sampling, real: Noise, drawn: Noise) -> Sampling:

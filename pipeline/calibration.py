@@ -13,7 +13,7 @@ import numpy as np
 import torch
 import torch.nn.functional as F
 from numpy.typing import NDArray
-from pydantic import Field, ValidationError
+from pydantic import Field, ValidationError, model_validator
 from torch import Tensor
 
 from pipeline.errors import UserError
@@ -52,6 +52,27 @@ class Calibration(Settings):
     """How the real LR images are compressed, which samples then are too; null for not at all."""
     constant_theta: float = Field(ge=0)
     """The one Laplace scale of the same mean variance over the maps, in gray levels."""
+
+    @model_validator(mode="after")
+    def _shapes(self) -> "Calibration":
+        variance = _shape(self.variance)
+        if self.fault is None and (len(variance) != 2 or variance[0] != 3 or variance[1] < 2):
+            raise ValueError(f"variance must be 3 by at least 2 numbers, found {variance}")
+        if self.noise_filter is not None:
+            kernels = _shape(self.noise_filter)
+            if kernels[:2] != (3, 3) or len(set(kernels[2:])) != 1 or kernels[-1] % 2 == 0:
+                raise ValueError(f"noise_filter must be 3 by 3 odd squares, found {kernels}")
+        return self
+
+
+def _shape(lists: object) -> tuple[int, ...]:
+    """Lengths of nested lists.
+
+    Raises:
+        ValueError: They are ragged.
+
+    """
+    return np.asarray(lists, dtype=np.float64).shape
 
 
 def read_calibration(path: Path) -> Calibration:

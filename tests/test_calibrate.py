@@ -296,6 +296,12 @@ def fails(result: Result, *words: str) -> None:
     assert last.startswith("Error: ") and all(word in last for word in words), last
 
 
+def test_tables_that_are_damaged_are_no_fault_of_the_noise(tmp_path: Path) -> None:
+    tiny = write(tmp_path, gaussian(8))
+    write_lr(tmp_path / "odd.zarr", tiny.real, jpeg={"luma": [1], "chroma": []})
+    fails(run(tmp_path, "odd.zarr"), "odd.zarr: its attribute 'jpeg' is damaged")
+
+
 def test_command_names_both_scales(tmp_path: Path) -> None:
     tiny = write(tmp_path, gaussian(8))
     write_lr(tmp_path / "lr2.zarr", tiny.real, scale=2)

@@ -324,3 +324,25 @@ def test_a_calibration_of_other_maps_is_refused_with_both_digests(tiny: World) -
     )
     with pytest.raises(UserError, match="the calibration was made for maps"):
         require_calibration(other, tiny.maps)
+
+
+@pytest.mark.parametrize(
+    ("changes", "fault"),
+    [
+        ({"variance": [[4.0, 9.0], [9.0, 30.0]]}, r"3 by at least 2 numbers, found \(2, 2\)"),
+        ({"variance": [[4.0], [9.0], [1.0]]}, r"found \(3, 1\)"),
+        ({"variance": []}, r"found \(0,\)"),
+        ({"variance": [[4.0, 9.0], [9.0], [1.0, 2.0]]}, "inhomogeneous"),
+        ({"noise_filter": [[[[1.0]] * 3] * 3] * 3}, r"odd squares, found \(3, 3, 3, 1\)"),
+        ({"noise_filter": [[[[1.0, 0.0]] * 2] * 3] * 3}, r"odd squares, found \(3, 3, 2, 2\)"),
+        ({"noise_filter": [[[[1.0]]] * 3] * 2}, r"odd squares, found \(2, 3, 1, 1\)"),
+    ],
+)
+def test_a_file_of_another_shape_is_refused(
+    changes: dict[str, object], fault: str, tiny: World, tmp_path: Path
+) -> None:
+    path = tmp_path / "c.json"
+    path.write_text(json.dumps(calibration(tiny.maps).model_dump() | changes))
+    with pytest.raises(UserError, match=fault) as caught:
+        read_calibration(path)
+    assert str(caught.value).startswith(f"{path}: ") and "\n" not in str(caught.value)

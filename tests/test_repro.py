@@ -344,7 +344,9 @@ def test_every_command_of_the_readme_runs(reader: Path) -> None:
         if command.startswith("dvc exp run -S folders.pairs"):
             demo = {name: f"data/raw/demo/{name}" for name in ("hr", "lr", "val")}
             edit_params(reader, {"folders": dict(demo)})
+        begin = time.time()
         follow(reader, command)
+        print(f"{time.time() - begin:.0f} s: {command}", flush=True)
     shown = ok(reader, "dvc", "exp", "show", "--csv")
     assert "table1-bicubic" in shown
     for name in ("photo_x4.png", "data/compact.onnx", "data/recovery/recovery.md"):
