@@ -44,7 +44,7 @@ table1: .venv/ready  ## queue the rows of the paper's Table 1; then: dvc queue s
 setup: .venv/ready  ## environment only
 
 .venv/ready: pyproject.toml | $(UV)
-	$(UV) sync --quiet
+	$(UV) sync --quiet --compile-bytecode
 	$(RUN) usrdu plots-page .dvc/plots_page.html
 	$(RUN) dvc config --quiet --local plots.html_template plots_page.html
 	@touch $@

@@ -10,8 +10,8 @@ from collections.abc import Iterator
 from pathlib import Path
 from typing import NamedTuple
 
-from pipeline.checkpoints import write_whole
 from pipeline.errors import UserError
+from pipeline.files import whole
 from pipeline.settings import load_lines, load_yaml
 
 NAME = "profile"
@@ -96,7 +96,8 @@ def take(params: Path, profile: Path) -> None:
         profile: The profile.
 
     Raises:
-        UserError: A file cannot be read or written, or the params file lacks a section.
+        UserError: A file cannot be read, or the params file lacks a section.
+        OSError: It cannot be written.
 
     """
     _current(params)
@@ -109,7 +110,8 @@ def take(params: Path, profile: Path) -> None:
         if name == NAME:
             text = re.sub(rf"(?m)^{NAME}: *[^\s#]+", f"{NAME}: {profile.stem}", text)
         parts.append(taken.get(name, text) if name else text)
-    write_whole(params, ("".join(parts).rstrip() + "\n").encode())
+    with whole(params) as partial:
+        partial.write_text("".join(parts).rstrip() + "\n", encoding="utf-8")
 
 
 def _sections(text: str) -> Iterator[tuple[str, str]]:
