@@ -16,7 +16,7 @@ demo: .venv/ready  ## the whole pipeline on the demo camera
 	@echo "models:    data/train_srn/*/srn.safetensors (open in chaiNNer or ComfyUI, or: usrdu upscale)"
 
 test: .venv/ready  ## all tests
-	$(RUN) pytest --numprocesses 2 --dist loadfile
+	$(RUN) pytest --numprocesses 2 --dist loadfile --no-loadscope-reorder
 
 lint: .venv/ready  ## style and types
 	$(RUN) ruff check .

@@ -218,6 +218,14 @@ def names(folder: Path) -> list[str]:
     return sorted(path.name for path in folder.iterdir())
 
 
+SLOW = ("test_readme", "test_repro")
+
+
+def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
+    """The longest files first, so that no process is left with one of them at the end."""
+    items.sort(key=lambda item: item.path.stem not in SLOW)
+
+
 def pytest_addoption(parser: pytest.Parser) -> None:
     """Add the switch that rewrites tests/golden."""
     parser.addoption(

@@ -4,14 +4,24 @@ import shutil
 from pathlib import Path
 
 import pytest
+import torch
+from accelerate import Accelerator
 from click.testing import CliRunner, Result
+from conftest import World, calibration, compact
 
 from pipeline.errors import UserError
 from pipeline.evaluate import EvaluateSettings
+from pipeline.perceptual import VGG19Features
 from pipeline.profiles import changes, find_profile, in_force, take
 from pipeline.settings import load_lines, load_section, load_yaml
-from pipeline.train_dsn import TrainDsnSettings
-from pipeline.train_srn import Architecture, TrainSrnSettings
+from pipeline.train_dsn import DsnTrainer, TrainDsnSettings
+from pipeline.train_srn import (
+    Architecture,
+    Material,
+    SrnTrainer,
+    TrainSrnSettings,
+    open_stream,
+)
 from stages.params import command
 
 ROOT = Path(__file__).parent.parent
@@ -87,6 +97,36 @@ def test_the_params_file_comes_with_the_demo() -> None:
     """Whoever changed it on purpose sees here what differs."""
     assert load_yaml(ROOT / "params.yaml")["profile"] == "demo"
     assert changes(ROOT / "params.yaml", PROFILES) == []
+
+
+SMALL_DSN = {
+    "features": 4, "blocks": 1, "discriminator_features": 2, "hr_patch": 64, "batch_size": 2,
+    "perceptual_weights": "random",
+}  # fmt: skip
+SMALL_SRN = {
+    "lr_patch": 16, "batch_size": 2, "discriminator_features": 2, "perceptual_weights": "random",
+}  # fmt: skip
+
+
+@pytest.mark.parametrize("name", ["calibrated", "official", "paper"])
+def test_both_trainings_of_a_profile_run(
+    name: str, tiny: World, vgg: VGG19Features, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """A step of each in smaller sizes: all terms of the profile's losses are there, and finite."""
+    for module in ("pipeline.train_dsn", "pipeline.train_srn"):
+        monkeypatch.setattr(f"{module}.VGG19Features", lambda _: vgg)
+    path = PROFILES / f"{name}.yaml"
+    dsn = load_section(path, "train_dsn", TrainDsnSettings).model_copy(update=SMALL_DSN)
+    terms = DsnTrainer(tiny.hr, tiny.lr, dsn).step(0)
+    assert terms.keys() >= {"kl", "kl_perceptual", "adversarial", "discriminator"}
+    srn = load_section(path, "train_srn", TrainSrnSettings).model_copy(update=SMALL_SRN)
+    cpu = Accelerator()
+    stream = open_stream(Material(tiny.hr, tiny.maps, calibration(tiny.maps)), srn, cpu.device)
+    losses = SrnTrainer(stream, compact(), srn, cpu).step(0)
+    low = {"low_pass"} if name == "official" else set()
+    expected = {"content", "perceptual", "adversarial", "discriminator", "total"} | low
+    assert losses.keys() == expected
+    assert all(torch.isfinite(value) for value in (*terms.values(), *losses.values()))
 
 
 # --- taking one

@@ -1,0 +1,99 @@
+"""A clone of the working tree with tiny settings, in which commands run as a user runs them."""
+
+import os
+import re
+import shutil
+import subprocess
+import sys
+from pathlib import Path
+
+from ruamel.yaml import YAML
+
+ROOT = Path(__file__).parent.parent
+TINY: dict[str, dict[str, object]] = {
+    "train_dsn": {
+        "features": 4,
+        "blocks": 1,
+        "discriminator_features": 2,
+        "hr_patch": 64,
+        "batch_size": 2,
+        "crops_per_image": 1,
+        "epochs": 2,
+        "log_every": 2,
+        "checkpoint_every": 2,
+    },
+    "train_srn": {
+        "theta": "raw",  # the means of a DSN after two epochs cannot be calibrated
+        "discriminator_features": 2,
+        "lr_patch": 12,
+        "batch_size": 2,
+        "crops_per_image": 1,
+        "epochs": 2,
+        "log_every": 2,
+        "checkpoint_every": 3,
+    },
+    "calibrate": {"blocks": 1000, "rounds": 0},
+    "audit": {"worst_images": 1},
+    "architectures": {
+        "esrgan": {"options": {"num_filters": 4, "num_blocks": 1}},
+        "compact": {"options": {"num_feat": 4, "num_conv": 1}},
+    },
+}
+
+
+def run(repo: Path, *words: str) -> subprocess.CompletedProcess[str]:
+    place = Path(sys.executable).parent
+    environment = {
+        **{k: v for k, v in os.environ.items() if not k.startswith("GIT_")},
+        "PATH": f"{place}{os.pathsep}{os.environ['PATH']}",
+        "GIT_AUTHOR_NAME": "test",
+        "GIT_AUTHOR_EMAIL": "test@example.org",
+        "GIT_COMMITTER_NAME": "test",
+        "GIT_COMMITTER_EMAIL": "test@example.org",
+    }
+    return subprocess.run(
+        words, cwd=repo, env=environment, capture_output=True, text=True, check=False
+    )
+
+
+def ok(repo: Path, *words: str) -> str:
+    done = run(repo, *words)
+    assert done.returncode == 0, f"{' '.join(words)}\n{done.stdout}\n{done.stderr}"
+    return done.stdout
+
+
+def ran(output: str) -> set[str]:
+    """Stages that a (dry) ``dvc repro`` runs."""
+    return set(re.findall(r"Running stage '([^']+)'", output))
+
+
+def edit_params(
+    repo: Path, changes: dict[str, dict[str, object]], file: str = "params.yaml"
+) -> None:
+    yaml = YAML()
+    params = yaml.load((repo / file).read_text())
+    for section, values in changes.items():
+        for key, value in values.items():
+            if isinstance(value, dict) and key in params[section]:
+                params[section][key].update(value)
+            else:
+                params[section][key] = value
+    with (repo / file).open("w") as target:
+        yaml.dump(params, target)
+
+
+def clone(target: Path) -> set[str]:
+    """Make the clone, run ``dvc repro`` once and commit the result; returns the stages that ran."""
+    listed = ok(ROOT, "git", "ls-files", "--cached", "--others", "--exclude-standard")
+    for name in listed.splitlines():
+        if (ROOT / name).is_file() and not name.endswith(("metrics.json", "dvc.lock")):
+            (target / name).parent.mkdir(parents=True, exist_ok=True)
+            shutil.copy(ROOT / name, target / name)
+    edit_params(target, TINY)
+    ok(target, "git", "init", "--quiet", "--initial-branch=main")
+    ok(target, "git", "add", "--all")
+    ok(target, "git", "commit", "--quiet", "--message=clone")
+    done = ran(ok(target, "dvc", "repro"))
+    ok(target, "git", "add", "--all")
+    ok(target, "git", "commit", "--quiet", "--message=first run")
+    return done

@@ -1,0 +1,124 @@
+"""The commands of the README, run in order in a clone as a reader would copy them."""
+
+import re
+import shutil
+import time
+from pathlib import Path
+
+import pytest
+from conftest import calibration
+from repository import ROOT, TINY, clone, edit_params, ok
+from ruamel.yaml import YAML
+
+from pipeline.images import read_image, write_png
+from pipeline.stores import Store
+
+SHRUNK = ["calibrated", "official", "paper"]
+RECOVERY: dict[str, object] = {
+    "seeds": [0],
+    "sources": ["bicubic", "mean", "camera"],
+    "captures": 1,
+    "architecture": {"options": {"num_feat": 4, "num_conv": 1}},
+    "train_srn": {"epochs": 1},
+}
+NOT_RUN = {
+    "make demo": "its stages ran, with tiny settings, when the clone was made",
+    "make test": "this is it",
+    "make setup": "it was done before the tests",
+}
+"""Commands whose targets are only looked up."""
+
+
+def commands() -> list[str]:
+    """Every command of every ``bash`` block in order; lines joined, without comments and uv run."""
+    blocks = re.findall(
+        r"(?ms)^```bash\n(.*?)^```$", (ROOT / "README.md").read_text(encoding="utf-8")
+    )
+    lines = "".join(blocks).replace("\\\n", " ").splitlines()
+    plain = (re.sub(r"\s+#.*$", "", line).strip() for line in lines)
+    return [" ".join(line.removeprefix("uv run ").split()) for line in plain if line]
+
+
+@pytest.fixture
+def reader(tmp_path: Path) -> Path:
+    """A clone after the demo, with images of the reader's own, and profiles of small sizes."""
+    target = tmp_path / "usrdu"
+    clone(target)
+    for name in SHRUNK:
+        yaml, path = YAML(), target / "profiles" / f"{name}.yaml"
+        profile = yaml.load(path.read_text())
+        for section in ("train_dsn", "train_srn"):
+            small = TINY[section] | {"perceptual_weights": "random"}
+            profile[section].update({k: v for k, v in small.items() if k != "theta"})
+        profile["train_srn"]["theta"] = "raw"
+        profile["architectures"]["esrgan"]["options"] = {"num_filters": 4, "num_blocks": 1}
+        profile["architectures"]["esrgan"]["warm_start"] = None
+        profile["evaluate"]["lpips_weights"] = "none"
+        with path.open("w") as file:
+            yaml.dump(profile, file)
+    edit_params(target, {"recovery": RECOVERY})
+    for name, kind, side in (("photographs", "hr", 160), ("camera", "lr", 96)):
+        (target / f"data/raw/my-{name}").mkdir()
+        for path in sorted((target / "data/raw/demo" / kind).iterdir())[:3]:
+            part = read_image(path)[:, :side, :side]
+            write_png(target / f"data/raw/my-{name}" / f"{path.stem}.png", part)
+    shutil.copy(target / "data/raw/my-camera/coins.png", target / "photo.jpg")
+    (target / ".venv").mkdir()
+    (target / ".venv/ready").touch()
+    ok(target, "git", "add", "--all")
+    ok(target, "git", "commit", "--quiet", "--message=small profiles")
+    return target
+
+
+def wait_for_the_queue(repo: Path) -> None:
+    for _ in range(300):
+        shown = ok(repo, "dvc", "queue", "status")
+        if not re.search(r"Queued|Running", shown.split("Worker")[0]):
+            break
+        time.sleep(1)
+    assert "Success" in shown and "Failed" not in shown, shown
+
+
+def follow(repo: Path, command: str) -> None:
+    """Run one command of the README."""
+    words = command.split()
+    if words[0] == "make":
+        words += [f"UV={shutil.which('true')}", "RUN="]  # the environment of the tests
+    if command in NOT_RUN:
+        words.insert(1, "--dry-run")
+    ok(repo, *words)
+    if command == "make table1":
+        rows = re.findall(r"table1-(\S+)", ok(repo, "dvc", "queue", "status"))
+        assert sorted(rows) == ["bicubic", "mean-only", "row1", "row2", "row3", "row4", "row5"]
+        for row in set(rows) - {"bicubic"}:  # one of them shows that they run
+            ok(repo, "dvc", "queue", "remove", f"table1-{row}")
+    if command == "dvc queue start":
+        wait_for_the_queue(repo)
+    if command == "usrdu params use paper":
+        assert "discriminator: vgg" in (repo / "params.yaml").read_text()
+
+
+def test_every_command_of_the_readme_runs(reader: Path) -> None:
+    """In order, as a reader would; own folders are named where the README says so."""
+    found = commands()
+    assert len(found) > 25 and set(NOT_RUN) <= set(found)
+    own = {"hr": "data/raw/my-photographs", "lr": "data/raw/my-camera"}
+    for command in found:
+        if command == "usrdu params use calibrated":
+            edit_params(reader, {"folders": {**own, "val": "data/raw/no-pairs"}})
+            ok(reader, "usrdu", "params", "use", "demo", "--force")
+        if command == "usrdu params use paper":  # after an experiment, which changed a value
+            ok(reader, "usrdu", "params", "use", "calibrated", "--force")
+        if command == "make table1":  # in the queue, as the README says
+            edit_params(reader, {"folders": {k: str(reader / v) for k, v in own.items()}})
+        if "--calibration" in command:  # that of a DSN after two epochs says it could not be made
+            made = calibration(Store(reader / "data/export/maps.zarr", "maps"))
+            path = reader / "data/calibrate/calibration.json"
+            path.write_text(made.model_dump_json())
+        if command.startswith("usrdu niqe-fit"):  # it wants more blocks than small crops have
+            shutil.copytree(reader / "data/raw/demo/hr", reader / own["hr"], dirs_exist_ok=True)
+        follow(reader, command)
+    shown = ok(reader, "dvc", "exp", "show", "--csv")
+    assert "table1-bicubic" in shown
+    for name in ("photo_x4.png", "data/compact.onnx", "data/recovery/recovery.md"):
+        assert (reader / name).stat().st_size > 0, name
