@@ -120,5 +120,5 @@ def test_every_command_of_the_readme_runs(reader: Path) -> None:
         follow(reader, command)
     shown = ok(reader, "dvc", "exp", "show", "--csv")
     assert "table1-bicubic" in shown
-    for name in ("photo_x4.png", "data/compact.onnx", "data/recovery/recovery.md"):
+    for name in ("photo_x4.png", "data/esrgan.onnx", "data/recovery/recovery.md"):
         assert (reader / name).stat().st_size > 0, name
