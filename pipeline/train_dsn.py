@@ -120,9 +120,8 @@ class DsnLoss(nn.Module):
     def content(self, mean: Tensor, log_theta: Tensor, reference: Tensor) -> Tensor:
         """Eq. 2 times the prior scale, or L1 without theta; ``log_theta`` in gray levels."""
         distance = (mean - reference).abs()
-        told = distance.mean()
-        if self.settings.content == "low_pass":
-            told = low_pass(mean - reference, HIGH_PASS_SIZE).abs().mean()
+        low = self.settings.content == "low_pass"
+        told = low_pass(mean - reference, HIGH_PASS_SIZE).abs().mean() if low else distance.mean()
         if not self.settings.learn_theta:
             return told
         return scale_terms(distance, _in_unit(log_theta), self.prior).mean() + told

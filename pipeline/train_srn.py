@@ -233,7 +233,7 @@ class SrnTrainer:
         self.ema = AveragedModel(network, multi_avg_fn=get_ema_multi_avg_fn(settings.ema_decay))
         self.vgg = (
             VGG19Features(settings.perceptual_weights).to(self.device)
-            if settings.perceptual_weight
+            if settings.perceptual_weight and self.trained
             else None
         )
         self.judged = settings.judged
