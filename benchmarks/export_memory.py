@@ -30,7 +30,7 @@ def child(folder: Path, side: int) -> None:
     described = {"features": FEATURES, "blocks": BLOCKS, "learn_theta": True}
     metadata = {"format": FORMAT, "scale": 4, "settings": described}
     save_weights(folder / "dsn.safetensors", dsn.state_dict(), metadata)
-    settings = ExportSettings(tile=128, mean_keep_bits=10, theta_keep_bits=7)
+    settings = ExportSettings(tile=128, batch=1, mean_keep_bits=10, theta_keep_bits=7)
     hr, weights = Store(folder / f"{side}.zarr", "hr"), folder / "dsn.safetensors"
     told(lambda: export(hr, weights, settings, folder / f"maps{side}.zarr"))
 

@@ -92,13 +92,9 @@ def workers(scheduler: str | None) -> Iterator[Any]:
         with TqdmCallback(desc="audit", unit="task"):
             yield None
         return
-    from distributed import Client
+    from pipeline.cluster import connected
 
-    try:  # never the default client: a failed one would stay it, and later audits wait for it
-        client = Client(scheduler, timeout="10s", set_as_default=False)  # type: ignore[no-untyped-call]
-    except (OSError, ValueError) as error:
-        raise UserError(f"no dask scheduler answers at {scheduler}: {error}") from error
-    with client:
+    with connected(scheduler) as client:
         yield client
 
 

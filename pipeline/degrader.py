@@ -13,7 +13,7 @@ from pipeline.errors import UserError
 from pipeline.images import Image, to_float
 from pipeline.laplace import GRAY_LEVEL
 from pipeline.networks.dsn import DSN, FORMAT, theta_from_log
-from pipeline.tiling import Box, tiles
+from pipeline.tiling import Box, Tile, batches, tiles
 
 
 class Degrader:
@@ -49,7 +49,6 @@ class Degrader:
             raise UserError(f"{path}: its tensors do not fit its description: {reason}") from error
         return cls(dsn, Accelerator().device, constant)
 
-    @torch.no_grad()
     def whole(self, hr: Tensor) -> tuple[Tensor, Tensor]:
         """Degrade an HR image (3, H, W) in [0, 1] in one piece.
 
@@ -57,14 +56,20 @@ class Degrader:
             Mean and theta, (3, H/s, W/s) each, in the unit of the image, on the CPU.
 
         """
-        mean, log_theta, _ = self.dsn(hr[None].to(self.device))
+        mean, theta = self.batch(hr[None])
+        return mean[0], theta[0]
+
+    @torch.no_grad()
+    def batch(self, hr: Tensor) -> tuple[Tensor, Tensor]:
+        """Degrade HR images (N, 3, H, W) as ``whole`` does, all at once."""
+        mean, log_theta, _ = self.dsn(hr.to(self.device))
         theta = theta_from_log(log_theta)
         if self.constant_theta is not None:
             theta = torch.full_like(theta, self.constant_theta)
-        return mean[0].cpu(), theta[0].cpu()
+        return mean.cpu(), theta.cpu()
 
     def tiled(
-        self, hr: Image, tile: int, halo: int | None = None
+        self, hr: Image, tile: int, halo: int | None = None, batch: int = 1
     ) -> tuple[NDArray[np.float32], NDArray[np.float32]]:
         """Degrade an HR image (3, H, W), 0..255, in tiles; equal to ``whole``.
 
@@ -72,6 +77,7 @@ class Degrader:
             hr: The image; H and W multiples of the scale.
             tile: Side of a tile in LR pixels; memory grows with its square.
             halo: HR pixels seen around a tile, a multiple of the scale; the DSN's if None.
+            batch: Tiles of one shape that go through the network together; memory grows with it.
 
         Returns:
             Mean and theta, (3, H/s, W/s) each, in the unit of the image.
@@ -81,11 +87,15 @@ class Degrader:
         height, width = hr.shape[1:]
         mean = np.empty((3, height // self.scale, width // self.scale), np.float32)
         theta = np.empty_like(mean)
-        for area in tiles(mean.shape[1], mean.shape[2], tile):
-            outer = area.times(self.scale).grown(halo, height, width)
-            inner = area.within(outer.over(self.scale)).slices
-            tile_mean, tile_theta = self.whole(to_float(hr[outer.slices]))
-            mean[area.slices], theta[area.slices] = tile_mean[inner], tile_theta[inner]
+        planned = (
+            Tile(area, area.times(self.scale).grown(halo, height, width))
+            for area in tiles(mean.shape[1], mean.shape[2], tile)
+        )
+        for together in batches(planned, batch):
+            seen = torch.stack([to_float(hr[outer.slices]) for _, outer in together])
+            for (area, outer), *maps in zip(together, *self.batch(seen), strict=True):
+                inner = area.within(outer.over(self.scale)).slices
+                mean[area.slices], theta[area.slices] = (values[inner] for values in maps)
         return mean, theta
 
     def part(self, shape: tuple[int, int], area: Box) -> tuple[Box, Box]:

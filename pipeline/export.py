@@ -1,19 +1,27 @@
 """Export: every HR image once through the DSN, mean and theta into ``maps.zarr``."""
 
 import hashlib
+from collections.abc import Callable, Iterator, Sequence
+from dataclasses import dataclass
+from functools import lru_cache
 from pathlib import Path
+from threading import Lock
+from typing import NamedTuple
 
 import numpy as np
+from numpy.typing import NDArray
 from pydantic import Field
 from tqdm import tqdm
 
 from pipeline.checkpoints import file_hash, load_weights
 from pipeline.degrader import Degrader
 from pipeline.errors import UserError
+from pipeline.images import Image
 from pipeline.networks.dsn import FORMAT
+from pipeline.overlap import read_ahead, write_behind
 from pipeline.settings import Settings
-from pipeline.stores import ARRAYS, CHUNK, Store, StoreWriter, round_mantissa
-from pipeline.tiling import tiles
+from pipeline.stores import CHUNK, PartialStore, Store, StoreWriter, round_mantissa
+from pipeline.tiling import Box, tiles
 
 
 class ExportSettings(Settings):
@@ -21,37 +29,49 @@ class ExportSettings(Settings):
 
     tile: int = Field(gt=0)
     """Side of a tile in LR pixels; memory grows with its square."""
+    batch: int = Field(gt=0)
+    """Tiles that go through the network together; memory grows with it."""
     mean_keep_bits: int = Field(ge=1, le=10)
     """Mantissa bits of the mean that are kept: relative error at most 2^-(bits + 1)."""
     theta_keep_bits: int = Field(ge=1, le=10)
     """Mantissa bits of theta that are kept."""
 
 
-def export(hr: Store, weights: Path, settings: ExportSettings, target: Path) -> dict[str, float]:
+def export(
+    hr: Store,
+    weights: Path,
+    settings: ExportSettings,
+    target: Path,
+    scheduler: str | None = None,
+) -> dict[str, float]:
     """Write ``maps.zarr`` for all images of an HR store, or go on with an interrupted export.
 
-    Memory is bounded by a chunk of the store and a tile, whatever the size of the images.
+    Memory is bounded by a few blocks of the store and the tiles of a batch, whatever the size of
+    the images: the next block is read, and the one before is written, while one is computed.
 
     Args:
         hr: Store of kind hr.
         weights: DSN file.
         settings: The section ``export``.
         target: The store to write.
+        scheduler: Address of a dask.distributed scheduler, whose workers export one image each at
+            a time and see all files under the same paths; None for this process alone.
 
     Returns:
         Metrics: number of images and of LR pixels, mean, lowest and highest theta in gray levels.
 
     Raises:
-        UserError: The scales differ or a file cannot be read or written.
+        UserError: The scales differ, a file cannot be read or written, no scheduler answers, or
+            workers die.
 
     """
     degrader = Degrader.load(weights)
     if degrader.scale != hr.scale:
         raise UserError(f"{weights} has the scale {degrader.scale}, but {hr.path} has {hr.scale}")
-    metadata = load_weights(weights, FORMAT)[1]
+    metadata, dsn_hash = load_weights(weights, FORMAT)[1], file_hash(weights)
     attributes = {
         "reference": metadata.get("reference", "unknown"),
-        "dsn_hash": file_hash(weights),
+        "dsn_hash": dsn_hash,
         "dsn_settings": metadata["settings"],
         "export_settings": settings.model_dump(),
         "relative_error": {
@@ -61,29 +81,135 @@ def export(hr: Store, weights: Path, settings: ExportSettings, target: Path) -> 
         "hr_digest": hr.digest,
     }
     with StoreWriter(target, "maps", hr.scale, hr.ids, attributes, resumable=True) as writer:
-        for image_id in tqdm(hr.ids, "export", unit="image"):
-            if not writer.done(image_id):
-                _export_image(hr, image_id, degrader, settings, writer)
+        left = [image_id for image_id in hr.ids if not writer.done(image_id)]
+        done = len(hr.ids) - len(left)
+        with tqdm(desc="export", initial=done, total=len(hr.ids), unit="image") as bar:
+            if scheduler is None:
+                _export_images(hr, left, degrader, settings, writer, bar.update)
+            else:
+                from pipeline.cluster import connected, spread
+
+                inputs = Inputs(hr.path.resolve(), hr.digest, weights.resolve(), dsn_hash)
+                task = Task(inputs, settings, target.resolve())
+                with connected(scheduler) as client:
+                    for _ in spread(client, task, left):
+                        bar.update()
     return _summary(Store(target, "maps"))
 
 
-def _export_image(
-    hr: Store, image_id: str, degrader: Degrader, settings: ExportSettings, writer: StoreWriter
+class Block(NamedTuple):
+    """A chunk of the maps of an image."""
+
+    image_id: str
+    size: tuple[int, int]
+    """(H, W) of the maps."""
+    chunk: Box
+    """Its place in the maps."""
+    inner: Box
+    """Its place in what is computed."""
+    hr: Image
+    """The HR pixels it depends on."""
+
+
+def _read(hr: Store, ids: Sequence[str], degrader: Degrader) -> Iterator[Block]:
+    for image_id in ids:
+        height, width = (length // hr.scale for length in hr.size(image_id))
+        for chunk in tiles(height, width, CHUNK["maps"]):
+            outer, inner = degrader.part(hr.size(image_id), chunk)
+            pixels = hr.read(image_id, "image", outer)
+            yield Block(image_id, (height, width), chunk, inner, pixels)
+
+
+Maps = tuple[NDArray[np.float32], NDArray[np.float32]]
+"""Mean and theta."""
+
+
+def _export_images(
+    hr: Store,
+    ids: Sequence[str],
+    degrader: Degrader,
+    settings: ExportSettings,
+    writer: PartialStore,
+    finished: Callable[[], object],
 ) -> None:
-    height, width = (length // hr.scale for length in hr.size(image_id))
-    arrays = {
-        name: writer.start(image_id, height, width, name, "float16") for name in ARRAYS["maps"]
-    }
+    """Export images in this process; ``finished`` is called, in a thread, after each of them."""
+
+    def write(computed: Iterator[tuple[Block, Maps]]) -> None:
+        _write(computed, settings, writer, finished)
+
+    with write_behind(write) as put, read_ahead(_read(hr, ids, degrader)) as blocks:
+        for block in blocks:
+            mean, theta = degrader.tiled(block.hr, settings.tile, batch=settings.batch)
+            inner = block.inner.slices
+            put((block._replace(hr=block.hr[:, :0]), (mean[inner], theta[inner])))
+
+
+def _write(
+    computed: Iterator[tuple[Block, Maps]],
+    settings: ExportSettings,
+    writer: PartialStore,
+    finished: Callable[[], object],
+) -> None:
     keep = {"mean": settings.mean_keep_bits, "theta": settings.theta_keep_bits}
-    digest = hashlib.sha256()
-    for chunk in tiles(height, width, CHUNK["maps"]):
-        outer, inner = degrader.part(hr.size(image_id), chunk)
-        maps = degrader.tiled(hr.read(image_id, "image", outer), settings.tile)
-        for name, values in zip(ARRAYS["maps"], maps, strict=True):
-            rounded = round_mantissa(values[inner.slices], keep[name])
+    arrays, digest = {}, hashlib.sha256()
+    for block, maps in computed:
+        chunk, (height, width) = block.chunk, block.size
+        if (chunk.top, chunk.left) == (0, 0):
+            digest = hashlib.sha256()
+            arrays = {
+                name: writer.start(block.image_id, height, width, name, "float16") for name in keep
+            }
+        for name, values in zip(keep, maps, strict=True):
+            rounded = round_mantissa(values, keep[name])
             arrays[name][chunk.slices] = rounded
             digest.update(rounded.tobytes())
-    writer.finish(image_id, digest.hexdigest())
+        if (chunk.bottom, chunk.right) == block.size:
+            writer.finish(block.image_id, digest.hexdigest())
+            finished()
+
+
+class Inputs(NamedTuple):
+    """What all images have in common, and how a worker knows that it is the same there."""
+
+    hr: Path
+    hr_digest: str
+    weights: Path
+    dsn_hash: str
+
+
+@dataclass(frozen=True)
+class Task:
+    """What a worker does: one image of a store that another process has begun."""
+
+    inputs: Inputs
+    settings: ExportSettings
+    target: Path
+
+    def __call__(self, image_id: str) -> None:
+        """Write the maps of an image into the partial store.
+
+        Raises:
+            UserError: A file cannot be read here, or is another one than the first process has.
+
+        """
+        with _OPENING:
+            hr, degrader = _opened(self.inputs)
+        writer = PartialStore(self.target, "maps")
+        _export_images(hr, [image_id], degrader, self.settings, writer, lambda: None)
+
+
+_OPENING = Lock()
+"""So that threads of one worker open its inputs once."""
+
+
+@lru_cache(maxsize=1)
+def _opened(inputs: Inputs) -> tuple[Store, Degrader]:
+    hr, degrader = Store(inputs.hr, "hr"), Degrader.load(inputs.weights)
+    same = hr.digest == inputs.hr_digest, file_hash(inputs.weights) == inputs.dsn_hash
+    for path, unchanged in zip((inputs.hr, inputs.weights), same, strict=True):
+        if not unchanged:
+            raise UserError(f"{path}: is not what it is where the export was started")
+    return hr, degrader
 
 
 def _summary(maps: Store) -> dict[str, float]:

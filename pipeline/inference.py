@@ -1,20 +1,27 @@
 """SR networks applied to images of any size, in tiles."""
 
 from collections.abc import Callable, Iterator
+from itertools import groupby
 
 import numpy as np
 import torch
 from torch import Tensor
 
 from pipeline.images import Image, to_float, to_uint8
-from pipeline.tiling import Box, tiles
+from pipeline.tiling import Box, Tile, batches, tiles
 
 Enlarge = Callable[[Tensor], Tensor]
-"""From (1, 3, H, W) in [0, 1] to (1, 3, scale H, scale W)."""
+"""From (N, 3, H, W) in [0, 1] to (N, 3, scale H, scale W)."""
 
 
 def enlarge_tiles(
-    network: Enlarge, lr: Image, scale: int, tile: int, halo: int, device: torch.device
+    network: Enlarge,
+    lr: Image,
+    scale: int,
+    tile: int,
+    halo: int,
+    device: torch.device,
+    batch: int = 1,
 ) -> Iterator[tuple[Box, Image]]:
     """Super-resolve an image tile by tile.
 
@@ -29,17 +36,43 @@ def enlarge_tiles(
         tile: Side of a tile in LR pixels.
         halo: LR pixels around a tile.
         device: Where the network is.
+        batch: Tiles of one shape that go through the network together; memory grows with it.
 
     Yields:
-        Boxes on the SR grid and their pixels.
+        Boxes on the SR grid, row by row, and their pixels.
 
     """
     height, width = lr.shape[1:]
-    for area in tiles(height, width, tile):
-        outer = area.grown(halo, height, width)
+    planned = (Tile(area, area.grown(halo, height, width)) for area in tiles(height, width, tile))
+    for together in batches(planned, batch):
+        seen = torch.stack([to_float(lr[outer.slices]) for _, outer in together])
         with torch.inference_mode():
-            result = network(to_float(lr[outer.slices])[None].to(device))[0]
-        yield area.times(scale), to_uint8(result[area.within(outer).times(scale).slices])
+            results = network(seen.to(device))
+        for (area, outer), result in zip(together, results, strict=True):
+            yield area.times(scale), to_uint8(result[area.within(outer).times(scale).slices])
+
+
+def enlarge_strips(
+    network: Enlarge,
+    lr: Image,
+    scale: int,
+    tile: int,
+    halo: int,
+    device: torch.device,
+    batch: int = 1,
+) -> Iterator[Image]:
+    """Super-resolve an image from top to bottom, a row of tiles at a time; see ``enlarge_tiles``.
+
+    Yields:
+        (3, h, scale W): what of the result lies in one row of tiles.
+
+    """
+    computed = enlarge_tiles(network, lr, scale, tile, halo, device, batch)
+    for (top, bottom), row in groupby(computed, key=lambda one: (one[0].top, one[0].bottom)):
+        strip = np.empty((3, bottom - top, lr.shape[2] * scale), np.uint8)
+        for box, pixels in row:
+            strip[:, :, box.left : box.right] = pixels
+        yield strip
 
 
 def enlarge(
@@ -50,3 +83,23 @@ def enlarge(
     for box, pixels in enlarge_tiles(network, lr, scale, tile, halo, device):
         sr[box.slices] = pixels
     return sr
+
+
+def in_bf16(network: Enlarge, device: torch.device) -> Enlarge:
+    """The network under autocast: convolutions and matrix products in bfloat16."""
+
+    def enlarge_in_bf16(lr: Tensor) -> Tensor:
+        with torch.autocast(device.type, torch.bfloat16):
+            return network(lr)
+
+    return enlarge_in_bf16
+
+
+def largest_difference(one: Enlarge, other: Enlarge, lr: Tensor) -> float:
+    """How far two networks are apart on a batch (N, 3, H, W) in [0, 1], in gray levels.
+
+    Before rounding, values outside [0, 1] clamped as in a file; NaN where one of them has one.
+    """
+    with torch.inference_mode():
+        first, second = (network(lr).float().clamp(0, 1) for network in (one, other))
+        return float((first - second).abs().max()) * 255

@@ -84,7 +84,79 @@ def round_mantissa(array: NDArray[np.float32], keep_bits: int) -> NDArray[np.flo
     return np.asarray(rounded).view(np.float32).reshape(array.shape).astype(np.float16)
 
 
-class StoreWriter:
+def partial_path(path: Path) -> Path:
+    """Where a store is written before it is whole."""
+    return path.with_name(path.name + ".partial")
+
+
+class PartialStore:
+    """A store that a ``StoreWriter`` has begun under ``PATH.partial``.
+
+    Any process that sees the folder may write images into it, each image by one of them at a time.
+
+    Args:
+        path: The store to be.
+        kind: What it holds.
+
+    Raises:
+        UserError: It has not been begun, or is not seen from here.
+
+    """
+
+    def __init__(self, path: Path, kind: Kind) -> None:
+        self.path, self.kind = path, kind
+        self.partial = partial_path(path)
+        try:
+            self.root = zarr.open_group(self.partial, mode="r+", zarr_format=3)
+        except (OSError, ValueError, KeyError) as error:
+            raise UserError(f"{self.partial}: there is no store that was begun") from error
+
+    def done(self, image_id: str) -> bool:
+        """Whether an image was written completely, perhaps by an earlier run."""
+        return f"images/{image_id}" in self.root and "digest" in self._group(image_id).attrs
+
+    def start(
+        self, image_id: str, height: int, width: int, name: str, dtype: str
+    ) -> zarr.Array[Any]:
+        """Create one (3, height, width) array of an image, to be filled chunk by chunk."""
+        side = CHUNK[self.kind]
+        group = self.root.require_group(f"images/{image_id}")
+        return group.create_array(
+            name,
+            shape=(3, height, width),
+            chunks=(3, min(side, height), min(side, width)),
+            dtype=dtype,
+            compressors=[
+                BloscCodec(cname="zstd", clevel=3, shuffle=BloscShuffle.bitshuffle),
+                Crc32cCodec(),
+            ],
+            dimension_names=["channel", "row", "column"],
+            fill_value=0,
+            overwrite=True,
+            config={"write_empty_chunks": True},
+        )
+
+    def finish(self, image_id: str, digest: str) -> None:
+        """Mark an image as complete; ``digest`` stands for its content."""
+        self._group(image_id).attrs["digest"] = digest
+
+    def add(self, image_id: str, arrays: Mapping[str, NDArray[Any]]) -> None:
+        """Write a whole image at once: arrays (3, H, W) by name."""
+        digest = hashlib.sha256()
+        for name, array in arrays.items():
+            height, width = array.shape[1:]
+            target = self.start(image_id, height, width, name, str(array.dtype))
+            target[...] = array
+            digest.update(np.ascontiguousarray(array).tobytes())
+        self.finish(image_id, digest.hexdigest())
+
+    def _group(self, image_id: str) -> zarr.Group:
+        group = self.root[f"images/{image_id}"]
+        assert isinstance(group, zarr.Group)
+        return group
+
+
+class StoreWriter(PartialStore):
     """Writes a store under ``PATH.partial`` and gives it its name when it is whole.
 
     Use it as a context manager.  If the block fails, a resumable partial store is kept and the next
@@ -110,7 +182,7 @@ class StoreWriter:
         resumable: bool = False,
     ) -> None:
         self.path = path
-        self.partial = path.with_name(path.name + ".partial")
+        self.partial = partial_path(path)
         self.resumable = resumable
         self.kind: Kind = kind
         self.ids = list(ids)
@@ -167,50 +239,6 @@ class StoreWriter:
             shutil.rmtree(self.partial, ignore_errors=True)
         if isinstance(error, OSError) and error.strerror:
             raise UserError(f"{self.path}: cannot be written: {error.strerror}") from error
-
-    def done(self, image_id: str) -> bool:
-        """Whether an image was written completely, perhaps by an earlier run."""
-        return f"images/{image_id}" in self.root and "digest" in self._group(image_id).attrs
-
-    def start(
-        self, image_id: str, height: int, width: int, name: str, dtype: str
-    ) -> zarr.Array[Any]:
-        """Create one (3, height, width) array of an image, to be filled chunk by chunk."""
-        side = CHUNK[self.kind]
-        group = self.root.require_group(f"images/{image_id}")
-        return group.create_array(
-            name,
-            shape=(3, height, width),
-            chunks=(3, min(side, height), min(side, width)),
-            dtype=dtype,
-            compressors=[
-                BloscCodec(cname="zstd", clevel=3, shuffle=BloscShuffle.bitshuffle),
-                Crc32cCodec(),
-            ],
-            dimension_names=["channel", "row", "column"],
-            fill_value=0,
-            overwrite=True,
-            config={"write_empty_chunks": True},
-        )
-
-    def finish(self, image_id: str, digest: str) -> None:
-        """Mark an image as complete; ``digest`` stands for its content."""
-        self._group(image_id).attrs["digest"] = digest
-
-    def add(self, image_id: str, arrays: Mapping[str, NDArray[Any]]) -> None:
-        """Write a whole image at once: arrays (3, H, W) by name."""
-        digest = hashlib.sha256()
-        for name, array in arrays.items():
-            height, width = array.shape[1:]
-            target = self.start(image_id, height, width, name, str(array.dtype))
-            target[...] = array
-            digest.update(np.ascontiguousarray(array).tobytes())
-        self.finish(image_id, digest.hexdigest())
-
-    def _group(self, image_id: str) -> zarr.Group:
-        group = self.root[f"images/{image_id}"]
-        assert isinstance(group, zarr.Group)
-        return group
 
     def _publish(self) -> None:
         shapes: dict[str, list[int]] = {}

@@ -1,6 +1,7 @@
 """Tiles of an image: pure arithmetic on rows and columns."""
 
-from collections.abc import Iterator
+from collections.abc import Iterable, Iterator
+from itertools import groupby, islice
 from typing import NamedTuple
 
 
@@ -11,6 +12,11 @@ class Box(NamedTuple):
     bottom: int
     left: int
     right: int
+
+    @property
+    def shape(self) -> tuple[int, int]:
+        """Numbers of rows and columns."""
+        return self.bottom - self.top, self.right - self.left
 
     @property
     def slices(self) -> tuple[slice, slice, slice]:
@@ -58,3 +64,26 @@ def tiles(height: int, width: int, size: int) -> Iterator[Box]:
     for top in range(0, height, size):
         for left in range(0, width, size):
             yield Box(top, min(top + size, height), left, min(left + size, width))
+
+
+class Tile(NamedTuple):
+    """An area of an image, and what is read to compute it."""
+
+    area: Box
+    """The area."""
+    outer: Box
+    """The area with its halo, as far as the image reaches."""
+
+
+def batches(tiles: Iterable[Tile], size: int) -> Iterator[list[Tile]]:
+    """Put together up to ``size`` tiles that follow each other and are read in one shape.
+
+    Raises:
+        ValueError: The size is not positive.
+
+    """
+    if size < 1:
+        raise ValueError(f"cannot make batches of {size}")
+    for _, alike in groupby(tiles, key=lambda tile: tile.outer.shape):
+        while batch := list(islice(alike, size)):
+            yield batch

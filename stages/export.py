@@ -16,18 +16,25 @@ from stages.options import FILE, FOLDER, params_option, plain_errors, report, wr
 @click.option("--dsn", type=FILE, required=True, help="Weights of the DSN.")
 @click.option("--maps", type=FOLDER, required=True, help="Store to write.")
 @click.option("--metrics", type=FILE, required=True, help="JSON file for the metrics.")
+@click.option("--scheduler", help="Address of a dask.distributed scheduler; else this process.")
 @params_option
 @plain_errors
-def command(hr: Path, dsn: Path, maps: Path, metrics: Path, params: Path) -> None:
+def command(
+    hr: Path, dsn: Path, maps: Path, metrics: Path, scheduler: str | None, params: Path
+) -> None:
     """Write mean and theta of every HR image into maps.zarr.
 
     Images of any size; an interrupted export goes on where it stopped.
+
+    By default everything runs in this process: with one device nothing is faster.  With more, also
+    of several machines, start a scheduler and one worker for each, which must see all files under
+    the same paths, and name it (--scheduler tcp://HOST:8786); an image is one task.
     """
     from pipeline.export import ExportSettings, export
     from pipeline.settings import load_section
     from pipeline.stores import Store
 
     settings = load_section(params, "export", ExportSettings)
-    result = export(Store(hr, "hr"), dsn, settings, maps)
+    result = export(Store(hr, "hr"), dsn, settings, maps, scheduler)
     write_json(metrics, result)
     report(result, maps, metrics)

@@ -142,7 +142,7 @@ def test_the_authors_dsn(features: int, blocks: int, scale: int, tmp_path: Path)
 
 def test_an_imported_dsn_is_exported(tiny: World, tmp_path: Path) -> None:
     done(save_dsn(tmp_path / "a.pth"), tmp_path / "dsn.safetensors")
-    settings = ExportSettings(tile=16, mean_keep_bits=10, theta_keep_bits=7)
+    settings = ExportSettings(tile=16, batch=1, mean_keep_bits=10, theta_keep_bits=7)
     metrics = export(tiny.hr, tmp_path / "dsn.safetensors", settings, tmp_path / "maps.zarr")
     maps = Store(tmp_path / "maps.zarr", "maps")
     assert metrics["images"] == len(HR_SIZES) and maps.ids == list(HR_SIZES)

@@ -4,6 +4,7 @@ import hashlib
 import json
 import tracemalloc
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 import pytest
@@ -13,7 +14,6 @@ from conftest import HR_SIZES, World, dsn_settings, names, picture
 from numpy.typing import NDArray
 from torch import Tensor
 
-from pipeline import export as module
 from pipeline import stores
 from pipeline.checkpoints import save_weights
 from pipeline.degrader import Degrader
@@ -21,7 +21,7 @@ from pipeline.errors import UserError
 from pipeline.export import ExportSettings, export
 from pipeline.images import to_float
 from pipeline.networks.dsn import DSN
-from pipeline.stores import Store, StoreWriter
+from pipeline.stores import PartialStore, Store, StoreWriter
 from pipeline.tiling import Box
 from stages.export import command
 
@@ -32,7 +32,7 @@ SUMMARY = {"images", "lr_pixels", "theta_mean", "theta_min", "theta_max"}
 
 
 def settings(**changes: int) -> ExportSettings:
-    plain = {"tile": TILE, "mean_keep_bits": 10, "theta_keep_bits": 7}
+    plain = {"tile": TILE, "batch": 1, "mean_keep_bits": 10, "theta_keep_bits": 7}
     return ExportSettings.model_validate({**plain, **changes})
 
 
@@ -169,13 +169,13 @@ def test_metrics(tiny: World, dsn_file: Path, tmp_path: Path) -> None:
 def computed(monkeypatch: pytest.MonkeyPatch) -> list[str]:
     """Ids of the images that are computed, as they are begun."""
     begun: list[str] = []
-    original = module._export_image
+    original = PartialStore.start
 
-    def counted(hr: Store, image_id: str, *more: object) -> None:
-        begun.append(image_id)
-        original(hr, image_id, *more)  # type: ignore[arg-type]
+    def counted(self: PartialStore, image_id: str, *more: Any) -> object:
+        begun.extend([image_id] if "mean" in more else [])
+        return original(self, image_id, *more)
 
-    monkeypatch.setattr(module, "_export_image", counted)
+    monkeypatch.setattr(PartialStore, "start", counted)
     return begun
 
 
@@ -186,11 +186,11 @@ def interrupt(
     original = Degrader.tiled
     left = [9 + 4]  # the first image has 9 chunks
 
-    def interrupted(self: Degrader, *more: object) -> object:
+    def interrupted(self: Degrader, *more: Any, **named: Any) -> object:
         if left[0] == 0:
             raise KeyboardInterrupt
         left[0] -= 1
-        return original(self, *more)  # type: ignore[arg-type]
+        return original(self, *more, **named)
 
     with monkeypatch.context() as patch:
         patch.setattr(Degrader, "tiled", interrupted)
@@ -264,7 +264,7 @@ def test_memory_does_not_grow_with_the_image(
     monkeypatch.setitem(stores.CHUNK, "hr", 64)
     inputs: list[int] = []
     reads: list[int] = []
-    original, read = Degrader.whole, Store.read
+    original, read = Degrader.batch, Store.read
 
     def watched(self: Degrader, hr: Tensor) -> tuple[Tensor, Tensor]:
         inputs.append(hr.numel())
@@ -277,7 +277,7 @@ def test_memory_does_not_grow_with_the_image(
         reads.append(found.size)
         return found
 
-    monkeypatch.setattr(Degrader, "whole", watched)
+    monkeypatch.setattr(Degrader, "batch", watched)
     monkeypatch.setattr(Store, "read", watched_read)
     found = []
     for side in (192, 576):

@@ -180,10 +180,11 @@ def test_plots_name_outputs() -> None:
 
 
 LAYERS = [
-    ["errors", "files"],
+    ["errors", "files", "overlap"],
+    ["cluster"],
     ["settings", "seeding", "laplace", "filters", "losses", "tiling", "networks/dsn"],
     ["networks/discriminator", "networks/srn", "images", "perceptual", "checkpoints"],
-    ["foreign", "onnx_file"],
+    ["foreign", "onnx_file", "strips"],
     ["protocols", "niqe_model"],
     ["niqe"],
     ["stores", "pictures", "similarity", "inference", "training", "camera", "photographs"],
@@ -229,10 +230,11 @@ HOMES = {
     "zarr": {"pipeline/stores.py"},
     "numcodecs": {"pipeline/stores.py"},
     "dask": {"pipeline/audit_graph.py"},
-    "distributed": {"pipeline/audit_graph.py"},
+    "distributed": {"pipeline/cluster.py"},
     "jinja2": {"pipeline/audit_page.py"},
     "imageio": {"pipeline/images.py"},
     "imagecodecs": {"pipeline/images.py"},
+    "tifffile": {"pipeline/strips.py"},
     "torchvision": {"pipeline/perceptual.py"},
     "lpips": {"pipeline/similarity.py"},
     "piq": {"pipeline/similarity.py"},

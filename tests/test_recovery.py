@@ -193,7 +193,7 @@ def recipes(**changes: object) -> Recipes:
             name: TrainDsnSettings.model_validate(DSN.model_dump() | changed)
             for name, changed in made.recipes.items()
         },
-        ExportSettings(tile=32, mean_keep_bits=10, theta_keep_bits=7),
+        ExportSettings(tile=32, batch=1, mean_keep_bits=10, theta_keep_bits=7),
         CalibrateSettings(blocks=1000, rounds=1, least_correlation=0.1),
         "none",
     )

@@ -37,7 +37,7 @@ def params(path: Path, scale: int, theta: str = "raw", warm_start: Path | None =
     content = load_yaml(ROOT / "params.yaml") | {
         "prepare": prepare_settings(scale=scale).model_dump(),
         "train_dsn": dsn_settings(hr_patch=16 * scale).model_dump(),
-        "export": {"tile": 16, "mean_keep_bits": 10, "theta_keep_bits": 7},
+        "export": {"tile": 16, "batch": 1, "mean_keep_bits": 10, "theta_keep_bits": 7},
         "calibrate": {"blocks": 1000, "rounds": 1, "least_correlation": 0.1},
         "train_srn": srn_settings(theta=theta).model_dump(),
         "architectures": {"compact": architecture},
