@@ -47,8 +47,9 @@ def spread(
 ) -> Iterator[Result]:
     """Call a function on the workers, once for every item.
 
-    When the caller stops early, or a call fails, the calls that have not begun are given up; the
-    others end by themselves.  Where a worker dies, dask gives its calls to another one.
+    When the caller stops early, or a call fails, the calls that no worker has yet are given up, and
+    the others come to their end first, so that none is at work behind the caller's back.  Where a
+    worker dies, dask gives its calls to another one.
 
     Args:
         client: See ``connected``.
@@ -66,12 +67,21 @@ def spread(
     """
     futures: list[Any] = client.map(Named(function), items, pure=False)
     try:
-        for future in as_completed(futures):  # type: ignore[no-untyped-call]
+        for future in as_completed(futures, loop=client.loop):  # type: ignore[no-untyped-call]
             yield future.result()
     except KilledWorker as error:
         raise UserError(f"dask workers died at their work, of memory perhaps: {error}") from error
     finally:
-        client.cancel(futures)  # type: ignore[no-untyped-call]
+        _settle(client, [future for future in futures if not future.done()])
+
+
+def _settle(client: Client, futures: Sequence[Any]) -> None:
+    """Give up the calls that no worker has, and wait for the others."""
+    begun = {key for keys in client.processing().values() for key in keys}  # type: ignore[no-untyped-call]
+    client.cancel([future for future in futures if future.key not in begun])  # type: ignore[no-untyped-call]
+    for future in futures:
+        if future.key in begun:
+            future.exception()
 
 
 @dataclass(frozen=True)

@@ -2,8 +2,9 @@
 
 import hashlib
 from collections.abc import Callable, Iterator, Sequence
+from contextlib import contextmanager
 from dataclasses import dataclass
-from functools import lru_cache
+from functools import lru_cache, partial
 from pathlib import Path
 from threading import Lock
 from typing import NamedTuple
@@ -80,21 +81,34 @@ def export(
         },
         "hr_digest": hr.digest,
     }
-    with StoreWriter(target, "maps", hr.scale, hr.ids, attributes, resumable=True) as writer:
+    with (
+        _workers(scheduler) as run,
+        StoreWriter(target, "maps", hr.scale, hr.ids, attributes, resumable=True) as writer,
+    ):
         left = [image_id for image_id in hr.ids if not writer.done(image_id)]
         done = len(hr.ids) - len(left)
         with tqdm(desc="export", initial=done, total=len(hr.ids), unit="image") as bar:
-            if scheduler is None:
+            if run is None:
                 _export_images(hr, left, degrader, settings, writer, bar.update)
             else:
-                from pipeline.cluster import connected, spread
-
                 inputs = Inputs(hr.path.resolve(), hr.digest, weights.resolve(), dsn_hash)
-                task = Task(inputs, settings, target.resolve())
-                with connected(scheduler) as client:
-                    for _ in spread(client, task, left):
-                        bar.update()
+                for _ in run(Task(inputs, settings, target.resolve()), left):
+                    bar.update()
     return _summary(Store(target, "maps"))
+
+
+@contextmanager
+def _workers(
+    scheduler: str | None,
+) -> Iterator[Callable[["Task", Sequence[str]], Iterator[None]] | None]:
+    """Give what runs tasks on the workers of a scheduler, if one is named."""
+    if scheduler is None:
+        yield None
+        return
+    from pipeline.cluster import connected, spread
+
+    with connected(scheduler) as client:
+        yield partial(spread, client)
 
 
 class Block(NamedTuple):

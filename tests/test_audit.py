@@ -756,10 +756,11 @@ def test_other_maps_must_be_of_the_same_hr_images(world: Inputs, tmp_path: Path)
 # --- a cluster
 
 
-def test_a_cluster_writes_the_same_bytes(full: Inputs, tmp_path: Path) -> None:
+@pytest.mark.parametrize("workers", [1, 2])
+def test_a_cluster_writes_the_same_bytes(workers: int, full: Inputs, tmp_path: Path) -> None:
     audit(full, SETTINGS, tmp_path / "threads")
     with LocalCluster(  # type: ignore[no-untyped-call]
-        n_workers=2, threads_per_worker=1, processes=False, dashboard_address=None
+        n_workers=workers, threads_per_worker=1, processes=False, dashboard_address=":0"
     ) as cluster:
         audit(full, SETTINGS, tmp_path / "cluster", cluster.scheduler_address)
     for name in (*FILES, AGAINST_FILE):
@@ -779,7 +780,7 @@ def test_no_scheduler_is_one_sentence(
         assert not set_as_default  # a failed client would stay the default of the process
         raise OSError(f"Timed out trying to connect to {address} after {timeout}")
 
-    monkeypatch.setattr("distributed.Client", refuse)
+    monkeypatch.setattr("pipeline.cluster.Client", refuse)
     with pytest.raises(UserError, match="no dask scheduler answers at tcp://x:1: Timed out"):
         audit(world, SETTINGS, tmp_path / "page", "tcp://x:1")
 

@@ -2,7 +2,11 @@
 
 import hashlib
 import json
+import os
+import re
+import shutil
 import tracemalloc
+from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
 
@@ -12,10 +16,12 @@ import torch
 from click.testing import CliRunner, Result
 from conftest import HR_SIZES, World, dsn_settings, names, picture
 from numpy.typing import NDArray
+from test_cluster import local_cluster
 from torch import Tensor
 
+from pipeline import export as module
 from pipeline import stores
-from pipeline.checkpoints import save_weights
+from pipeline.checkpoints import file_hash, save_weights
 from pipeline.degrader import Degrader
 from pipeline.errors import UserError
 from pipeline.export import ExportSettings, export
@@ -254,6 +260,145 @@ def test_a_changed_export_starts_afresh(
     assert content(maps) == content(straight) and maps.digest == straight.digest
 
 
+# --- a cluster
+
+
+@pytest.fixture(scope="module")
+def scheduler() -> Iterator[str]:
+    """The address of a scheduler with one worker of one thread, in this process."""
+    with local_cluster(1) as cluster:
+        yield cluster.scheduler_address
+
+
+@pytest.fixture
+def opened(monkeypatch: pytest.MonkeyPatch) -> list[Path]:
+    """DSN files, as they are opened."""
+    found: list[Path] = []
+    original = Degrader.load
+
+    def watched(path: Path) -> Degrader:
+        found.append(path)
+        return original(path)
+
+    monkeypatch.setattr(Degrader, "load", watched)
+    module._opened.cache_clear()
+    return found
+
+
+@pytest.mark.parametrize("workers", [1, 2])
+def test_workers_write_the_same_store(
+    workers: int, tiny: World, dsn_file: Path, tmp_path: Path, opened: list[Path]
+) -> None:
+    metrics = export(tiny.hr, dsn_file, settings(), tmp_path / "straight.zarr")
+    straight = Store(tmp_path / "straight.zarr", "maps")
+    opened.clear()
+    with local_cluster(workers) as cluster:
+        address, target = cluster.scheduler_address, tmp_path / "maps.zarr"
+        assert export(tiny.hr, dsn_file, settings(), target, address) == metrics
+    assert opened == [dsn_file, dsn_file]  # here, and once for all images in the workers' process
+    maps = Store(target, "maps")
+    assert maps.digest == straight.digest and content(maps) == content(straight)
+    assert maps.attributes == straight.attributes
+    assert names(tmp_path) == ["maps.zarr", "straight.zarr"]
+
+
+def test_workers_in_processes_of_their_own(
+    tiny: World, dsn_file: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.undo()  # other processes have chunks of the usual size
+    monkeypatch.chdir(tiny.hr.path.parent)  # the workers are told whole paths
+    with local_cluster(2, processes=True) as cluster:
+        monkeypatch.chdir(tmp_path)
+        hr = Store(Path(os.path.relpath(tiny.hr.path)), "hr")
+        metrics = export(hr, dsn_file, settings(), Path("maps.zarr"), cluster.scheduler_address)
+    assert export(tiny.hr, dsn_file, settings(), Path("straight.zarr")) == metrics
+    maps, straight = Store(Path("maps.zarr"), "maps"), Store(Path("straight.zarr"), "maps")
+    assert maps.digest == straight.digest and content(maps) == content(straight)
+
+
+@pytest.mark.parametrize("first", ["here", "workers"])
+def test_an_export_goes_on_in_the_other_way(
+    first: str,
+    tiny: World,
+    dsn_file: Path,
+    tmp_path: Path,
+    scheduler: str,
+    monkeypatch: pytest.MonkeyPatch,
+    computed: list[str],
+) -> None:
+    straight = exported(tiny.hr, dsn_file, tmp_path / "straight.zarr")
+    target = tmp_path / "maps.zarr"
+    if first == "here":
+        interrupt(monkeypatch, tiny.hr, dsn_file, target)
+        computed.clear()
+        export(tiny.hr, dsn_file, settings(), target, scheduler)
+        assert computed == ["castle", "ships"]
+    else:
+        with pytest.raises(UserError, match="image 'ships', array 'image', chunk 0/0/0 is"):
+            export(damaged(tiny, tmp_path, "ships"), dsn_file, settings(), target, scheduler)
+        computed.clear()
+        exported(tiny.hr, dsn_file, target)
+        assert computed == ["ships"]
+    assert Store(target, "maps").digest == straight.digest
+
+
+def damaged(world: World, folder: Path, image_id: str) -> Store:
+    """A copy of the HR images in which one is damaged."""
+    shutil.copytree(world.hr.path, folder / "damaged.zarr")
+    (folder / "damaged.zarr" / "images" / image_id / "image" / "c" / "0" / "0" / "0").unlink()
+    return Store(folder / "damaged.zarr", "hr")
+
+
+def test_what_was_done_before_a_worker_failed_stays(
+    tiny: World, dsn_file: Path, tmp_path: Path, scheduler: str, computed: list[str]
+) -> None:
+    target = tmp_path / "maps.zarr"
+    with pytest.raises(UserError) as caught:
+        export(damaged(tiny, tmp_path, "ships"), dsn_file, settings(), target, scheduler)
+    assert re.fullmatch(
+        rf"worker inproc://\S+: {tmp_path}/damaged\.zarr: image 'ships', .* it is missing",
+        str(caught.value),
+    )
+    assert names(tmp_path) == ["damaged.zarr", "maps.zarr.partial"]
+    computed.clear()
+    export(tiny.hr, dsn_file, settings(), target, scheduler)
+    assert computed == ["ships"]
+
+
+def test_a_worker_that_sees_other_files_says_so(
+    tiny: World, dsn_file: Path, tmp_path: Path
+) -> None:
+    inputs = module.Inputs(tiny.hr.path, tiny.hr.digest, dsn_file, "0" * 64)
+    for changed, words in (
+        (inputs, f"{dsn_file}: is not what it is where the export was started"),
+        (inputs._replace(hr_digest=""), f"{tiny.hr.path}: is not what it is"),
+        (inputs._replace(hr=tmp_path / "hr.zarr"), "hr.zarr: there is no such store"),
+        (inputs._replace(dsn_hash=file_hash(dsn_file)), "maps.zarr.partial: there is no store"),
+    ):
+        with pytest.raises(UserError, match=re.escape(words)):
+            module.Task(changed, settings(), tmp_path / "maps.zarr")("castle")
+    assert names(tmp_path) == []
+
+
+def test_command_without_a_scheduler_that_answers(
+    tiny: World, dsn_file: Path, tmp_path: Path
+) -> None:
+    message = one_sentence(call(tiny.hr.path, dsn_file, tmp_path, "--scheduler", "nowhere"))
+    assert "no dask scheduler answers at nowhere" in message
+
+
+# --- batches
+
+
+def test_batches_write_the_same_maps(tiny: World, dsn_file: Path, tmp_path: Path) -> None:
+    one = exported(tiny.hr, dsn_file, tmp_path / "one.zarr", tile=5)
+    four = exported(tiny.hr, dsn_file, tmp_path / "four.zarr", tile=5, batch=4)
+    for image_id in HR_SIZES:
+        for name, bits in (("mean", 10), ("theta", 7)):
+            first, second = (maps.read(image_id, name).astype(float) for maps in (one, four))
+            np.testing.assert_allclose(first, second, rtol=2.0**-bits)  # one step of rounding
+
+
 # --- memory
 
 
@@ -306,12 +451,12 @@ def test_weights_of_another_scale(tiny2: World, dsn_file: Path, tmp_path: Path) 
     assert names(tmp_path) == []
 
 
-def call(hr: Path, dsn: Path, folder: Path, **changes: object) -> Result:
+def call(hr: Path, dsn: Path, folder: Path, *options: str, **changes: object) -> Result:
     content = {"export": {**settings().model_dump(), **changes}}
     params = folder / "params.yaml"
     params.write_text(json.dumps(content))
     arguments = ["--hr", hr, "--dsn", dsn, "--maps", folder / "maps.zarr"]
-    arguments += ["--metrics", folder / "metrics.json", "--params", params]
+    arguments += ["--metrics", folder / "metrics.json", "--params", params, *options]
     return CliRunner().invoke(command, [str(argument) for argument in arguments])
 
 
