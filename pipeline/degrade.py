@@ -2,7 +2,7 @@
 
 import json
 import shutil
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from pathlib import Path
 from typing import Any, Literal, NamedTuple, Protocol
 
@@ -23,6 +23,7 @@ from pipeline.degrader import Degrader
 from pipeline.errors import UserError
 from pipeline.images import Image, crop_to_multiple, find_images, read_image, to_uint8, write_png
 from pipeline.laplace import sample
+from pipeline.overlap import read_ahead, write_behind
 from pipeline.seeding import generator
 from pipeline.settings import Settings
 from pipeline.stores import Store, replace_folder, unique_ids
@@ -76,8 +77,8 @@ class Source(Protocol):
     place: Path
     """Its folder."""
 
-    def maps(self, index: int) -> Maps:
-        """Mean and theta of an image, in host memory."""
+    def read(self, index: int) -> Callable[[], Maps]:
+        """Read an image; what is given back computes its mean and theta, in host memory."""
 
     def require(self, calibration: Calibration, name: Path) -> None:
         """Check that a calibration can belong to this; raises ``UserError``."""
@@ -105,11 +106,15 @@ class HrFolder:
         self.scale = self.degrader.scale
         self.digest = fingerprint(file_hash(dsn), [file_hash(path) for path in self.files])
 
-    def maps(self, index: int) -> Maps:
+    def read(self, index: int) -> Callable[[], Maps]:
         path = self.files[index]
         hr = crop_to_multiple(path, read_image(path), self.scale)
-        mean, theta = self.degrader.tiled(hr, self.tile)
-        return Maps(torch.from_numpy(mean)[None], torch.from_numpy(theta)[None], hr)
+
+        def maps() -> Maps:
+            mean, theta = self.degrader.tiled(hr, self.tile)
+            return Maps(torch.from_numpy(mean)[None], torch.from_numpy(theta)[None], hr)
+
+        return maps
 
     def require(self, calibration: Calibration, name: Path) -> None:
         """A calibration names the maps it was made for, not their DSN: only the scale is known."""
@@ -127,12 +132,12 @@ class StoredMaps:
         self.ids = self.stems = store.ids
         self.digest = store.digest
 
-    def maps(self, index: int) -> Maps:
+    def read(self, index: int) -> Callable[[], Maps]:
         mean, theta = (
             torch.from_numpy(self.store.read(self.ids[index], name)).float()[None]
             for name in ("mean", "theta")
         )
-        return Maps(mean, theta, None)
+        return lambda: Maps(mean, theta, None)
 
     def require(self, calibration: Calibration, name: Path) -> None:
         """A calibration names the maps it was made for."""
@@ -151,7 +156,7 @@ def degrade(
 
     The noise of a sample is a function of the seed, the image's id and the sample's number alone,
     drawn on the CPU.  OUT appears when it is whole; what an interrupted run has written under
-    another name, the same call goes on with.  One image at a time is in memory.
+    another name, the same call goes on with.  One image at a time is in memory, and the next one.
 
     Args:
         source: Of mean and theta.
@@ -185,21 +190,33 @@ def degrade(
     }
     partial = _begin(out, record, overwrite)
     try:
-        for index in tqdm(range(len(source.ids)), "degrade", unit="image"):
-            stem = source.stems[index]
-            files = [partial / folder / f"{stem}.png" for folder in settings.folders]
-            if hr_out is None and all(path.exists() for path in files):
-                continue
-            maps = source.maps(index)
-            if hr_out is not None and maps.hr is not None:
-                _write_hr(hr_out / f"{stem}.png", maps.hr, overwrite)
-            lr_images = _lr_images(maps, source.ids[index], settings, sampler)
-            for path, image in zip(files, lr_images, strict=True):
-                write_png(path, image)
+        files = [
+            [partial / folder / f"{stem}.png" for folder in settings.folders]
+            for stem in source.stems
+        ]
+        left = [
+            index
+            for index, of_image in enumerate(files)
+            if hr_out is not None or not all(path.exists() for path in of_image)
+        ]
+        inputs = ((index, source.read(index)) for index in left)
+        with write_behind(_write) as put, read_ahead(inputs) as images:
+            for index, compute in tqdm(images, "degrade", len(left), unit="image"):
+                maps = compute()
+                if hr_out is not None and maps.hr is not None:
+                    _write_hr(hr_out / f"{source.stems[index]}.png", maps.hr, overwrite)
+                lr_images = _lr_images(maps, source.ids[index], settings, sampler)
+                for path, image in zip(files[index], lr_images, strict=True):
+                    put((path, image))
         replace_folder(partial, out)
     except OSError as error:
         raise UserError(f"{out}: cannot be written: {error.strerror}") from error
     return {"images": len(source.ids), "files": len(source.ids) * len(settings.folders)}
+
+
+def _write(images: Iterator[tuple[Path, Image]]) -> None:
+    for path, image in images:
+        write_png(path, image)
 
 
 def _measured(

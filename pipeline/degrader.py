@@ -28,6 +28,8 @@ class Degrader:
 
     def __init__(self, dsn: DSN, device: torch.device, constant_theta: float | None = None) -> None:
         self.dsn, self.device, self.constant_theta = dsn.eval().to(device), device, constant_theta
+        if device.type == "cpu":  # there it is 1.4 times as fast
+            self.dsn.to(memory_format=torch.channels_last)
         self.scale = dsn.scale
 
     @classmethod

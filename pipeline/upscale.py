@@ -12,7 +12,7 @@ from tqdm import tqdm
 
 from pipeline.errors import UserError
 from pipeline.images import Image, find_images, read_image, to_float
-from pipeline.inference import Enlarge, enlarge_strips, in_bf16, largest_difference
+from pipeline.inference import Enlarge, enlarge_strips, in_bf16, largest_difference, on_device
 from pipeline.networks.srn import open_model
 from pipeline.overlap import read_ahead, write_behind
 from pipeline.strips import SUFFIXES, write_strips
@@ -100,8 +100,7 @@ def upscale(pairs: list[tuple[Path, Path]], model: Path, tiling: Tiling, written
 
     """
     network = open_model(model)
-    device = torch.device("cuda" if torch.cuda.is_available() else "cpu")
-    network.to(device)
+    device = on_device(network)
     enlarge: Enlarge | None = None
     inputs = ((target, read_image(source)) for source, target in pairs)
 

@@ -381,13 +381,13 @@ def test_an_interrupted_run_goes_on(
     assert names(tmp_path) == ["lr.partial", "straight"]
     (tmp_path / "lr.partial" / "sample_001" / ".my ship.png.partial").touch()  # as after kill -9
     seen: list[int] = []
-    original = module.HrFolder.maps
+    original = module.HrFolder.read
 
-    def maps(self: module.HrFolder, index: int) -> module.Maps:
+    def read(self: module.HrFolder, index: int) -> Callable[[], module.Maps]:
         seen.append(index)
         return original(self, index)
 
-    monkeypatch.setattr(module.HrFolder, "maps", maps)
+    monkeypatch.setattr(module.HrFolder, "read", read)
     done(hr, out, *options)
     assert seen == [1]
     assert contents(out) == contents(straight) and names(tmp_path) == ["lr", "straight"]
