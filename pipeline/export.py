@@ -26,7 +26,11 @@ from pipeline.tiling import Box, tiles
 
 
 class ExportSettings(Settings):
-    """The section ``export``."""
+    """The section ``export``.
+
+    There is no bfloat16 here: with its 8 significant bits a trained DSN's means are off by 2^-9 in
+    the median and by 2^-7 at worst, where the store promises 2^-11.
+    """
 
     tile: int = Field(gt=0)
     """Side of a tile in LR pixels; memory grows with its square."""

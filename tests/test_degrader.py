@@ -93,6 +93,23 @@ def test_tiled_equals_whole(scale: int, size: tuple[int, int], tile: int) -> Non
         np.testing.assert_allclose(found, expected.numpy(), atol=1e-5, rtol=0)
 
 
+@pytest.mark.parametrize("batch", [2, 3, 50])
+def test_batches_equal_tiles_one_by_one(batch: int) -> None:
+    image, seen = picture(61 * 4, 77 * 4), []
+    degrader = Degrader(network(4, blocks=2), CPU)
+    one_by_one = degrader.tiled(image, 9)
+    original = degrader.batch
+
+    def watched(hr: torch.Tensor) -> tuple[torch.Tensor, torch.Tensor]:
+        seen.append(len(hr))
+        return original(hr)
+
+    degrader.batch = watched  # type: ignore[method-assign]
+    for found, expected in zip(degrader.tiled(image, 9, batch=batch), one_by_one, strict=True):
+        np.testing.assert_allclose(found, expected, atol=1e-6, rtol=0)
+    assert max(seen) == min(batch, 7) and sum(seen) == 7 * 9  # 7 of 9 in a row have one shape
+
+
 def test_a_halo_of_16_is_not_enough() -> None:
     image = picture(160, 144)
     degrader = Degrader(network(4), CPU)

@@ -1,6 +1,7 @@
 """Inference in tiles against the whole image at once, and against SciPy."""
 
 from collections.abc import Iterator
+from pathlib import Path
 
 import numpy as np
 import pytest
@@ -10,8 +11,15 @@ from numpy.typing import NDArray
 from scipy.ndimage import correlate
 from torch import Tensor
 
-from pipeline.inference import enlarge, enlarge_tiles
-from pipeline.networks.srn import build
+from pipeline.inference import (
+    enlarge,
+    enlarge_strips,
+    enlarge_tiles,
+    in_bf16,
+    largest_difference,
+    on_device,
+)
+from pipeline.networks.srn import build, open_state
 from pipeline.tiling import Box
 
 CPU = torch.device("cpu")
@@ -102,6 +110,78 @@ def test_tiles_cover_the_result_once() -> None:
         covered[box.slices[1:]] += 1
         np.testing.assert_array_equal(pixels, oracle(lr)[box.slices])
     assert (covered == 1).all()
+
+
+@pytest.mark.parametrize("batch", [1, 2, 3, 100])
+@pytest.mark.parametrize(("height", "width"), [(1, 1), (7, 5), (40, 61)])
+def test_batches_equal_the_whole(batch: int, height: int, width: int) -> None:
+    seen: list[int] = []
+
+    def watched(lr: Tensor) -> Tensor:
+        seen.append(len(lr))
+        return toy(lr)
+
+    lr = picture(height, width)
+    covered = np.zeros((3, height * SCALE, width * SCALE), int)
+    for box, pixels in enlarge_tiles(watched, lr, SCALE, 7, FIELD, CPU, batch):
+        covered[box.slices] = pixels
+    np.testing.assert_array_equal(covered, oracle(lr))
+    assert max(seen) == min(batch, 7 if width == 61 else 1)  # 9 tiles in a row, 7 of one shape
+
+
+@pytest.mark.parametrize("batch", [1, 4])
+@pytest.mark.parametrize(("height", "width"), SIZES)
+def test_strips_are_the_image_from_top_to_bottom(height: int, width: int, batch: int) -> None:
+    lr = picture(height, width)
+    strips = list(enlarge_strips(toy, lr, SCALE, 7, FIELD, CPU, batch))
+    heights = [7 * SCALE] * (height // 7) + [height % 7 * SCALE] * (height % 7 > 0)
+    assert [strip.shape for strip in strips] == [(3, h, width * SCALE) for h in heights]
+    np.testing.assert_array_equal(np.concatenate(strips, axis=1), oracle(lr))
+
+
+def test_a_strip_is_computed_when_it_is_wanted() -> None:
+    seen: list[Tensor] = []
+
+    def watched(lr: Tensor) -> Tensor:
+        seen.append(lr)
+        return toy(lr)
+
+    strips = enlarge_strips(watched, picture(40, 23), SCALE, 8, 4, CPU)
+    next(strips)
+    assert len(seen) <= 3 + 1  # of 15; the tile that says the row is over
+
+
+def test_bf16_rounds_convolutions() -> None:
+    convolution = torch.nn.Conv2d(3, 3, 1, bias=False)
+    torch.nn.init.dirac_(convolution.weight)
+    lr = torch.tensor([0.5, 1 / 3, 0.999])[None, :, None, None]
+    with torch.inference_mode():
+        found = in_bf16(convolution, CPU)(lr).flatten().float()
+    # 8 significant bits: 1/3 = 171 / 512 rounded up, 0.999 becomes 1
+    np.testing.assert_array_equal(found.numpy(), [0.5, 171 / 512, 1.0])
+    assert largest_difference(convolution, in_bf16(convolution, CPU), lr) == pytest.approx(
+        255 * max(171 / 512 - 1 / 3, 0.001), abs=1e-4
+    )
+
+
+def test_the_largest_difference_is_that_of_what_is_written() -> None:
+    lr = torch.tensor([[[[-3.0, 0.2, 0.5, 4.0]]]])
+    assert largest_difference(lambda x: x, lambda x: x * 1.1, lr) == pytest.approx(0.05 * 255)
+    assert np.isnan(largest_difference(lambda x: x, lambda x: x * torch.nan, lr))
+
+
+def test_a_network_gets_the_layout_of_its_device() -> None:
+    with torch.random.fork_rng():
+        torch.manual_seed(0)
+        network = build("Compact", 2, {"num_feat": 8, "num_conv": 1}).eval()
+    opened = open_state(network.state_dict(), Path("x"))
+    device = on_device(opened)
+    layout = torch.channels_last if device.type == "cpu" else torch.contiguous_format
+    weights = [p for p in opened.model.parameters() if p.ndim == 4]
+    assert weights and all(p.is_contiguous(memory_format=layout) for p in weights)
+    lr = torch.from_numpy(picture(9, 12))[None] / 255
+    with torch.inference_mode():
+        torch.testing.assert_close(opened(lr.to(device)).cpu(), network(lr).clamp(0, 1))
 
 
 def test_values_outside_are_clamped() -> None:

@@ -4,7 +4,7 @@ import numpy as np
 import pytest
 from numpy.typing import NDArray
 
-from pipeline.tiling import Box, tiles
+from pipeline.tiling import Box, Tile, batches, tiles
 
 SIZES = [(1, 1), (1, 9), (9, 1), (5, 5), (6, 10), (10, 6), (7, 13), (16, 16), (17, 33)]
 BOXES = [Box(0, 1, 0, 1), Box(0, 7, 0, 9), Box(2, 3, 4, 9), Box(6, 7, 8, 9), Box(1, 6, 0, 2)]
@@ -112,3 +112,38 @@ def test_a_box_is_a_value() -> None:
     assert len({Box(1, 2, 3, 4), Box(1, 2, 3, 4).times(1), Box(1, 2, 3, 5)}) == 2
     with pytest.raises(AttributeError):
         Box(1, 2, 3, 4).top = 5  # type: ignore[misc]
+
+
+# --- batches
+
+
+def planned(height: int, width: int, size: int, halo: int) -> list[Tile]:
+    return [Tile(area, area.grown(halo, height, width)) for area in tiles(height, width, size)]
+
+
+@pytest.mark.parametrize(("height", "width"), SIZES)
+@pytest.mark.parametrize("size", [1, 2, 3, 100])
+def test_batches_keep_the_order_and_one_shape(height: int, width: int, size: int) -> None:
+    all_tiles = planned(height, width, 3, 1)
+    found = list(batches(iter(all_tiles), size))
+    assert [tile for batch in found for tile in batch] == all_tiles
+    for batch in found:
+        assert 1 <= len(batch) <= size
+        assert len({tile.outer.shape for tile in batch}) == 1
+
+
+def test_batches_by_hand() -> None:
+    """One row of 6 tiles; those at the ends are read with one halo, those between with two."""
+    lengths = [len(batch) for batch in batches(planned(2, 12, 2, 1), 3)]
+    assert lengths == [1, 3, 1, 1]
+    assert [len(batch) for batch in batches(planned(2, 12, 2, 0), 4)] == [4, 2]
+
+
+def test_batches_of_nothing_are_refused() -> None:
+    with pytest.raises(ValueError, match="batches of 0"):
+        list(batches([], 0))
+
+
+@pytest.mark.parametrize("box", BOXES)
+def test_shape(box: Box) -> None:
+    assert box.shape == mask(box)[box.slices[1:]].shape

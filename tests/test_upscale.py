@@ -1,5 +1,6 @@
 """The command upscale: a tiny network of known output, files in, files out."""
 
+import tracemalloc
 from collections.abc import Callable
 from pathlib import Path
 from typing import Any
@@ -13,7 +14,9 @@ from PIL import Image
 from safetensors.torch import save_file
 from torch import nn
 
+from pipeline import inference, strips
 from pipeline.errors import UserError
+from pipeline.images import to_uint8
 from pipeline.networks.srn import build
 from pipeline.upscale import plan
 from stages.upscale import command
@@ -142,6 +145,77 @@ def test_without_halo_there_are_seams(tmp_path: Path, random: tuple[Path, nn.Mod
     rows, columns, _ = np.nonzero(difference)
     edge = {y for y in range(80) if min(abs(y - 31.5), abs(y - 63.5)) < 2 * 4}
     assert all(y in edge or x in edge for y, x in zip(rows.tolist(), columns.tolist(), strict=True))
+
+
+@pytest.mark.parametrize("name", ["b.tif", "b.TIFF"])
+def test_to_a_tiff(tmp_path: Path, plain: Path, name: str) -> None:
+    source = save(tmp_path / "a.png", picture(1, 40, 57))
+    result = run(source, tmp_path / name, plain, "--tile", "16")
+    assert result.exit_code == 0, result.output
+    with Image.open(tmp_path / name) as file:
+        assert (file.format, file.mode) == ("TIFF", "RGB")
+        np.testing.assert_array_equal(np.asarray(file), nearest(picture(1, 40, 57)))
+
+
+def test_batches_write_the_same_pixels(tmp_path: Path, random: tuple[Path, nn.Module]) -> None:
+    source = save(tmp_path / "a.png", picture(1, 70, 90))
+    for batch in ("1", "4"):
+        target, options = tmp_path / f"{batch}.png", ("--tile", "16", "--batch", batch)
+        assert run(source, target, random[0], *options).exit_code == 0
+    one, four = (pixels(tmp_path / f"{batch}.png").astype(int) for batch in (1, 4))
+    assert np.abs(one - four).max() <= 1  # where float32 rounds to the other side
+
+
+def test_no_sr_image_is_in_memory(tmp_path: Path, plain: Path) -> None:
+    """Twelve times the rows: the peak grows by the input and what decodes it, not by the result."""
+    peaks = []
+    for height in (100, 1200):
+        source = save(tmp_path / f"{height}.png", picture(1, height, 200))
+        tracemalloc.start()
+        assert run(source, tmp_path / "b.png", plain, "--tile", "16").exit_code == 0
+        peaks.append(tracemalloc.get_traced_memory()[1])
+        tracemalloc.stop()
+    inputs = 3 * 1100 * 200  # more of them
+    assert peaks[1] - peaks[0] < 3.5 * inputs  # SCALE**2 = 4 of them are the result
+
+
+# bf16
+
+
+def bf16_difference(network: nn.Module, image: Array) -> float:
+    """Between both precisions, gray levels, clamped: on the first tile of 16 pixels."""
+    first = torch.from_numpy(image[:24, :24]).permute(2, 0, 1)[None] / 255
+    with torch.inference_mode(), torch.autocast("cpu", torch.bfloat16):
+        fast = network(first).double().clamp(0, 1)
+    with torch.inference_mode():
+        return float((network(first).double().clamp(0, 1) - fast).abs().max()) * 255
+
+
+@pytest.mark.parametrize("side", ["within", "beyond"])
+def test_bf16_is_used_within_its_bound(
+    side: str,
+    tmp_path: Path,
+    random: tuple[Path, nn.Module],
+    monkeypatch: pytest.MonkeyPatch,
+    caplog: pytest.LogCaptureFixture,
+) -> None:
+    model, network = random
+    image = picture(1, 40, 57)
+    difference = bf16_difference(network, image)
+    assert difference > 0.5
+    bound = difference * (1.01 if side == "within" else 0.99)
+    monkeypatch.setattr("pipeline.upscale.BF16_BOUND", bound)
+    source = save(tmp_path / "a.png", image)
+    options = ("--tile", "16", "--halo", "8")
+    assert run(source, tmp_path / "float32.png", model, *options).exit_code == 0
+    assert run(source, tmp_path / "b.png", model, *options, "--precision", "bf16").exit_code == 0
+    apart = np.abs(pixels(tmp_path / "b.png").astype(int) - pixels(tmp_path / "float32.png"))
+    if side == "within":
+        assert 1 <= apart.max() <= difference + 2 and caplog.text == ""
+    else:
+        assert apart.max() == 0
+        assert f"up to {difference:.1f} gray levels from float32" in caplog.text
+        assert "going on in float32" in caplog.text
 
 
 # Runs that fail
@@ -274,6 +348,43 @@ def test_options_out_of_range(tmp_path: Path, plain: Path, options: tuple[str, s
     assert [path.name for path in tmp_path.iterdir()] == ["a.png"]
 
 
+def test_a_full_disk(tmp_path: Path, plain: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """In the third strip of the second image: the first stays, and an older result too."""
+    save(tmp_path / "in" / "a.png", picture(1, 40, 20))
+    save(tmp_path / "in" / "b.png", picture(2, 90, 20))
+    older = save(tmp_path / "out" / "b.png", picture(4, 4, 4)).read_bytes()
+    original, left = strips.paeth, [2 + 2]
+
+    def full(rows: Array, above: Array) -> Array:
+        left[0] -= 1
+        if left[0] < 0:
+            raise OSError(28, "No space left on device")
+        return original(rows, above)
+
+    monkeypatch.setattr(strips, "paeth", full)
+    result = run(tmp_path / "in", tmp_path / "out", plain, "--tile", "16")
+    target = tmp_path / "out" / "b.png"
+    fails(result, tmp_path, f"Error: {target}: cannot be written: No space left on device")
+    assert target.read_bytes() == older
+    np.testing.assert_array_equal(pixels(tmp_path / "out" / "a.png"), nearest(picture(1, 40, 20)))
+
+
+def test_ctrl_c(tmp_path: Path, plain: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    save(tmp_path / "in" / "a.png", picture(1, 40, 20))
+    original, left = to_uint8, [4]
+
+    def interrupted(image: torch.Tensor) -> Array:
+        left[0] -= 1
+        if left[0] < 0:
+            raise KeyboardInterrupt
+        return original(image)
+
+    monkeypatch.setattr(inference, "to_uint8", interrupted)
+    result = run(tmp_path / "in", tmp_path / "out", plain, "--tile", "16")
+    assert result.exit_code == 130
+    assert not list((tmp_path / "out").iterdir())
+
+
 # The plan
 
 
@@ -294,6 +405,7 @@ def test_plan(tmp_path: Path) -> None:
     out = tmp_path / "out"
     assert plan(file, out) == [(file, out / "a.b.png")]
     assert plan(file, tmp_path / "x.PNG") == [(file, tmp_path / "x.PNG")]
+    assert plan(file, tmp_path / "x.tif") == [(file, tmp_path / "x.tif")]
     assert plan(file, tmp_path / "x.jpg") == [(file, tmp_path / "x.jpg" / "a.b.png")]
     assert plan(file.parent, out) == [(other, out / "B.png"), (file, out / "a.b.png")]
     assert plan(file, file.parent) == [(file, file.parent / "a.b.png")]
