@@ -16,7 +16,7 @@ import torch
 from click.testing import CliRunner, Result
 from conftest import HR_SIZES, World, dsn_settings, names, picture
 from numpy.typing import NDArray
-from test_cluster import local_cluster
+from test_cluster import local_cluster, refuse
 from torch import Tensor
 
 from pipeline import export as module
@@ -381,10 +381,12 @@ def test_a_worker_that_sees_other_files_says_so(
 
 
 def test_command_without_a_scheduler_that_answers(
-    tiny: World, dsn_file: Path, tmp_path: Path
+    tiny: World, dsn_file: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    message = one_sentence(call(tiny.hr.path, dsn_file, tmp_path, "--scheduler", "nowhere"))
-    assert "no dask scheduler answers at nowhere" in message
+    monkeypatch.setattr("pipeline.cluster.Client", refuse)
+    message = one_sentence(call(tiny.hr.path, dsn_file, tmp_path, "--scheduler", "tcp://x:1"))
+    assert "no dask scheduler answers at tcp://x:1" in message
+    assert names(tmp_path) == ["params.yaml"]
 
 
 # --- batches
