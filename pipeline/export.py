@@ -95,7 +95,8 @@ def export(
             if run is None:
                 _export_images(hr, left, degrader, settings, writer, bar.update)
             else:
-                inputs = Inputs(hr.path.resolve(), hr.digest, weights.resolve(), dsn_hash)
+                place = hr.path.resolve() if isinstance(hr.path, Path) else hr.path
+                inputs = Inputs(place, hr.digest, weights.resolve(), dsn_hash)
                 for _ in run(Task(inputs, settings, target.resolve()), left):
                     bar.update()
     return _summary(Store(target, "maps"))
@@ -189,7 +190,7 @@ def _write(
 class Inputs(NamedTuple):
     """What all images have in common, and how a worker knows that it is the same there."""
 
-    hr: Path
+    hr: Path | str
     hr_digest: str
     weights: Path
     dsn_hash: str

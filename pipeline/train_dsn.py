@@ -2,7 +2,6 @@
 
 import math
 from dataclasses import asdict
-from functools import partial
 from pathlib import Path
 from typing import Annotated, Literal
 
@@ -10,16 +9,17 @@ import torch
 from accelerate import Accelerator
 from pydantic import Field, model_validator
 from torch import Tensor, nn
+from tqdm import tqdm
 
 from pipeline import pictures
+from pipeline.batches import Demand
 from pipeline.checkpoints import fingerprint, make_folder, save_weights
-from pipeline.crops import ImagePool, Schedule, require_crop
 from pipeline.errors import UserError
 from pipeline.filters import HIGH_PASS_SIZE, high_pass, low_pass
-from pipeline.held_out import training_box
 from pipeline.judge import BestEpoch, Judge
 from pipeline.laplace import GRAY_LEVEL, sample, scale_terms, scaled_divergence
 from pipeline.losses import discriminator_loss, generator_loss
+from pipeline.memory import MachineSettings, allowed
 from pipeline.networks.discriminator import UNetDiscriminator
 from pipeline.networks.dsn import DSN, FORMAT, theta_from_log
 from pipeline.noise import estimate_noise, read_blocks
@@ -29,6 +29,7 @@ from pipeline.seeding import generator
 from pipeline.settings import Settings
 from pipeline.stores import Store, require_same_scale
 from pipeline.training import AdamBetas, TrainingRun, adam, set_learning_rate
+from pipeline.unpaired import UnpairedCrops
 
 SHEET_ROWS = 4
 PRIOR_BLOCKS = 60_000
@@ -52,6 +53,8 @@ class TrainDsnSettings(Settings):
     """Crops in a batch."""
     crops_per_image: int = Field(gt=0)
     """Crops of every HR image in one epoch."""
+    window: int = Field(gt=0)
+    """Images that are shuffled together; twice as many are in memory at most."""
     epochs: int = Field(gt=0)
     """Length of the training."""
     learning_rate: float = Field(gt=0)
@@ -142,6 +145,7 @@ class DsnTrainer:
         hr: Store of kind hr.
         lr: Store of kind lr.
         settings: The section ``train_dsn``.
+        machine: The section ``machine``.
         kernels: A kernel file or a folder of them, if the settings want kernels.
 
     Raises:
@@ -151,7 +155,12 @@ class DsnTrainer:
     """
 
     def __init__(
-        self, hr: Store, lr: Store, settings: TrainDsnSettings, kernels: Path | None = None
+        self,
+        hr: Store,
+        lr: Store,
+        settings: TrainDsnSettings,
+        machine: MachineSettings,
+        kernels: Path | None = None,
     ) -> None:
         self.scale = require_same_scale(hr, lr)
         self.reference = open_reference(settings.reference, kernels, self.scale)
@@ -161,24 +170,19 @@ class DsnTrainer:
                 f"train_dsn.hr_patch is {settings.hr_patch}, not a multiple of {16 * self.scale} "
                 f"(16 times the scale {self.scale})"
             )
-        self.lr_patch = settings.hr_patch // self.scale
-        require_crop(hr, settings.hr_patch, "train_dsn.hr_patch")
-        part = partial(training_box, lr)
-        require_crop(lr, self.lr_patch, "train_dsn.hr_patch", part)
-        self.hr_pool, self.lr_pool = ImagePool.load(hr), ImagePool.load(lr, part)
-        seed, batch = settings.seed, settings.batch_size
-        self.hr_schedule = Schedule(
-            len(hr.ids), settings.crops_per_image, batch, seed, "train_dsn/hr"
-        )
-        self.lr_schedule = Schedule(
-            len(lr.ids), settings.crops_per_image, batch, seed, "train_dsn/lr"
-        )
+        self.accelerator = Accelerator(mixed_precision=settings.precision)
+        self.device = self.accelerator.device
+        demand = Demand(
+            settings.batch_size, settings.crops_per_image, settings.window, settings.seed,
+            self.device, allowed(machine, self.device),
+        )  # fmt: skip
+        self.crops = UnpairedCrops(hr, lr, settings.hr_patch, demand)
+        self.hr_schedule = self.crops.schedule
+        self.shown = [part[:SHEET_ROWS] for part in self.crops.batch(0)]
         self._build()
 
     def _build(self) -> None:
         settings = self.settings
-        self.accelerator = Accelerator(mixed_precision=settings.precision)
-        self.device = self.accelerator.device
         with torch.random.fork_rng(devices=[]):
             torch.manual_seed(settings.seed)
             dsn = DSN(self.scale, settings.features, settings.blocks)
@@ -202,26 +206,11 @@ class DsnTrainer:
         set_learning_rate(
             self.discriminator_optimiser, settings.discriminator_learning_rate * decay
         )
-        hr, real = self.batch(step)
+        hr, real = self.crops.batch(step)
         terms, shown = self._step_dsn(step, hr)
         if settings.adversarial_weight:
             terms["discriminator"] = self._step_discriminator(shown, real)
         return terms
-
-    def batch(self, step: int) -> tuple[Tensor, Tensor]:
-        """HR crops (N, 3, P, P) and unrelated real LR crops (N, 3, P/s, P/s) of a step."""
-        seed = self.settings.seed
-        hr = self.hr_pool.crops(
-            self.hr_schedule.batch(step),
-            self.settings.hr_patch,
-            generator(seed, "train_dsn/hr crops", step),
-        )
-        real = self.lr_pool.crops(
-            self.lr_schedule.batch(step),
-            self.lr_patch,
-            generator(seed, "train_dsn/lr crops", step),
-        )
-        return hr.to(self.device), real.to(self.device)
 
     def draw_reference(self, step: int, hr: Tensor) -> Tensor:
         """y_b of the HR crops of a step."""
@@ -290,8 +279,7 @@ class DsnTrainer:
     @torch.no_grad()
     def contact_sheet(self, path: Path) -> None:
         """Draw HR, reference, mean, theta, two samples and real LR, the same at every call."""
-        hr, real = self.batch(0)
-        hr, real = hr[:SHEET_ROWS], real[:SHEET_ROWS]
+        hr, real = self.shown
         mean, log_theta, _ = self.dsn(hr)
         theta = self.theta(log_theta)
         source = generator(self.settings.seed, "train_dsn/sheet", 0, self.device)
@@ -324,7 +312,7 @@ class DsnTrainer:
         """
         thetas, spread = [], {"mean": [], "sample": [], "real": []}  # type: ignore[var-annotated]
         for step in range(batches):
-            hr, real = self.batch(step)
+            hr, real = self.crops.batch(step)
             mean, log_theta, _ = self.dsn(hr)
             theta = self.theta(log_theta)
             source = generator(self.settings.seed, "train_dsn/statistics", step, self.device)
@@ -372,8 +360,8 @@ def known_prior(settings: TrainDsnSettings) -> float:
 
 
 def train_dsn(
-    hr: Store, lr: Store, settings: TrainDsnSettings, work: Path, weights: Path, sheet: Path,
-    curves: Path, kernels: Path | None = None,
+    hr: Store, lr: Store, settings: TrainDsnSettings, machine: MachineSettings, work: Path,
+    weights: Path, sheet: Path, curves: Path, kernels: Path | None = None,
 ) -> dict[str, object]:  # fmt: skip
     """Train a DSN, or go on with an interrupted training of the same settings and stores.
 
@@ -381,6 +369,7 @@ def train_dsn(
         hr: Store of kind hr.
         lr: Store of kind lr, the real LR images.
         settings: The section ``train_dsn``.
+        machine: The section ``machine``.
         work: Folder for checkpoints; each run has a folder of its own in it.
         weights: Where the trained DSN goes.
         sheet: Where the last contact sheet goes.
@@ -395,7 +384,7 @@ def train_dsn(
         UserError: See ``DsnTrainer`` and ``TrainingRun``.
 
     """
-    trainer = DsnTrainer(hr, lr, settings, kernels)
+    trainer = DsnTrainer(hr, lr, settings, machine, kernels)
     for path in (weights, sheet, curves):
         make_folder(path.parent)
     settings = trainer.settings
@@ -419,6 +408,7 @@ def train_dsn(
         settings.log_every,
         settings.checkpoint_every,
     )
+    tqdm.write(f"train_dsn: {trainer.crops}")
     judge = Judge(hr, lr, reference.expected, settings.seed)
     for step in run:
         terms = trainer.step(step)

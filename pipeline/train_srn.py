@@ -11,15 +11,17 @@ from accelerate import Accelerator
 from pydantic import Field, model_validator
 from torch import Tensor, nn
 from torch.optim.swa_utils import AveragedModel, get_ema_multi_avg_fn
+from tqdm import tqdm
 
 from pipeline import pictures
+from pipeline.batches import Demand
 from pipeline.calibration import Calibration, require_calibration
 from pipeline.checkpoints import file_hash, fingerprint, make_folder, save_weights
-from pipeline.crops import Schedule
 from pipeline.errors import UserError
 from pipeline.filters import bicubic_upsample, gradient_map, gradient_map_l1, low_pass
 from pipeline.laplace import GRAY_LEVEL
 from pipeline.losses import discriminator_loss, generator_loss
+from pipeline.memory import MachineSettings, Memory, allowed
 from pipeline.networks import srn
 from pipeline.networks.discriminator import UNetDiscriminator, VGGDiscriminator
 from pipeline.perceptual import VGG19Features, weights_hash
@@ -78,6 +80,8 @@ class TrainSrnSettings(Settings):
     """Crops in a batch."""
     crops_per_image: int = Field(gt=0)
     """Crops of every image in one epoch."""
+    window: int = Field(gt=0)
+    """Images that are shuffled together; twice as many are in memory at most."""
     epochs: int = Field(gt=0)
     """Length of the training."""
     learning_rate: float = Field(gt=0)
@@ -126,6 +130,10 @@ class TrainSrnSettings(Settings):
         """Whether a calibration says how samples are drawn."""
         unknown = self.theta == "constant" and self.constant_theta is None
         return self.lr_from == "maps" and (self.theta == "calibrated" or unknown)
+
+    def demand(self, device: torch.device, memory: Memory) -> Demand:
+        """What the training asks of a stream."""
+        return Demand(self.batch_size, self.crops_per_image, self.window, self.seed, device, memory)
 
     @property
     def judged(self) -> Callable[[Tensor], Tensor]:
@@ -209,13 +217,7 @@ class SrnTrainer:
         self.accelerator = accelerator
         self.device = self.accelerator.device
         self.stream = stream
-        self.schedule = Schedule(
-            stream.images,
-            settings.crops_per_image,
-            settings.batch_size,
-            settings.seed,
-            "train_srn/images",
-        )
+        self.schedule = stream.schedule
         with torch.random.fork_rng(devices=[]):
             torch.manual_seed(settings.seed)
             network = srn.build(architecture.network, stream.scale, architecture.options)
@@ -237,6 +239,7 @@ class SrnTrainer:
             else None
         )
         self.judged = settings.judged
+        self.shown = Pair(*(part[:SHEET_ROWS] for part in stream.batch(0)))
 
     def run(self, name: str, folder: Path) -> TrainingRun:
         """The whole training, or what is left of it; see ``TrainingRun``."""
@@ -264,7 +267,7 @@ class SrnTrainer:
         set_learning_rate(
             self.discriminator_optimiser, settings.discriminator_learning_rate * decay
         )
-        pair = self.stream.batch(step, self.schedule.batch(step))
+        pair = self.stream.batch(step)
         terms, sr = self._step_network(pair)
         if settings.adversarial_weight:
             terms["discriminator"] = self._step_discriminator(sr, pair.hr)
@@ -307,10 +310,9 @@ class SrnTrainer:
     @torch.no_grad()
     def contact_sheet(self, path: Path) -> None:
         """Draw the sampled LR enlarged by bicubic, the SR of the averaged weights, and the HR."""
-        count = min(SHEET_ROWS, self.settings.batch_size)
-        pair = self.stream.batch(0, self.schedule.batch(0)[:count])
+        pair = self.shown
         columns = (bicubic_upsample(pair.lr, self.stream.scale), self.ema(pair.lr), pair.hr)
-        figure, axes = pictures.sheet(count, len(columns), side=2.2)
+        figure, axes = pictures.sheet(len(pair.lr), len(columns), side=2.2)
         for row, drawn in enumerate(axes):
             for axis, images in zip(drawn, columns, strict=True):
                 pictures.show(axis, images[row])
@@ -323,6 +325,7 @@ def train_srn(
     name: str,
     architecture: Architecture,
     settings: TrainSrnSettings,
+    machine: MachineSettings,
     work: Path,
     folder: Path,
 ) -> dict[str, float]:
@@ -336,6 +339,7 @@ def train_srn(
         name: What the architecture is called in the settings.
         architecture: The network; one that is not trained is written as its warm start is.
         settings: The section ``train_srn``.
+        machine: The section ``machine``.
         work: Folder for checkpoints; each run has a folder of its own in it.
         folder: Where the results go.
 
@@ -348,7 +352,8 @@ def train_srn(
     """
     material = material.used(settings)
     accelerator = Accelerator(mixed_precision=settings.precision)
-    stream = open_stream(material, settings, accelerator.device)
+    memory = allowed(machine, accelerator.device)
+    stream = open_stream(material, settings, accelerator.device, memory)
     trainer = SrnTrainer(stream, architecture, settings, accelerator)
     make_folder(folder)
     start = file_hash(Path(architecture.warm_start)) if architecture.warm_start else None
@@ -358,6 +363,7 @@ def train_srn(
         settings.model_dump(), architecture.model_dump(), start, vgg, material.digests(), measured
     )
     run = trainer.run(f"train_srn@{name}", work / key)
+    tqdm.write(f"train_srn@{name}: {stream}")
     for step in run:
         run.record(step, trainer.step(step))
         if (step + 1) % settings.checkpoint_every == 0:
@@ -376,23 +382,26 @@ def train_srn(
     return run.curves[-1] if run.curves else {"step": 0}
 
 
-def open_stream(material: Material, settings: TrainSrnSettings, device: torch.device) -> Stream:
+def open_stream(
+    material: Material, settings: TrainSrnSettings, device: torch.device, memory: Memory
+) -> Stream:
     """The stream that the settings describe.
 
     Args:
         material: What ``Material.used`` says is needed.
         settings: The section ``train_srn``.
         device: Where batches go.
+        memory: Bytes that images may take.
 
     Raises:
         UserError: See ``stream``.
 
     """
-    patch, seed = settings.lr_patch, settings.seed
+    patch, demand = settings.lr_patch, settings.demand(device, memory)
     if settings.lr_from == "bicubic":
-        return bicubic_stream(_given("hr", material.hr), patch, device, seed)
+        return bicubic_stream(_given("hr", material.hr), patch, demand)
     if settings.lr_from == "pairs":
-        return pairs_stream(_given("pairs", material.pairs), patch, device, seed)
+        return pairs_stream(_given("pairs", material.pairs), patch, demand)
     hr, maps = _given("hr", material.hr), _given("maps", material.maps)
     constant, calibration = settings.constant_theta, material.calibration
     if settings.theta == "constant" and constant is None:
@@ -401,7 +410,7 @@ def open_stream(material: Material, settings: TrainSrnSettings, device: torch.de
         require_calibration(calibration, maps)
         constant = calibration.constant_theta
     constant = (constant or 0) * GRAY_LEVEL
-    return PairStream(hr, maps, patch, settings.theta, device, seed, constant, calibration)
+    return PairStream(hr, maps, patch, settings.theta, demand, constant, calibration)
 
 
 def _warm_start(network: nn.Module, path: Path, scale: int) -> None:

@@ -7,7 +7,13 @@ import pytest
 import torch
 from accelerate import Accelerator
 from click.testing import CliRunner, Result
-from conftest import World, calibration, compact
+from conftest import (
+    MACHINE,
+    PLENTY,
+    World,
+    calibration,
+    compact,
+)
 
 from pipeline.errors import UserError
 from pipeline.evaluate import EvaluateSettings
@@ -117,11 +123,13 @@ def test_both_trainings_of_a_profile_run(
         monkeypatch.setattr(f"{module}.VGG19Features", lambda _: vgg)
     path = PROFILES / f"{name}.yaml"
     dsn = load_section(path, "train_dsn", TrainDsnSettings).model_copy(update=SMALL_DSN)
-    terms = DsnTrainer(tiny.hr, tiny.lr, dsn).step(0)
+    terms = DsnTrainer(tiny.hr, tiny.lr, dsn, MACHINE).step(0)
     assert terms.keys() >= {"kl", "kl_perceptual", "adversarial", "discriminator"}
     srn = load_section(path, "train_srn", TrainSrnSettings).model_copy(update=SMALL_SRN)
     cpu = Accelerator()
-    stream = open_stream(Material(tiny.hr, tiny.maps, calibration(tiny.maps)), srn, cpu.device)
+    stream = open_stream(
+        Material(tiny.hr, tiny.maps, calibration(tiny.maps)), srn, cpu.device, PLENTY
+    )
     losses = SrnTrainer(stream, compact(), srn, cpu).step(0)
     low = {"low_pass"} if name == "official" else set()
     expected = {"content", "perceptual", "adversarial", "discriminator", "total"} | low
