@@ -17,7 +17,6 @@ from typing import Annotated, Literal
 
 import numpy as np
 import torch
-from accelerate import Accelerator
 from pydantic import Field, model_validator
 from tqdm import tqdm
 
@@ -31,6 +30,7 @@ from pipeline.errors import UserError
 from pipeline.export import ExportSettings, export
 from pipeline.images import Image
 from pipeline.inference import enlarge
+from pipeline.learner import make_accelerator
 from pipeline.prepare import prepare_hr, prepare_lr, prepare_pairs
 from pipeline.presets import SIDES, find_files, find_pairs
 from pipeline.protocols import USRDU
@@ -195,7 +195,7 @@ def _score(world: World, recipes: Recipes, recipe: str, source: str, seed: int) 
     kept = world.folder / "scores" / f"{fingerprint(*key)}.json"
     if kept.exists():
         return Score(**json.loads(kept.read_text(encoding="utf-8")))
-    accelerator = Accelerator(mixed_precision=settings.precision)
+    accelerator = make_accelerator(settings)
     stream = _stream(world, recipes, settings, recipe, source, accelerator.device)
     trainer = SrnTrainer(stream, recipes.recovery.architecture, settings, accelerator)
     name = " ".join(part for part in (world.name, recipe, source, str(seed)) if part)

@@ -63,6 +63,8 @@ def command(
         curves=out / "curves.csv",
         kernels=kernels,
     )
+    if not result:  # of several processes, this is not the main one
+        return
     metrics = metrics or out / "metrics.json"
     write_json(metrics, result)
     report(result, weights, out / "contact_sheet.png", out / "curves.csv", metrics)

@@ -64,6 +64,8 @@ def command(
         Store(pairs, "val") if pairs else None,
     )
     result = train_srn(material, arch, architecture, settings, work / "train_srn", out)
+    if not result:  # of several processes, this is not the main one
+        return
     metrics = metrics or out / "metrics.json"
     write_json(metrics, result)
     report(result, out / "srn.safetensors", out / "contact_sheet.png", out / "curves.csv", metrics)

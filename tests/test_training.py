@@ -8,6 +8,7 @@ from typing import Any
 import numpy as np
 import pytest
 import torch
+from accelerate import Accelerator
 from conftest import read_rows
 from torch import Tensor, nn
 from torch.nn.utils.parametrizations import spectral_norm
@@ -15,8 +16,9 @@ from torch.optim import Adam
 
 from pipeline.checkpoints import Stateful
 from pipeline.errors import UserError
+from pipeline.learner import set_learning_rate
 from pipeline.seeding import generator
-from pipeline.training import TrainingRun, set_learning_rate
+from pipeline.training import TrainingRun
 
 STEPS, LOG, CHECKPOINT = 11, 2, 3
 
@@ -51,7 +53,7 @@ class Toy:
 
 
 def begin(folder: Path, toy: Toy, steps: int = STEPS, checkpoint: int = CHECKPOINT) -> TrainingRun:
-    return TrainingRun("toy", folder, toy.parts(), steps, LOG, checkpoint)
+    return TrainingRun("toy", folder, toy.parts(), steps, LOG, checkpoint, Accelerator())
 
 
 def train(
