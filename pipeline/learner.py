@@ -58,12 +58,29 @@ class StepSettings(Settings):
         return float(0.5 ** (epoch // self.halve_every))
 
 
+class _BuffersStay(DistributedDataParallelKwargs):  # type: ignore[misc]
+    """No process overwrites the buffers of the others between two forwards of one step.
+
+    They follow from weights that are equal (spectral norm), or training does not read them (batch
+    norm).  The keyword has another name in torch than in accelerate.
+    """
+
+    def to_kwargs(self) -> dict[str, Any]:
+        return {"forward_sync_buffers": False, "gradient_as_bucket_view": True}
+
+
 def make_accelerator(settings: StepSettings) -> Accelerator:
     """Device, precision and processes, as ``accelerate launch`` or ``torchrun`` started them."""
-    # Buffers follow from equal weights (spectral norm) or are not used in training (batch norm);
-    # to broadcast them would change them between two forwards of one step.
-    handler = DistributedDataParallelKwargs(broadcast_buffers=False, gradient_as_bucket_view=True)
-    return Accelerator(mixed_precision=settings.precision, kwargs_handlers=[handler])
+    cpu = not torch.accelerator.is_available()  # processes find each other on CPUs only if told
+    accelerator = Accelerator(mixed_precision=settings.precision, cpu=cpu)
+    accelerator.ddp_handler = _BuffersStay()
+    return accelerator
+
+
+def leave() -> None:
+    """Part from the other processes, if there are any, at the end of a command."""
+    if torch.distributed.is_initialized():
+        torch.distributed.destroy_process_group()
 
 
 class Learner:

@@ -234,17 +234,18 @@ class DsnTrainer:
         terms = {"kl": self.loss.content(mean, log_theta, reference)}
         if settings.perceptual_weight:
             terms["kl_perceptual"] = self.loss.perceptual(mean, log_sigma, reference)
-        terms["theta_mean"] = self.theta(log_theta.detach()).mean() * 255
+        theta = self.theta(log_theta.detach()).mean() * 255
         total = settings.kl_weight * terms["kl"]
         total = total + settings.perceptual_weight * terms.get("kl_perceptual", 0)
         if not settings.adversarial_weight:
             torch.autograd.backward(part * total)
-            return {**terms, "total": total.detach()}
+            return {**terms, "total": total.detach(), "theta_mean": theta}
         weight, shown = settings.adversarial_weight, self._shown(mean, log_theta, step, share)
         verdict = consult(lambda image: self.opponent(high_pass(image)), shown)
         torch.autograd.backward([part * total, shown], [None, part * weight * verdict.gradient])
         terms["adversarial"] = verdict.loss
         terms["total"] = total.detach() + weight * verdict.loss
+        terms["theta_mean"] = theta
         terms["discriminator"] = self._learn_to_judge(verdict.logits, real)
         return terms
 

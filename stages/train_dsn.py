@@ -46,6 +46,7 @@ def command(
     latest contact sheet and curves are in a folder of WORK/train_dsn.  After an interruption the
     same command goes on from the last checkpoint.
     """
+    from pipeline.learner import leave
     from pipeline.settings import load_section
     from pipeline.stores import Store
     from pipeline.train_dsn import TrainDsnSettings, train_dsn
@@ -63,6 +64,7 @@ def command(
         curves=out / "curves.csv",
         kernels=kernels,
     )
+    leave()
     if not result:  # of several processes, this is not the main one
         return
     metrics = metrics or out / "metrics.json"

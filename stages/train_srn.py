@@ -50,6 +50,7 @@ def command(
     contact_sheet.png, curves.csv and metrics.json.
     """
     from pipeline.calibration import load_calibration
+    from pipeline.learner import leave
     from pipeline.settings import load_section
     from pipeline.stores import Store
     from pipeline.train_srn import Architecture, Material, TrainSrnSettings, train_srn
@@ -64,6 +65,7 @@ def command(
         Store(pairs, "val") if pairs else None,
     )
     result = train_srn(material, arch, architecture, settings, work / "train_srn", out)
+    leave()
     if not result:  # of several processes, this is not the main one
         return
     metrics = metrics or out / "metrics.json"
