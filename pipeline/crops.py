@@ -1,99 +1,129 @@
-"""Random crops of whole images held in memory: which image, where, and how turned.
+"""Random square crops of whole images: where they are, how they are turned, and cutting them.
 
-Every choice is a function of (seed, purpose, step), so a resumed run repeats a straight one.
+A crop is cut from arrays that belong together, such as HR and mean, at the same place of each.
 """
 
 from collections.abc import Callable, Sequence
-from pathlib import Path
+from typing import NamedTuple
 
-import numpy as np
 import torch
-from numpy.typing import NDArray
 from torch import Tensor
 
 from pipeline.errors import UserError
-from pipeline.seeding import generator
 from pipeline.stores import Store
 from pipeline.tiling import Box
 
 
-class Schedule:
-    """Which images make the batch of each step.
+class Place(NamedTuple):
+    """Top left corner of a crop, and by which of the eight symmetries of the square it is turned.
 
-    Epochs are shuffled one after the other and cut into batches without regard to their ends, so
-    every image is visited exactly ``crops_per_image`` times per epoch.
-
-    Args:
-        images: Number of images.
-        crops_per_image: Visits of each image in one epoch.
-        batch_size: Crops in a batch.
-        seed: Seed of the run.
-        purpose: Names the use, see ``seeding.generator``.
-
+    Rows are reversed first, then columns, then the two are exchanged.
     """
 
-    def __init__(
-        self, images: int, crops_per_image: int, batch_size: int, seed: int, purpose: str
-    ) -> None:
-        self.images = images
-        self.batch_size = batch_size
-        self.seed = seed
-        self.purpose = purpose
-        self.crops_per_epoch = images * crops_per_image
-
-    def steps(self, epochs: int) -> int:
-        """Steps that cover ``epochs`` epochs."""
-        return -(-epochs * self.crops_per_epoch // self.batch_size)
-
-    def epoch(self, step: int) -> int:
-        """Epoch, from 0, of the first crop of a step."""
-        return step * self.batch_size // self.crops_per_epoch
-
-    def batch(self, step: int) -> list[int]:
-        """Image indices of a step."""
-        first = step * self.batch_size
-        chosen = []
-        for position in range(first, first + self.batch_size):
-            epoch, place = divmod(position, self.crops_per_epoch)
-            chosen.append(self._order(epoch)[place])
-        return chosen
-
-    def _order(self, epoch: int) -> list[int]:
-        if getattr(self, "_shuffled", (-1, []))[0] != epoch:
-            order = torch.randperm(
-                self.crops_per_epoch, generator=generator(self.seed, self.purpose, epoch)
-            )
-            self._shuffled = (epoch, (order % self.images).tolist())
-        return self._shuffled[1]
+    top: int
+    left: int
+    rows: bool
+    columns: bool
+    transposed: bool
 
 
-def offsets(
-    sizes: Sequence[tuple[int, int]], crop: int, source: torch.Generator
-) -> list[tuple[int, int]]:
-    """Draw a uniform top left corner for a square crop of each (H, W)."""
-    uniform = torch.rand(len(sizes), 2, generator=source, dtype=torch.float64).tolist()
+def draw_places(
+    sizes: Sequence[tuple[int, int]], crop: int, corners: torch.Generator, turns: torch.Generator
+) -> list[Place]:
+    """Draw a uniform corner and a uniform symmetry for a square crop of each image.
+
+    Args:
+        sizes: (H, W) of the images, none smaller than the crop.
+        crop: Side of the crop.
+        corners: A CPU generator.
+        turns: A CPU generator.
+
+    """
+    uniform = torch.rand(len(sizes), 2, generator=corners, dtype=torch.float64).tolist()
+    coins = (torch.rand(3, len(sizes), generator=turns) < 0.5).T.tolist()
     return [
-        (int(u * (height - crop + 1)), int(v * (width - crop + 1)))
-        for (height, width), (u, v) in zip(sizes, uniform, strict=True)
+        Place(int(u * (height - crop + 1)), int(v * (width - crop + 1)), *turned)
+        for (height, width), (u, v), turned in zip(sizes, uniform, coins, strict=True)
     ]
 
 
-def turn(batches: Sequence[Tensor], source: torch.Generator) -> list[Tensor]:
-    """Flip and transpose every sample by one of the eight symmetries of the square.
+def cut(
+    images: Sequence[Tensor],
+    places: Sequence[Place],
+    patch: int,
+    finer: int = 1,
+    pinned: bool = False,
+) -> Tensor:
+    """Cut and turn one crop of each image, on the CPU.
 
     Args:
-        batches: Tensors (N, C, S, S) that belong together: sample n of each is turned alike.
-        source: A CPU generator.
+        images: (C, H, W) each.
+        places: Of the crops, on a grid that is ``finer`` times coarser.
+        patch: Side of a crop on that grid.
+        finer: How many times finer the images are.
+        pinned: Whether the result is to be copied to a CUDA device while the CPU goes on.
+
+    Returns:
+        (N, C, S, S), S = patch times finer, of the type of the images.
 
     """
-    coins = torch.rand(3, batches[0].shape[0], 1, 1, 1, generator=source) < 0.5
-    turned = []
-    for batch in batches:
-        rows, columns, transposed = coins.to(batch.device)
-        batch = torch.where(rows, batch.flip(-2), batch)
-        batch = torch.where(columns, batch.flip(-1), batch)
-        turned.append(torch.where(transposed, batch.transpose(-1, -2), batch))
-    return turned
+    side = patch * finer
+    shape = len(images), images[0].shape[0], side, side
+    result = torch.empty(shape, dtype=images[0].dtype, pin_memory=pinned)
+    for image, place, target in zip(images, places, result, strict=True):
+        top, left = place.top * finer, place.left * finer
+        crop = image[:, top : top + side, left : left + side]
+        if reversed_axes := [axis for axis in (1, 2) if place[axis + 1]]:
+            crop = crop.flip(reversed_axes)
+        target.copy_(crop.transpose(1, 2) if place.transposed else crop)
+    return result
+
+
+def gather(
+    flat: Tensor,
+    starts: Sequence[int],
+    sizes: Sequence[tuple[int, int]],
+    places: Sequence[Place],
+    patch: int,
+    finer: int = 1,
+) -> Tensor:
+    """Cut and turn crops of images (3, H, W) that lie end to end in one tensor; equal to ``cut``.
+
+    Where a pixel of a turned crop comes from is linear in its row and column, so a whole batch is
+    one indexing operation on the device.
+
+    Args:
+        flat: All images, one after the other.
+        starts: Index in ``flat`` of the first pixel of each image to cut.
+        sizes: (H, W) of these images, on the grid of the places.
+        places: Of the crops, on a grid that is ``finer`` times coarser than the images.
+        patch: Side of a crop on that grid.
+        finer: How many times finer the images are.
+
+    Returns:
+        (N, 3, S, S), S = patch times finer, on the device of ``flat``.
+
+    """
+    side = patch * finer
+    rows = []
+    for start, (height, width), place in zip(starts, sizes, places, strict=True):
+        row_length = width * finer
+        first = start + place.top * finer * row_length + place.left * finer
+        down, right = row_length, 1
+        if place.rows:
+            first, down = first + (side - 1) * row_length, -down
+        if place.columns:
+            first, right = first + side - 1, -right
+        if place.transposed:
+            down, right = right, down
+        rows.append((first, height * finer * row_length, down, right))
+    table = torch.tensor(rows)
+    if flat.is_cuda:
+        table = table.pin_memory()
+    first, plane, down, right = table.to(flat.device, non_blocking=True).T[..., None, None, None]
+    line = torch.arange(side, device=flat.device)
+    channels = torch.arange(3, device=flat.device)[:, None, None]
+    return flat.take(first + channels * plane + line[:, None] * down + line * right)
 
 
 def require_crop(
@@ -117,38 +147,3 @@ def require_crop(
                 f"{store.path}: {what} is {height}x{width}, smaller than a crop of "
                 f"{crop}x{crop}; lower {setting} or leave the image out"
             )
-
-
-class ImagePool:
-    """All images of a store of kind hr or lr in memory, cut at random.
-
-    Args:
-        path: Where the store is, for messages.
-        images: (3, H, W) arrays, uint8.
-
-    """
-
-    def __init__(self, path: Path, images: Sequence[NDArray[np.uint8]]) -> None:
-        self.path = path
-        self.images = [torch.from_numpy(image) for image in images]
-
-    @classmethod
-    def load(cls, store: Store, part: Callable[[str], Box] | None = None) -> "ImagePool":
-        """Read a whole store, or of every image the part that is given for its id."""
-        boxes = [part(image_id) if part else None for image_id in store.ids]
-        images = zip(store.ids, boxes, strict=True)
-        return cls(store.path, [store.read(image_id, "image", box) for image_id, box in images])
-
-    def crops(self, chosen: Sequence[int], size: int, source: torch.Generator) -> Tensor:
-        """Cut one crop of each chosen image and turn it at random.
-
-        Returns:
-            (N, 3, size, size), float32 in [0, 1], on the CPU.
-
-        """
-        sizes = [(self.images[i].shape[1], self.images[i].shape[2]) for i in chosen]
-        cut = [
-            self.images[i][:, top : top + size, left : left + size]
-            for i, (top, left) in zip(chosen, offsets(sizes, size, source), strict=True)
-        ]
-        return turn([torch.stack(cut).float() / 255], source)[0]

@@ -123,7 +123,7 @@ class StoredMaps:
     """A store of maps; its ids are the names of the files."""
 
     def __init__(self, store: Store) -> None:
-        self.store, self.place, self.scale = store, store.path, store.scale
+        self.store, self.place, self.scale = store, Path(store.path), store.scale
         self.ids = self.stems = store.ids
         self.digest = store.digest
 

@@ -17,7 +17,9 @@ from torch import Tensor, nn
 from torch.optim import Adam, Optimizer
 from torch.optim.swa_utils import get_ema_multi_avg_fn
 
+from pipeline.batches import Demand
 from pipeline.errors import UserError
+from pipeline.memory import Memory
 from pipeline.settings import Settings
 
 Decay = Annotated[float, Field(ge=0, lt=1)]
@@ -30,6 +32,12 @@ AdamBetas = Annotated[
 class StepSettings(Settings):
     """What the sections of both trainings say of their steps."""
 
+    seed: int = Field(ge=0)
+    """Seed of weights, crops and samples."""
+    crops_per_image: int = Field(gt=0)
+    """Crops of every (HR) image in one epoch."""
+    window: int = Field(gt=0)
+    """Images that are shuffled together; twice as many are in memory at most."""
     batch_size: int = Field(gt=0)
     """Crops in a share: what one process holds at a time."""
     accumulate: int = Field(gt=0)
@@ -52,6 +60,24 @@ class StepSettings(Settings):
     """``torch.compile`` both networks: minutes at the start, faster steps."""
     fused: bool
     """Adam as one kernel."""
+
+    def own_shares(self, accelerator: Accelerator) -> range:
+        """Which shares of a step's batch this process takes."""
+        first = accelerator.process_index * self.accumulate
+        return range(first, first + self.accumulate)
+
+    def demand(self, accelerator: Accelerator, memory: Memory) -> Demand:
+        """What the training asks of its data."""
+        return Demand(
+            self.batch_size,
+            self.crops_per_image,
+            self.window,
+            self.seed,
+            accelerator.device,
+            memory,
+            self.accumulate * accelerator.num_processes,
+            self.own_shares(accelerator),
+        )
 
     def decay(self, epoch: int) -> float:
         """What both rates are multiplied by in an epoch."""
@@ -125,7 +151,7 @@ class Learner:
         except BackendCompilerFailed as error:
             reason = " ".join(str(error).split())[:200]
             raise UserError(
-                f"the network cannot be compiled; set compile: false: {reason}"
+                f"compile is true, but a network cannot be compiled here: {reason}"
             ) from error
 
     @contextmanager
@@ -162,11 +188,6 @@ def _fast(network: nn.Module, settings: StepSettings) -> nn.Module:
     return network
 
 
-def of_share(purpose: str, share: int) -> str:
-    """The purpose of a generator (see ``seeding``) that every share has of its own."""
-    return f"{purpose}/share {share}" if share else purpose
-
-
 def over_shares(
     learners: Sequence[Learner], settings: StepSettings, one: Callable[[int], dict[str, Tensor]]
 ) -> dict[str, Tensor]:
@@ -183,13 +204,11 @@ def over_shares(
         The mean of each term, on the device.
 
     """
-    accelerator = learners[0].accelerator
-    first = accelerator.process_index * settings.accumulate
-    last = first + settings.accumulate - 1
+    own = settings.own_shares(learners[0].accelerator)
     terms = []
-    for share in range(first, last + 1):
+    for share in own:
         with ExitStack() as block:
-            for learner in learners if share < last else ():
+            for learner in learners if share < own[-1] else ():
                 block.enter_context(learner.alone())
             terms.append(one(share))
     if len(terms) == 1:

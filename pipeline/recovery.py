@@ -16,7 +16,7 @@ from pathlib import Path
 from typing import Annotated, Literal
 
 import numpy as np
-import torch
+from accelerate import Accelerator
 from pydantic import Field, model_validator
 from tqdm import tqdm
 
@@ -31,6 +31,7 @@ from pipeline.export import ExportSettings, export
 from pipeline.images import Image
 from pipeline.inference import enlarge
 from pipeline.learner import make_accelerator
+from pipeline.memory import MachineSettings, allowed
 from pipeline.prepare import prepare_hr, prepare_lr, prepare_pairs
 from pipeline.presets import SIDES, find_files, find_pairs
 from pipeline.protocols import USRDU
@@ -88,6 +89,7 @@ class Recipes:
     calibrate: CalibrateSettings
     lpips_weights: str
     """As in the section ``evaluate``; without them the perceptual measure is HaarPSI."""
+    machine: MachineSettings
 
 
 class World:
@@ -196,7 +198,7 @@ def _score(world: World, recipes: Recipes, recipe: str, source: str, seed: int) 
     if kept.exists():
         return Score(**json.loads(kept.read_text(encoding="utf-8")))
     accelerator = make_accelerator(settings)
-    stream = _stream(world, recipes, settings, recipe, source, accelerator.device)
+    stream = _stream(world, recipes, settings, recipe, source, accelerator)
     trainer = SrnTrainer(stream, recipes.recovery.architecture, settings, accelerator)
     name = " ".join(part for part in (world.name, recipe, source, str(seed)) if part)
     run = trainer.run(name, kept.with_suffix(".work"))
@@ -215,18 +217,19 @@ def _stream(
     settings: TrainSrnSettings,
     recipe: str,
     source: str,
-    device: torch.device,
+    accelerator: Accelerator,
 ) -> Stream:
-    patch, seed = settings.lr_patch, settings.seed
+    patch, memory = settings.lr_patch, allowed(recipes.machine, accelerator.device)
+    demand = settings.demand(accelerator, memory)
     if source == "bicubic":
-        return bicubic_stream(world.hr, patch, device, seed)
+        return bicubic_stream(world.hr, patch, demand)
     if source == "camera":
         captures = world.captures(recipes.recovery.captures)
-        return CaptureStream(world.photographs, captures, world.scale, patch, device, seed)
+        return CaptureStream(world.photographs, captures, world.scale, patch, demand)
     maps, calibration = _maps(world, recipes, recipe)
     if calibration.fault and source in ("calibrated", "constant"):
         raise UserError(f"camera {world.name}: cannot be calibrated: {calibration.fault}")
-    return open_stream(Material(world.hr, maps, calibration), settings, device)
+    return open_stream(Material(world.hr, maps, calibration), settings, accelerator, memory)
 
 
 def _maps(world: World, recipes: Recipes, recipe: str) -> tuple[Store, Calibration]:
@@ -239,7 +242,7 @@ def _maps(world: World, recipes: Recipes, recipe: str) -> tuple[Store, Calibrati
     if not path.exists():
         weights = folder / "dsn.safetensors"
         metrics = train_dsn(
-            world.hr, world.lr, settings, folder / "work", weights,
+            world.hr, world.lr, settings, recipes.machine, folder / "work", weights,
             folder / "contact_sheet.png", folder / "curves.csv",
         )  # fmt: skip
         write_whole(folder / "dsn.json", (json.dumps(metrics) + "\n").encode())

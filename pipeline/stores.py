@@ -5,6 +5,10 @@ schema version, kind, scale, axis order, the unit of every array, ids and shapes
 digest of the content.  Every chunk ends with a CRC-32C, so damage is an error that names image and
 chunk.
 
+Metadata are not consolidated: the root says all that a reader needs before it opens an image, and
+with 100,000 images the consolidated copy took 70 s to open, the root alone 0.2 s.  A store that is
+read may be anywhere fsspec reaches, such as ``s3://bucket/maps.zarr``; writing is for folders.
+
 Only codecs of the Zarr core specification are used: blosc (zstd, bit shuffle), then crc32c.
 """
 
@@ -14,7 +18,6 @@ import math
 import re
 import shutil
 import unicodedata
-import warnings
 from collections.abc import Mapping, Sequence
 from pathlib import Path
 from types import TracebackType
@@ -25,7 +28,7 @@ import zarr
 from numcodecs import BitRound
 from numpy.typing import NDArray
 from zarr.codecs import BloscCodec, BloscShuffle, Crc32cCodec
-from zarr.errors import ZarrUserWarning
+from zarr.storage import FsspecStore, LocalStore, WrapperStore
 
 from pipeline.errors import UserError
 from pipeline.tiling import Box
@@ -224,11 +227,6 @@ class StoreWriter:
             total.update(f"{shapes[image_id]} {group.attrs['digest']}".encode())
         complete = {**self.described, "shapes": shapes, "digest": total.hexdigest()}
         self.root.attrs["usrdu"] = complete
-        with (
-            warnings.catch_warnings()
-        ):  # the only remark is that format 3 has no standard for it yet
-            warnings.simplefilter("ignore", ZarrUserWarning)
-            zarr.consolidate_metadata(self.root.store)
         replace_folder(self.partial, self.path)
 
 
@@ -247,11 +245,22 @@ def replace_folder(new: Path, path: Path) -> None:
     shutil.rmtree(old, ignore_errors=True)
 
 
+class _Strict(WrapperStore[Any]):
+    """A store in which a chunk that is missing is an error; Zarr would read zeros."""
+
+    async def get(self, key: str, *arguments: Any, **named: Any) -> Any:
+        found = await super().get(key, *arguments, **named)
+        if found is None and "/c/" in key:
+            raise FileNotFoundError("it is missing")
+        return found
+
+
 class Store:
     """A finished store, open for reading.
 
     Args:
-        path: The folder.
+        path: The folder, or a URL that fsspec reads (``s3://...``, ``https://...``,
+            ``memory://...``, ``file://...``).
         kinds: What it must hold, one of these.
 
     Raises:
@@ -259,15 +268,18 @@ class Store:
 
     """
 
-    def __init__(self, path: Path, *kinds: Kind) -> None:
+    def __init__(self, path: Path | str, *kinds: Kind) -> None:
         self.path = path
-        if not path.is_dir():
-            raise UserError(f"{path}: there is no such store; run the stage that writes it first")
+        opened = _open(path)
         try:
-            self.root = zarr.open_group(path, mode="r", zarr_format=3)
+            self.root = zarr.open_group(
+                _Strict(opened), mode="r", zarr_format=3, use_consolidated=False
+            )
             attributes = self.root.attrs.get("usrdu")
-        except Exception as error:
-            raise UserError(f"{path}: is not a Zarr store: {error}") from error
+        except FileNotFoundError as error:
+            raise UserError(f"{path}: is not a Zarr store: it has no zarr.json") from error
+        except Exception as error:  # a damaged file, or whatever a remote filesystem raises
+            raise UserError(f"{path}: cannot be read as a Zarr store: {error}") from error
         if not isinstance(attributes, dict) or "digest" not in attributes:
             raise UserError(f"{path}: was not written by usrdu, or not to its end")
         for key, accepted in (("schema", (SCHEMA,)), ("kind", kinds)):
@@ -308,7 +320,6 @@ class Store:
         """
         array = self.array(image_id, name)
         box = box or Box(0, array.shape[1], 0, array.shape[2])
-        self._require_chunks(image_id, name, array, box)
         try:
             return np.asarray(array[box.slices])
         except Exception as error:  # codecs raise their own types on damaged bytes
@@ -319,18 +330,25 @@ class Store:
                     raise self._damaged(image_id, name, chunk, str(fault)) from fault
             raise UserError(f"{self.path}: image '{image_id}' cannot be read: {error}") from error
 
-    def _require_chunks(self, image_id: str, name: str, array: zarr.Array[Any], box: Box) -> None:
-        """Zarr reads a missing chunk as zeros; here it is an error."""
-        for chunk in _chunks(array, box):
-            key = "/".join(str(index) for index in chunk)
-            if not (self.path / "images" / image_id / name / "c" / key).is_file():
-                raise self._damaged(image_id, name, chunk, "it is missing")
-
     def _damaged(self, image_id: str, name: str, chunk: tuple[int, ...], reason: str) -> UserError:
         place = "/".join(str(index) for index in chunk)
         return UserError(
             f"{self.path}: image '{image_id}', array '{name}', chunk {place} is damaged: {reason}"
         )
+
+
+def _open(path: Path | str) -> FsspecStore | LocalStore:
+    """The storage behind a path or URL."""
+    if isinstance(path, str) and "://" in path:
+        try:
+            return FsspecStore.from_url(path, read_only=True)
+        except ImportError as error:
+            raise UserError(f"{path}: cannot be opened: {error}") from error
+        except ValueError as error:  # a protocol that fsspec does not know
+            raise UserError(f"{path}: is no URL of a store: {error}") from error
+    if not Path(path).is_dir():
+        raise UserError(f"{path}: there is no such store; run the stage that writes it first")
+    return LocalStore(path, read_only=True)
 
 
 def _chunks(array: zarr.Array[Any], box: Box) -> list[tuple[int, int, int]]:

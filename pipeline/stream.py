@@ -3,22 +3,27 @@
 LR images are fresh Laplace draws of (mean, theta), bicubic ones, or real ones of paired data.
 """
 
-from collections.abc import Sequence
-from typing import Literal, NamedTuple, Protocol
+from collections.abc import Callable, Sequence
+from typing import Any, Literal, NamedTuple, Protocol
 
 import torch
 from torch import Tensor
 
+from pipeline.batches import Batches, Demand, Generators
 from pipeline.calibration import CalibratedSampler, Calibration, require_calibration
-from pipeline.crops import offsets, require_crop, turn
+from pipeline.crops import cut, require_crop
 from pipeline.errors import UserError
 from pipeline.filters import bicubic_downsample
 from pipeline.images import Image, to_float, to_uint8
 from pipeline.laplace import sample
+from pipeline.schedule import Schedule
 from pipeline.seeding import generator
 from pipeline.stores import Store, require_same_scale
+from pipeline.window import Source
 
 Theta = Literal["raw", "calibrated", "constant", "none"]
+PURPOSE = "train_srn/images"
+"""Of the schedule."""
 
 
 class Pair(NamedTuple):
@@ -35,15 +40,19 @@ class Stream(Protocol):
 
     scale: int
     """HR pixels per LR pixel."""
-    images: int
-    """Number of images."""
+    schedule: Schedule
+    """Which images make the batch of each step."""
 
-    def batch(self, step: int, chosen: Sequence[int]) -> Pair:
-        """One crop of each chosen image, a function of ``step`` and ``chosen``."""
+    @property
+    def waited(self) -> float:
+        """Seconds that ``batch`` had to wait for data so far."""
+
+    def batch(self, step: int, share: int = 0) -> Pair:
+        """The crops of one share of a step's batch, a function of both."""
 
 
 class PairStream:
-    """All images of ``hr.zarr`` and ``maps.zarr`` in host memory, served as batches.
+    """Crops of ``hr.zarr``, and samples of ``maps.zarr`` at the same places.
 
     HR stays uint8 and the maps float16 until a batch is on the device.
 
@@ -53,14 +62,13 @@ class PairStream:
         patch: S, side of an LR crop.
         theta: ``raw`` draws y = mean + eps theta (Eq. 8) with the stored theta, ``constant`` with
             one theta everywhere, ``calibrated`` follows the calibration; ``none`` is the mean.
-        device: Where batches go and noise is drawn.
-        seed: Seed of the run.
+        demand: How many crops, and where they go; noise is drawn there.
         constant_theta: Laplace scale for ``constant``, in the unit of the image.
         calibration: For ``calibrated``.
 
     Raises:
-        UserError: Stores and calibration do not belong together, or an image is smaller than a
-            crop.
+        UserError: Stores and calibration do not belong together, an image is smaller than a crop,
+            or the images do not fit into memory, see ``Window``.
 
     """
 
@@ -70,8 +78,7 @@ class PairStream:
         maps: Store,
         patch: int,
         theta: Theta,
-        device: torch.device,
-        seed: int,
+        demand: Demand,
         constant_theta: float = 0.0,
         calibration: Calibration | None = None,
     ) -> None:
@@ -83,51 +90,73 @@ class PairStream:
                 "run the export stage again"
             )
         require_crop(maps, patch, "train_srn.lr_patch")
-        self.patch, self.theta, self.device, self.seed = patch, theta, device, seed
-        self.images, self.constant_theta = len(maps.ids), constant_theta
+        self.theta, self.demand, self.constant_theta = theta, demand, constant_theta
         self.calibrated: CalibratedSampler | None = None
         if theta == "calibrated":
             if calibration is None:
                 raise UserError("train_srn.theta is calibrated, but no calibration was given")
             require_calibration(calibration, maps)
-            self.calibrated = CalibratedSampler(calibration, device)
-        self.hr = [torch.from_numpy(hr.read(i, "image")) for i in maps.ids]
-        self.mean = [torch.from_numpy(maps.read(i, "mean")) for i in maps.ids]
-        self.scales = [torch.from_numpy(maps.read(i, "theta")) for i in maps.ids]
+            self.calibrated = CalibratedSampler(calibration, demand.device)
+        self.batches = _batches(_maps_source(hr, maps, with_theta=theta == "raw"), patch, demand)
+        self.schedule = self.batches.schedule
 
-    def batch(self, step: int, chosen: Sequence[int]) -> Pair:
-        """Cut, turn and sample one crop of each chosen image.
+    def __str__(self) -> str:
+        return str(self.batches)
 
-        Args:
-            step: Position in the run; the batch is a function of it and of ``chosen``.
-            chosen: Image indices, see ``crops.Schedule``.
+    @property
+    def waited(self) -> float:
+        """Seconds that ``batch`` had to wait for data so far."""
+        return self.batches.waited
 
-        """
-        hr, mean, theta = self._cut(chosen, generator(self.seed, "train_srn/crops", step))
-        hr, mean, theta = turn([hr, mean, theta], generator(self.seed, "train_srn/turns", step))
-        hr, mean, theta = hr.float() / 255, mean.float(), theta.float()
-        return Pair(
-            self._sample(mean, theta, generator(self.seed, "train_srn/noise", step, self.device)),
-            hr,
-        )
+    def batch(self, step: int, share: int = 0) -> Pair:
+        """The crops of one share of a step's batch, with fresh noise."""
+        mean, hr, *theta = self.batches.batch(step, share)
+        purpose = f"train_srn/noise/{share}" if share else "train_srn/noise"
+        source = generator(self.demand.seed, purpose, step, self.demand.device)
+        lr = self._sample(mean.float(), [part.float() for part in theta], source)
+        return Pair(lr, hr.float() / 255)
 
-    def _sample(self, mean: Tensor, theta: Tensor, source: torch.Generator) -> Tensor:
+    def _sample(self, mean: Tensor, theta: list[Tensor], source: torch.Generator) -> Tensor:
         if self.theta == "none":
             return mean
         if self.calibrated is not None:
             return self.calibrated.sample(mean, source)
-        if self.theta == "constant":
-            theta = torch.full_like(mean, self.constant_theta)
-        return sample(mean, theta, source)
+        scale = theta[0] if theta else torch.full_like(mean, self.constant_theta)
+        return sample(mean, scale, source)
 
-    def _cut(self, chosen: Sequence[int], source: torch.Generator) -> list[Tensor]:
-        groups = ((self.mean, 1), (self.hr, self.scale), (self.scales, 1))
-        mean, hr, theta = cut(groups, chosen, self.patch, source)
-        return [part.to(self.device, non_blocking=True) for part in (hr, mean, theta)]
+
+class ImageStream:
+    """Crops of pairs of 8-bit images; see ``Stream``.
+
+    Args:
+        source: Of an LR and an HR image each.
+        scale: HR pixels per LR pixel.
+        patch: Side of an LR crop.
+        demand: How many crops, and where they go.
+
+    """
+
+    def __init__(self, source: Source, scale: int, patch: int, demand: Demand) -> None:
+        self.scale = scale
+        self.batches = _batches(source, patch, demand)
+        self.schedule = self.batches.schedule
+
+    def __str__(self) -> str:
+        return str(self.batches)
+
+    @property
+    def waited(self) -> float:
+        """Seconds that ``batch`` had to wait for data so far."""
+        return self.batches.waited
+
+    def batch(self, step: int, share: int = 0) -> Pair:
+        """The crops of one share of a step's batch."""
+        lr, hr = self.batches.batch(step, share)
+        return Pair(lr.float() / 255, hr.float() / 255)
 
 
 class CaptureStream:
-    """Crops of HR images and of LR images of them that were made before; see ``Stream``.
+    """Crops of HR images and of LR images of them, all in memory; see ``Stream``.
 
     Args:
         hr: (3, H, W) uint8 images.
@@ -135,10 +164,11 @@ class CaptureStream:
             random.
         scale: HR pixels per LR pixel.
         patch: Side of an LR crop.
-        device: Where batches go.
-        seed: Seed of the run.
+        demand: How many crops, and where they go.
 
     """
+
+    waited = 0.0
 
     def __init__(
         self,
@@ -146,28 +176,33 @@ class CaptureStream:
         captures: Sequence[Sequence[Image]],
         scale: int,
         patch: int,
-        device: torch.device,
-        seed: int,
+        demand: Demand,
     ) -> None:
         self.hr = [torch.from_numpy(image) for image in hr]
         self.captures = [[torch.from_numpy(image) for image in some] for some in captures]
-        self.scale, self.patch, self.device, self.seed = scale, patch, device, seed
-        self.images = len(hr)
+        self.scale, self.patch, self.demand = scale, patch, demand
+        self.schedule = demand.schedule(len(hr), PURPOSE)
+        self.sizes = [(some[0].shape[1], some[0].shape[2]) for some in captures]
 
-    def batch(self, step: int, chosen: Sequence[int]) -> Pair:
-        """One crop of each chosen image, a function of ``step`` and ``chosen``."""
-        counts = torch.tensor([len(self.captures[i]) for i in chosen])
-        drawn = torch.rand(len(chosen), generator=generator(self.seed, "recovery/captures", step))
-        taken = [self.captures[i][int(k)] for i, k in zip(chosen, drawn * counts, strict=True)]
-        hr = [self.hr[i] for i in chosen]
-        source = generator(self.seed, "train_srn/crops", step)
-        crops = cut(((taken, 1), (hr, self.scale)), range(len(chosen)), self.patch, source)
-        floats = [crop.to(self.device).float() / 255 for crop in crops]
-        lr, large = turn(floats, generator(self.seed, "train_srn/turns", step))
-        return Pair(lr, large)
+    def __str__(self) -> str:
+        return f"{len(self.hr)} images and their captures, held in host memory"
+
+    def batch(self, step: int, share: int = 0) -> Pair:
+        """The crops of one share of a step's batch."""
+        demand = self.demand
+        chosen, places = demand.places(
+            self.schedule, step, share, self.sizes, self.patch, _generators(demand.seed)
+        )
+        counts = torch.tensor([len(self.captures[image]) for image in chosen])
+        purpose = f"recovery/captures/{share}" if share else "recovery/captures"
+        drawn = torch.rand(len(chosen), generator=generator(demand.seed, purpose, step)) * counts
+        taken = [self.captures[image][int(k)] for image, k in zip(chosen, drawn, strict=True)]
+        lr = cut(taken, places, self.patch)
+        hr = cut([self.hr[image] for image in chosen], places, self.patch, self.scale)
+        return Pair(lr.to(demand.device).float() / 255, hr.to(demand.device).float() / 255)
 
 
-def bicubic_stream(hr: Store, patch: int, device: torch.device, seed: int) -> CaptureStream:
+def bicubic_stream(hr: Store, patch: int, demand: Demand) -> ImageStream:
     """HR images and what bicubic makes of them, rounded to 8 bit as image files are.
 
     Raises:
@@ -175,19 +210,22 @@ def bicubic_stream(hr: Store, patch: int, device: torch.device, seed: int) -> Ca
 
     """
     require_crop(hr, patch * hr.scale, "train_srn.lr_patch")
-    images = [hr.read(i, "image") for i in hr.ids]
-    small = [[to_uint8(bicubic_downsample(to_float(image), hr.scale))] for image in images]
-    return CaptureStream(images, small, hr.scale, patch, device, seed)
+
+    def read(image: int) -> list[Image]:
+        large = hr.read(hr.ids[image], "image")
+        return [to_uint8(bicubic_downsample(to_float(large), hr.scale)), large]
+
+    sizes = [(height // hr.scale, width // hr.scale) for height, width in map(hr.size, hr.ids)]
+    return ImageStream(_image_source(str(hr.path), sizes, hr.scale, read), hr.scale, patch, demand)
 
 
-def pairs_stream(pairs: Store, patch: int, device: torch.device, seed: int) -> CaptureStream:
+def pairs_stream(pairs: Store, patch: int, demand: Demand) -> ImageStream:
     """Real pairs, for supervised training.
 
     Args:
         pairs: Store of kind val.
         patch: Side of an LR crop.
-        device: Where batches go.
-        seed: Seed of the run.
+        demand: How many crops, and where they go.
 
     Raises:
         UserError: There is no pair, or an image is smaller than a crop.
@@ -195,39 +233,41 @@ def pairs_stream(pairs: Store, patch: int, device: torch.device, seed: int) -> C
     """
     if not pairs.ids:
         raise UserError(f"{pairs.path}: holds no pair to train on; name a folder of pairs")
-    require_crop(pairs, patch * pairs.scale, "train_srn.lr_patch")
-    images = [pairs.read(i, "hr") for i in pairs.ids]
-    real = [[pairs.read(i, "lr")] for i in pairs.ids]
-    return CaptureStream(images, real, pairs.scale, patch, device, seed)
+    scale = pairs.scale
+    require_crop(pairs, patch * scale, "train_srn.lr_patch")
+
+    def read(image: int) -> list[Image]:
+        return [pairs.read(pairs.ids[image], side) for side in ("lr", "hr")]
+
+    sizes = [(height // scale, width // scale) for height, width in map(pairs.size, pairs.ids)]
+    return ImageStream(_image_source(str(pairs.path), sizes, scale, read), scale, patch, demand)
 
 
-def cut(
-    groups: Sequence[tuple[Sequence[Tensor], int]],
-    chosen: Sequence[int],
-    patch: int,
-    source: torch.Generator,
-) -> list[Tensor]:
-    """Cut the same crops from images that belong together.
+def _maps_source(hr: Store, maps: Store, with_theta: bool) -> Source:
+    arrays = [(maps, "mean"), (hr, "image"), (maps, "theta")][: 3 if with_theta else 2]
 
-    Args:
-        groups: Images (C, H, W) and how many times finer each group is than the first.
-        chosen: Image indices.
-        patch: Side of a crop of the first group.
-        source: A CPU generator.
+    def read(image: int) -> list[Any]:
+        return [store.read(maps.ids[image], name) for store, name in arrays]
 
-    Returns:
-        For every group (N, C, S, S), S the patch times how much finer it is.
+    sizes = [maps.size(image_id) for image_id in maps.ids]
+    finer, dtypes = (1, maps.scale, 1), (torch.float16, torch.uint8, torch.float16)
+    used = len(arrays)
+    return Source(f"{hr.path}, {maps.path}", sizes, finer[:used], dtypes[:used], read)
 
-    """
-    first = groups[0][0]
-    sizes = [(first[i].shape[1], first[i].shape[2]) for i in chosen]
-    corners = offsets(sizes, patch, source)
-    result = []
-    for images, finer in groups:
-        side = patch * finer
-        parts = [
-            images[i][:, t * finer : t * finer + side, x * finer : x * finer + side]
-            for i, (t, x) in zip(chosen, corners, strict=True)
-        ]
-        result.append(torch.stack(parts))
-    return result
+
+def _image_source(
+    name: str, sizes: list[tuple[int, int]], scale: int, read: Callable[[int], list[Image]]
+) -> Source:
+    return Source(name, sizes, (1, scale), (torch.uint8, torch.uint8), read)
+
+
+def _batches(source: Source, patch: int, demand: Demand) -> Batches:
+    return Batches(source, PURPOSE, patch, _generators(demand.seed), demand)
+
+
+def _generators(seed: int) -> Generators:
+    """Of the corners and the turns of a step's crops."""
+    return lambda step: (
+        generator(seed, "train_srn/crops", step),
+        generator(seed, "train_srn/turns", step),
+    )

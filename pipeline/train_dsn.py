@@ -2,39 +2,32 @@
 
 import math
 from dataclasses import asdict
-from functools import partial
 from pathlib import Path
 from typing import Annotated, Literal
 
 import torch
 from pydantic import Field, model_validator
 from torch import Tensor, nn
+from tqdm import tqdm
 
 from pipeline import pictures
 from pipeline.checkpoints import fingerprint, make_folder, save_weights
-from pipeline.crops import ImagePool, Schedule, require_crop
 from pipeline.errors import UserError
 from pipeline.filters import HIGH_PASS_SIZE, high_pass, low_pass
-from pipeline.held_out import training_box
 from pipeline.judge import BestEpoch, Judge
 from pipeline.laplace import GRAY_LEVEL, sample, scale_terms, scaled_divergence
-from pipeline.learner import (
-    Learner,
-    StepSettings,
-    frozen,
-    make_accelerator,
-    of_share,
-    over_shares,
-)
+from pipeline.learner import Learner, StepSettings, frozen, make_accelerator, over_shares
 from pipeline.losses import consult, discriminator_loss
+from pipeline.memory import MachineSettings, allowed
 from pipeline.networks.discriminator import UNetDiscriminator
 from pipeline.networks.dsn import DSN, FORMAT, theta_from_log
 from pipeline.noise import estimate_noise, read_blocks
 from pipeline.perceptual import VGG19Features, weights_hash
 from pipeline.reference import open_reference
-from pipeline.seeding import generator
+from pipeline.seeding import generator, of_share
 from pipeline.stores import Store, require_same_scale
 from pipeline.training import TrainingRun
+from pipeline.unpaired import UnpairedCrops
 
 SHEET_ROWS = 4
 PRIOR_BLOCKS = 60_000
@@ -44,8 +37,6 @@ PRIOR_BLOCKS = 60_000
 class TrainDsnSettings(StepSettings):
     """The section ``train_dsn``."""
 
-    seed: int = Field(ge=0)
-    """Seed of weights, crops and samples."""
     features: int = Field(gt=0)
     """Width of the DSN trunk."""
     blocks: int = Field(gt=0)
@@ -54,8 +45,6 @@ class TrainDsnSettings(StepSettings):
     """Width of the U-Net discriminator at full size."""
     hr_patch: int = Field(gt=0)
     """Side of an HR crop in pixels, a multiple of 16 times the scale."""
-    crops_per_image: int = Field(gt=0)
-    """Crops of every HR image in one epoch."""
     epochs: int = Field(gt=0)
     """Length of the training."""
     content: Literal["full_band", "low_pass"]
@@ -138,6 +127,7 @@ class DsnTrainer:
         hr: Store of kind hr.
         lr: Store of kind lr.
         settings: The section ``train_dsn``.
+        machine: The section ``machine``.
         kernels: A kernel file or a folder of them, if the settings want kernels.
 
     Raises:
@@ -147,7 +137,12 @@ class DsnTrainer:
     """
 
     def __init__(
-        self, hr: Store, lr: Store, settings: TrainDsnSettings, kernels: Path | None = None
+        self,
+        hr: Store,
+        lr: Store,
+        settings: TrainDsnSettings,
+        machine: MachineSettings,
+        kernels: Path | None = None,
     ) -> None:
         self.scale = require_same_scale(hr, lr)
         self.reference = open_reference(settings.reference, kernels, self.scale)
@@ -157,25 +152,19 @@ class DsnTrainer:
                 f"train_dsn.hr_patch is {settings.hr_patch}, not a multiple of {16 * self.scale} "
                 f"(16 times the scale {self.scale})"
             )
-        self.lr_patch = settings.hr_patch // self.scale
-        require_crop(hr, settings.hr_patch, "train_dsn.hr_patch")
-        part = partial(training_box, lr)
-        require_crop(lr, self.lr_patch, "train_dsn.hr_patch", part)
-        self.hr_pool, self.lr_pool = ImagePool.load(hr), ImagePool.load(lr, part)
         self.accelerator = make_accelerator(settings)
-        shares = settings.accumulate * self.accelerator.num_processes
-        seed, batch = settings.seed, settings.batch_size * shares
-        self.hr_schedule = Schedule(
-            len(hr.ids), settings.crops_per_image, batch, seed, "train_dsn/hr"
+        self.device = self.accelerator.device
+        memory = allowed(machine, self.device, self.accelerator.num_processes)
+        self.crops = UnpairedCrops(
+            hr, lr, settings.hr_patch, settings.demand(self.accelerator, memory)
         )
-        self.lr_schedule = Schedule(
-            len(lr.ids), settings.crops_per_image, batch, seed, "train_dsn/lr"
-        )
+        self.hr_schedule = self.crops.schedule
+        self.first_share = settings.own_shares(self.accelerator)[0]
+        self.shown = [part[:SHEET_ROWS] for part in self.crops.batch(0, self.first_share)]
         self._build()
 
     def _build(self) -> None:
         settings = self.settings
-        self.device = self.accelerator.device
         with torch.random.fork_rng(devices=[]):
             torch.manual_seed(settings.seed)
             self.dsn = DSN(self.scale, settings.features, settings.blocks)
@@ -204,22 +193,6 @@ class DsnTrainer:
             learner.update(decay)
         return terms
 
-    def batch(self, step: int, share: int = 0) -> tuple[Tensor, Tensor]:
-        """HR crops (N, 3, P, P) and unrelated real LR crops (N, 3, P/s, P/s) of a share."""
-        seed = self.settings.seed
-        hr = self.hr_pool.crops(
-            self.hr_schedule.batch(step),
-            self.settings.hr_patch,
-            generator(seed, "train_dsn/hr crops", step),
-        )
-        real = self.lr_pool.crops(
-            self.lr_schedule.batch(step),
-            self.lr_patch,
-            generator(seed, "train_dsn/lr crops", step),
-        )
-        own = slice(share * self.settings.batch_size, (share + 1) * self.settings.batch_size)
-        return hr[own].to(self.device), real[own].to(self.device)
-
     def draw_reference(self, step: int, hr: Tensor, share: int = 0) -> Tensor:
         """y_b of the HR crops of a share."""
         purpose = of_share("train_dsn/kernels", share)
@@ -228,7 +201,7 @@ class DsnTrainer:
     def _learn(self, step: int, share: int) -> dict[str, Tensor]:
         """Add the gradients of a share to those of both networks; returns its terms."""
         settings, part = self.settings, 1 / self.settings.accumulate
-        hr, real = self.batch(step, share)
+        hr, real = self.crops.batch(step, share)
         reference = self.draw_reference(step, hr, share)
         mean, log_theta, log_sigma = self.learner(hr, with_sigma=self.with_sigma)
         terms = {"kl": self.loss.content(mean, log_theta, reference)}
@@ -284,8 +257,7 @@ class DsnTrainer:
     @torch.no_grad()
     def contact_sheet(self, path: Path) -> None:
         """Draw HR, reference, mean, theta, two samples and real LR, the same at every call."""
-        hr, real = self.batch(0)
-        hr, real = hr[:SHEET_ROWS], real[:SHEET_ROWS]
+        hr, real = self.shown
         mean, log_theta, _ = self.dsn.forward(hr)
         theta = self.theta(log_theta)
         source = generator(self.settings.seed, "train_dsn/sheet", 0, self.device)
@@ -318,7 +290,7 @@ class DsnTrainer:
         """
         thetas, spread = [], {"mean": [], "sample": [], "real": []}  # type: ignore[var-annotated]
         for step in range(batches):
-            hr, real = self.batch(step)
+            hr, real = self.crops.batch(step, self.first_share)
             mean, log_theta, _ = self.dsn.forward(hr)
             theta = self.theta(log_theta)
             source = generator(self.settings.seed, "train_dsn/statistics", step, self.device)
@@ -366,8 +338,8 @@ def known_prior(settings: TrainDsnSettings) -> float:
 
 
 def train_dsn(
-    hr: Store, lr: Store, settings: TrainDsnSettings, work: Path, weights: Path, sheet: Path,
-    curves: Path, kernels: Path | None = None,
+    hr: Store, lr: Store, settings: TrainDsnSettings, machine: MachineSettings, work: Path,
+    weights: Path, sheet: Path, curves: Path, kernels: Path | None = None,
 ) -> dict[str, object]:  # fmt: skip
     """Train a DSN, or go on with an interrupted training of the same settings and stores.
 
@@ -375,6 +347,7 @@ def train_dsn(
         hr: Store of kind hr.
         lr: Store of kind lr, the real LR images.
         settings: The section ``train_dsn``.
+        machine: The section ``machine``.
         work: Folder for checkpoints; each run has a folder of its own in it.
         weights: Where the trained DSN goes.
         sheet: Where the last contact sheet goes.
@@ -390,7 +363,7 @@ def train_dsn(
         UserError: See ``DsnTrainer`` and ``TrainingRun``.
 
     """
-    trainer = DsnTrainer(hr, lr, settings, kernels)
+    trainer = DsnTrainer(hr, lr, settings, machine, kernels)
     for path in (weights, sheet, curves):
         make_folder(path.parent)
     settings = trainer.settings
@@ -416,6 +389,8 @@ def train_dsn(
         settings.checkpoint_every,
         trainer.accelerator,
     )
+    if run.main:
+        tqdm.write(f"train_dsn: {trainer.crops}")
     judge = Judge(hr, lr, reference.expected, settings.seed)
     for step in run:
         terms = trainer.step(step)

@@ -10,11 +10,11 @@ import torch.nn.functional as F
 from accelerate import Accelerator
 from pydantic import Field, model_validator
 from torch import Tensor, nn
+from tqdm import tqdm
 
 from pipeline import pictures
 from pipeline.calibration import Calibration, require_calibration
 from pipeline.checkpoints import file_hash, fingerprint, make_folder, save_weights
-from pipeline.crops import Schedule
 from pipeline.errors import UserError
 from pipeline.filters import bicubic_upsample, gradient_map, gradient_map_l1, low_pass
 from pipeline.laplace import GRAY_LEVEL
@@ -27,6 +27,7 @@ from pipeline.learner import (
     over_shares,
 )
 from pipeline.losses import consult, discriminator_loss
+from pipeline.memory import MachineSettings, Memory, allowed
 from pipeline.networks import srn
 from pipeline.networks.discriminator import UNetDiscriminator, VGGDiscriminator
 from pipeline.perceptual import VGG19Features, weights_hash
@@ -69,8 +70,6 @@ class Architecture(Settings):
 class TrainSrnSettings(StepSettings):
     """The section ``train_srn``."""
 
-    seed: int = Field(ge=0)
-    """Seed of weights, crops and samples."""
     lr_from: Literal["maps", "bicubic", "pairs"]
     """What LR images are: samples of the maps, bicubic ones of the HR images (the baseline), or the
     real ones of pairs (supervised training, S.T. ESRGAN)."""
@@ -81,8 +80,6 @@ class TrainSrnSettings(StepSettings):
     """Laplace scale in gray levels for ``theta: constant``, or null for the calibration's."""
     lr_patch: int = Field(ge=8)
     """Side of an LR crop in pixels."""
-    crops_per_image: int = Field(gt=0)
-    """Crops of every image in one epoch."""
     epochs: int = Field(gt=0)
     """Length of the training."""
     ema_decay: float = Field(ge=0, lt=1)
@@ -204,13 +201,7 @@ class SrnTrainer:
         self.accelerator = accelerator
         self.device = self.accelerator.device
         self.stream = stream
-        self.schedule = Schedule(
-            stream.images,
-            settings.crops_per_image,
-            settings.batch_size * settings.accumulate * accelerator.num_processes,
-            settings.seed,
-            "train_srn/images",
-        )
+        self.schedule = stream.schedule
         with torch.random.fork_rng(devices=[]):
             torch.manual_seed(settings.seed)
             self.network = srn.build(architecture.network, stream.scale, architecture.options)
@@ -227,6 +218,8 @@ class SrnTrainer:
         if settings.perceptual_weight and self.trained:
             vgg = VGG19Features(settings.perceptual_weights)
             self.vgg = frozen(vgg, settings, accelerator)
+        first = settings.own_shares(accelerator)[0]
+        self.shown = Pair(*(part[:SHEET_ROWS] for part in stream.batch(0, first)))
 
     def run(self, name: str, folder: Path) -> TrainingRun:
         """The whole training, or what is left of it; see ``TrainingRun``."""
@@ -253,17 +246,13 @@ class SrnTrainer:
         learners = [self.learner, self.opponent] if settings.adversarial_weight else [self.learner]
         for learner in learners:
             learner.start()
-        terms = over_shares(learners, settings, lambda share: self._learn(self.batch(step, share)))
+        terms = over_shares(
+            learners, settings, lambda share: self._learn(self.stream.batch(step, share))
+        )
         for learner in learners:
             learner.update(decay)
         self.ema.update(self.network)
         return terms
-
-    def batch(self, step: int, share: int) -> Pair:
-        """Crops of one share of a step's batch."""
-        pair = self.stream.batch(step, self.schedule.batch(step))
-        own = slice(share * self.settings.batch_size, (share + 1) * self.settings.batch_size)
-        return Pair(pair.lr[own], pair.hr[own])
 
     def _learn(self, pair: Pair) -> dict[str, Tensor]:
         """Add the gradients of a share to those of both networks; returns its terms."""
@@ -298,10 +287,9 @@ class SrnTrainer:
     @torch.no_grad()
     def contact_sheet(self, path: Path) -> None:
         """Draw the sampled LR enlarged by bicubic, the SR of the averaged weights, and the HR."""
-        count = min(SHEET_ROWS, self.settings.batch_size)
-        lr, hr = (images[:count] for images in self.batch(0, 0))
+        lr, hr = self.shown
         columns = (bicubic_upsample(lr, self.stream.scale), self.ema.module(lr), hr)
-        figure, axes = pictures.sheet(count, len(columns), side=2.2)
+        figure, axes = pictures.sheet(len(lr), len(columns), side=2.2)
         for row, drawn in enumerate(axes):
             for axis, images in zip(drawn, columns, strict=True):
                 pictures.show(axis, images[row])
@@ -314,6 +302,7 @@ def train_srn(
     name: str,
     architecture: Architecture,
     settings: TrainSrnSettings,
+    machine: MachineSettings,
     work: Path,
     folder: Path,
 ) -> dict[str, float]:
@@ -327,6 +316,7 @@ def train_srn(
         name: What the architecture is called in the settings.
         architecture: The network; one that is not trained is written as its warm start is.
         settings: The section ``train_srn``.
+        machine: The section ``machine``.
         work: Folder for checkpoints; each run has a folder of its own in it.
         folder: Where the results go.
 
@@ -340,7 +330,8 @@ def train_srn(
     """
     material = material.used(settings)
     accelerator = make_accelerator(settings)
-    stream = open_stream(material, settings, accelerator.device)
+    memory = allowed(machine, accelerator.device, accelerator.num_processes)
+    stream = open_stream(material, settings, accelerator, memory)
     trainer = SrnTrainer(stream, architecture, settings, accelerator)
     make_folder(folder)
     start = file_hash(Path(architecture.warm_start)) if architecture.warm_start else None
@@ -351,6 +342,8 @@ def train_srn(
         accelerator.num_processes,
     )  # fmt: skip
     run = trainer.run(f"train_srn@{name}", work / key)
+    if run.main:
+        tqdm.write(f"train_srn@{name}: {stream}")
     for step in run:
         run.record(step, trainer.step(step))
         if run.main and (step + 1) % settings.checkpoint_every == 0:
@@ -372,23 +365,26 @@ def train_srn(
     return run.curves[-1] if run.curves else {"step": 0}
 
 
-def open_stream(material: Material, settings: TrainSrnSettings, device: torch.device) -> Stream:
+def open_stream(
+    material: Material, settings: TrainSrnSettings, accelerator: Accelerator, memory: Memory
+) -> Stream:
     """The stream that the settings describe.
 
     Args:
         material: What ``Material.used`` says is needed.
         settings: The section ``train_srn``.
-        device: Where batches go.
+        accelerator: Where batches go, and which process this is.
+        memory: Bytes that images may take.
 
     Raises:
         UserError: See ``stream``.
 
     """
-    patch, seed = settings.lr_patch, settings.seed
+    patch, demand = settings.lr_patch, settings.demand(accelerator, memory)
     if settings.lr_from == "bicubic":
-        return bicubic_stream(_given("hr", material.hr), patch, device, seed)
+        return bicubic_stream(_given("hr", material.hr), patch, demand)
     if settings.lr_from == "pairs":
-        return pairs_stream(_given("pairs", material.pairs), patch, device, seed)
+        return pairs_stream(_given("pairs", material.pairs), patch, demand)
     hr, maps = _given("hr", material.hr), _given("maps", material.maps)
     constant, calibration = settings.constant_theta, material.calibration
     if settings.theta == "constant" and constant is None:
@@ -397,7 +393,7 @@ def open_stream(material: Material, settings: TrainSrnSettings, device: torch.de
         require_calibration(calibration, maps)
         constant = calibration.constant_theta
     constant = (constant or 0) * GRAY_LEVEL
-    return PairStream(hr, maps, patch, settings.theta, device, seed, constant, calibration)
+    return PairStream(hr, maps, patch, settings.theta, demand, constant, calibration)
 
 
 def _warm_start(network: nn.Module, path: Path, scale: int) -> None:

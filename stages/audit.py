@@ -4,7 +4,7 @@ from pathlib import Path
 
 import click
 
-from stages.options import FILE, FOLDER, params_option, plain_errors, report, write_json
+from stages.options import FILE, FOLDER, STORE, params_option, plain_errors, report, write_json
 
 
 @click.command(
@@ -13,24 +13,24 @@ from stages.options import FILE, FOLDER, params_option, plain_errors, report, wr
     "--lr data/prepare/lr.zarr --calibration data/calibrate/calibration.json "
     "--out data/audit/page --metrics data/audit/metrics.json",
 )
-@click.option("--maps", type=FOLDER, required=True, help="Store of mean and theta, A.")
-@click.option("--hr", type=FOLDER, required=True, help="The HR images it was exported from.")
-@click.option("--lr", type=FOLDER, required=True, help="Store of real LR images.")
+@click.option("--maps", type=STORE, required=True, help="Store of mean and theta, A.")
+@click.option("--hr", type=STORE, required=True, help="The HR images it was exported from.")
+@click.option("--lr", type=STORE, required=True, help="Store of real LR images.")
 @click.option("--calibration", type=FILE, help="Calibration of these maps.")
-@click.option("--val", type=FOLDER, help="Store of pairs, for the difference of real and bicubic.")
-@click.option("--against", type=FOLDER, help="Other maps of the same HR images, B.")
+@click.option("--val", type=STORE, help="Store of pairs, for the difference of real and bicubic.")
+@click.option("--against", type=STORE, help="Other maps of the same HR images, B.")
 @click.option("--out", type=FOLDER, required=True, help="Folder for tables and page; replaced.")
 @click.option("--metrics", type=FILE, required=True, help="JSON file for the metrics.")
 @click.option("--scheduler", help="Address of a dask.distributed scheduler; else threads here.")
 @params_option
 @plain_errors
 def command(
-    maps: Path,
-    hr: Path,
-    lr: Path,
+    maps: Path | str,
+    hr: Path | str,
+    lr: Path | str,
     calibration: Path | None,
-    val: Path | None,
-    against: Path | None,
+    val: Path | str | None,
+    against: Path | str | None,
     out: Path,
     metrics: Path,
     scheduler: str | None,
@@ -50,8 +50,8 @@ def command(
     from pipeline.stores import Kind, Store
     from pipeline.tally import AuditSettings
 
-    def opened(path: Path, *kinds: Kind) -> Store:
-        return Store(path if scheduler is None else path.resolve(), *kinds)
+    def opened(path: Path | str, *kinds: Kind) -> Store:
+        return Store(path.resolve() if scheduler and isinstance(path, Path) else path, *kinds)
 
     settings = load_section(params, "audit", AuditSettings)
     click.echo(f"audit: {settings!r}")

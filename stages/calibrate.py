@@ -4,7 +4,7 @@ from pathlib import Path
 
 import click
 
-from stages.options import FILE, FOLDER, params_option, plain_errors, report, write_json
+from stages.options import FILE, STORE, params_option, plain_errors, report, write_json
 
 
 @click.command(
@@ -12,13 +12,13 @@ from stages.options import FILE, FOLDER, params_option, plain_errors, report, wr
     epilog="Example: usrdu calibrate --maps data/export/maps.zarr --lr data/prepare/lr.zarr "
     "--out data/calibrate/calibration.json --metrics data/calibrate/metrics.json",
 )
-@click.option("--maps", type=FOLDER, required=True, help="Store of mean and theta.")
-@click.option("--lr", type=FOLDER, required=True, help="Store of real LR images.")
+@click.option("--maps", type=STORE, required=True, help="Store of mean and theta.")
+@click.option("--lr", type=STORE, required=True, help="Store of real LR images.")
 @click.option("--out", type=FILE, required=True, help="Calibration file to write.")
 @click.option("--metrics", type=FILE, required=True, help="JSON file for the metrics.")
 @params_option
 @plain_errors
-def command(maps: Path, lr: Path, out: Path, metrics: Path, params: Path) -> None:
+def command(maps: Path | str, lr: Path | str, out: Path, metrics: Path, params: Path) -> None:
     """Measure how much noise the samples need to agree with the real LR images.
 
     The noise of the real LR images is estimated blind, by intensity and channel, with its

@@ -4,7 +4,7 @@ from pathlib import Path
 
 import click
 
-from stages.options import FILE, FOLDER, plain_errors, report
+from stages.options import FILE, FOLDER, STORE, plain_errors, report
 
 
 @click.command(
@@ -15,7 +15,7 @@ from stages.options import FILE, FOLDER, plain_errors, report
 )
 @click.argument("places", metavar="[HR_FOLDER] OUT", nargs=-1, required=True, type=FOLDER)
 @click.option("--dsn", type=FILE, help="DSN through which HR_FOLDER is seen.")
-@click.option("--maps", type=FOLDER, help="Store of mean and theta, instead of HR_FOLDER and DSN.")
+@click.option("--maps", type=STORE, help="Store of mean and theta, instead of HR_FOLDER and DSN.")
 @click.option(
     "--samples", type=click.IntRange(min=1), default=1, show_default=True,
     help="LR images of every HR image, in OUT/sample_000, OUT/sample_001, ...",
@@ -38,7 +38,7 @@ from stages.options import FILE, FOLDER, plain_errors, report
 def command(
     places: tuple[Path, ...],
     dsn: Path | None,
-    maps: Path | None,
+    maps: Path | str | None,
     samples: int,
     mean_only: bool,
     theta: str | None,

@@ -4,7 +4,7 @@ from pathlib import Path
 
 import click
 
-from stages.options import FILE, FOLDER, params_option, plain_errors, report, write_json
+from stages.options import FILE, FOLDER, STORE, params_option, plain_errors, report, write_json
 
 
 @click.command(
@@ -13,13 +13,13 @@ from stages.options import FILE, FOLDER, params_option, plain_errors, report, wr
     "--model data/train_srn/esrgan/srn.safetensors --out data/evaluate/esrgan "
     "--metrics data/evaluate/esrgan.json",
 )
-@click.option("--val", type=FOLDER, required=True, help="Store of pairs, or of LR images.")
+@click.option("--val", type=STORE, required=True, help="Store of pairs, or of LR images.")
 @click.option("--model", type=FILE, required=True, help="Any SR model file spandrel opens.")
 @click.option("--out", type=FOLDER, required=True, help="Folder for tables and pictures.")
 @click.option("--metrics", type=FILE, required=True, help="JSON file for the metrics.")
 @params_option
 @plain_errors
-def command(val: Path, model: Path, out: Path, metrics: Path, params: Path) -> None:
+def command(val: Path | str, model: Path, out: Path, metrics: Path, params: Path) -> None:
     """Score an SR model on held-out images, beside bicubic upsampling.
 
     Pairs by PSNR, SSIM and LPIPS under the protocols of the settings, and by NIQE; a store of LR

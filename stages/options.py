@@ -19,6 +19,22 @@ F = TypeVar("F", bound=Callable[..., Any])
 FOLDER = click.Path(path_type=Path, file_okay=False)
 FILE = click.Path(path_type=Path, dir_okay=False)
 
+
+class StoreType(click.ParamType[Path | str]):
+    """A store to read: a folder, or a URL that fsspec knows."""
+
+    name = "store"
+
+    def convert(
+        self, value: Any, param: click.Parameter | None, ctx: click.Context | None
+    ) -> Path | str:
+        """Keep a URL as it is, for a path would lose its second slash."""
+        del param, ctx
+        return str(value) if "://" in str(value) else Path(value)
+
+
+STORE = StoreType()
+
 params_option = click.option(
     "--params",
     type=FILE,

@@ -39,6 +39,7 @@ def command(
     from pipeline.errors import UserError
     from pipeline.evaluate import EvaluateSettings
     from pipeline.export import ExportSettings
+    from pipeline.memory import MachineSettings
     from pipeline.prepare import PrepareSettings
     from pipeline.recovery import Recipes, RecoverySettings, recover
     from pipeline.settings import changed, load_section, load_yaml
@@ -66,6 +67,7 @@ def command(
         load_section(params, "export", ExportSettings),
         load_section(params, "calibrate", CalibrateSettings),
         load_section(params, "evaluate", EvaluateSettings).lpips_weights,
+        load_section(params, "machine", MachineSettings),
     )
     seen = {name: load_section(cameras, name, Camera) for name in names or load_yaml(cameras)}
     click.echo(f"recovery: {', '.join(seen)} {recipes!r}")

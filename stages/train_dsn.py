@@ -7,6 +7,7 @@ import click
 from stages.options import (  # fmt: skip
     FILE,
     FOLDER,
+    STORE,
     params_option,
     plain_errors,
     report,
@@ -20,8 +21,8 @@ from stages.options import (  # fmt: skip
     epilog="Example: usrdu train-dsn --hr data/prepare/hr.zarr --lr data/prepare/lr.zarr "
     "--out data/train_dsn",
 )
-@click.option("--hr", type=FOLDER, required=True, help="Store of HR images.")
-@click.option("--lr", type=FOLDER, required=True, help="Store of real LR images.")
+@click.option("--hr", type=STORE, required=True, help="Store of HR images.")
+@click.option("--lr", type=STORE, required=True, help="Store of real LR images.")
 @click.option(
     "--kernels", type=click.Path(path_type=Path),
     help="Blur kernel (.npy, .mat, .png) or a folder of them, for train_dsn.reference: kernels.",
@@ -32,8 +33,8 @@ from stages.options import (  # fmt: skip
 @work_option
 @plain_errors
 def command(
-    hr: Path,
-    lr: Path,
+    hr: Path | str,
+    lr: Path | str,
     kernels: Path | None,
     out: Path,
     metrics: Path | None,
@@ -47,17 +48,20 @@ def command(
     same command goes on from the last checkpoint.
     """
     from pipeline.learner import leave
+    from pipeline.memory import MachineSettings
     from pipeline.settings import load_section
     from pipeline.stores import Store
     from pipeline.train_dsn import TrainDsnSettings, train_dsn
 
     settings = load_section(params, "train_dsn", TrainDsnSettings)
+    machine = load_section(params, "machine", MachineSettings)
     click.echo(f"train_dsn: {settings!r}")
     weights = out / "dsn.safetensors"
     result = train_dsn(
         Store(hr, "hr"),
         Store(lr, "lr"),
         settings,
+        machine,
         work / "train_dsn",
         weights,
         sheet=out / "contact_sheet.png",

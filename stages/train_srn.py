@@ -7,6 +7,7 @@ import click
 from stages.options import (  # fmt: skip
     FILE,
     FOLDER,
+    STORE,
     params_option,
     plain_errors,
     report,
@@ -22,10 +23,10 @@ from stages.options import (  # fmt: skip
     "--out data/train_srn/esrgan",
 )
 @click.option("--arch", required=True, help="An entry of the section 'architectures'.")
-@click.option("--hr", type=FOLDER, help="Store of HR images; not for lr_from: pairs.")
-@click.option("--maps", type=FOLDER, help="Store of mean and theta, for lr_from: maps.")
+@click.option("--hr", type=STORE, help="Store of HR images; not for lr_from: pairs.")
+@click.option("--maps", type=STORE, help="Store of mean and theta, for lr_from: maps.")
 @click.option("--calibration", type=FILE, help="Calibration of the maps, if theta needs one.")
-@click.option("--pairs", type=FOLDER, help="Store of real pairs, for lr_from: pairs.")
+@click.option("--pairs", type=STORE, help="Store of real pairs, for lr_from: pairs.")
 @click.option("--out", type=FOLDER, required=True, help="Folder for the results.")
 @click.option("--metrics", type=FILE, help="JSON file for the metrics.  [default: in OUT]")
 @params_option
@@ -33,10 +34,10 @@ from stages.options import (  # fmt: skip
 @plain_errors
 def command(
     arch: str,
-    hr: Path | None,
-    maps: Path | None,
+    hr: Path | str | None,
+    maps: Path | str | None,
     calibration: Path | None,
-    pairs: Path | None,
+    pairs: Path | str | None,
     out: Path,
     metrics: Path | None,
     params: Path,
@@ -51,11 +52,13 @@ def command(
     """
     from pipeline.calibration import load_calibration
     from pipeline.learner import leave
+    from pipeline.memory import MachineSettings
     from pipeline.settings import load_section
     from pipeline.stores import Store
     from pipeline.train_srn import Architecture, Material, TrainSrnSettings, train_srn
 
     settings = load_section(params, "train_srn", TrainSrnSettings)
+    machine = load_section(params, "machine", MachineSettings)
     architecture = load_section(params, f"architectures.{arch}", Architecture)
     click.echo(f"train_srn: {architecture!r} {settings!r}")
     material = Material(
@@ -64,7 +67,7 @@ def command(
         load_calibration(calibration) if calibration and settings.calibrated else None,
         Store(pairs, "val") if pairs else None,
     )
-    result = train_srn(material, arch, architecture, settings, work / "train_srn", out)
+    result = train_srn(material, arch, architecture, settings, machine, work / "train_srn", out)
     leave()
     if not result:  # of several processes, this is not the main one
         return

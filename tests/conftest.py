@@ -5,13 +5,16 @@ import os
 from collections.abc import Callable
 from dataclasses import dataclass
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 import pytest
 import torch
 from numpy.typing import NDArray
 
+from pipeline.batches import Demand
 from pipeline.calibration import Calibration
+from pipeline.memory import MachineSettings, Memory
 from pipeline.perceptual import VGG19Features
 from pipeline.prepare import PrepareSettings
 from pipeline.stores import Store, StoreWriter
@@ -25,6 +28,10 @@ GOLDEN = Path(__file__).parent / "golden"
 HR_SIZES = {"bridge": (144, 152), "castle": (160, 140), "ships": (140, 140)}
 LR_SIZES = {"one": (40, 38), "two": (36, 50)}
 VAL_SIZES = {"pair-a": (64, 96), "pair-b": (80, 72)}
+
+MACHINE = MachineSettings(memory="auto")
+PLENTY = Memory(device=0, host=2**32)
+"""Bytes; everything is held in host memory."""
 
 CompareGolden = Callable[[str, Path], None]
 
@@ -124,6 +131,7 @@ def dsn_settings(**changes: object) -> TrainDsnSettings:
         "batch_size": 2,
         "accumulate": 1,
         "crops_per_image": 2,
+        "window": 256,
         "epochs": 2,
         "learning_rate": 0.001,
         "discriminator_learning_rate": 0.0005,
@@ -163,6 +171,7 @@ def srn_settings(**changes: object) -> TrainSrnSettings:
         "batch_size": 2,
         "accumulate": 1,
         "crops_per_image": 2,
+        "window": 256,
         "epochs": 2,
         "learning_rate": 0.001,
         "discriminator_learning_rate": 0.0005,
@@ -187,6 +196,12 @@ def srn_settings(**changes: object) -> TrainSrnSettings:
         "checkpoint_every": 1000,
     }
     return TrainSrnSettings.model_validate({**plain, **changes})
+
+
+def demand(seed: int, batch_size: int = 1, crops_per_image: int = 1, **changes: object) -> Demand:
+    """Crops on the CPU, with plenty of memory."""
+    plain: dict[str, Any] = {"window": 256, "device": torch.device("cpu"), "memory": PLENTY}
+    return Demand(batch_size, crops_per_image, seed=seed, **{**plain, **changes})
 
 
 def compact(**changes: object) -> Architecture:

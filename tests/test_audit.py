@@ -180,7 +180,7 @@ def full(world: Inputs, tmp_path: Path) -> Inputs:
 
 def inputs(maps: Store, hr: Store) -> Inputs:
     """Two stores, and real LR images beside them."""
-    return Inputs(maps, hr, write_lr(maps.path.with_name("lr.zarr"), hr.scale))
+    return Inputs(maps, hr, write_lr(Path(maps.path).with_name("lr.zarr"), hr.scale))
 
 
 def levels(maps: Store, hr: Store, image_id: str) -> tuple[NDArray[np.float64], ...]:
@@ -978,7 +978,7 @@ def test_maps_of_another_size_are_refused(tmp_path: Path, size: tuple[int, int, 
 
 
 def test_a_damaged_chunk_is_named(world: Inputs, tmp_path: Path) -> None:
-    chunk = world.maps.path / "images" / "big" / "theta" / "c" / "0" / "1" / "2"
+    chunk = Path(world.maps.path) / "images" / "big" / "theta" / "c" / "0" / "1" / "2"
     data = bytearray(chunk.read_bytes())
     data[len(data) // 2] ^= 1
     chunk.write_bytes(data)

@@ -261,7 +261,7 @@ def run(folder: Path, lr: str = "lr.zarr") -> Result:
 def test_command(tmp_path: Path) -> None:
     """The files hold what the engine returns, and the maps stay as they are."""
     tiny = write(tmp_path, gaussian(8))
-    before = {p: p.read_bytes() for p in tiny.maps.path.rglob("*") if p.is_file()}
+    before = {p: p.read_bytes() for p in Path(tiny.maps.path).rglob("*") if p.is_file()}
     result = run(tmp_path)
     assert result.exit_code == 0, result.output
     settings = SETTINGS.model_copy(update={"rounds": 1})
@@ -270,7 +270,7 @@ def test_command(tmp_path: Path) -> None:
     assert json.loads((tmp_path / "out" / "m.json").read_text()) == metrics
     assert f"wrote {tmp_path / 'out' / 'c.json'}" in result.stdout
     assert "WARNING" not in result.stderr
-    assert {p: p.read_bytes() for p in tiny.maps.path.rglob("*") if p.is_file()} == before
+    assert {p: p.read_bytes() for p in Path(tiny.maps.path).rglob("*") if p.is_file()} == before
     assert Store(tiny.maps.path, "maps").digest == tiny.maps.digest
 
 
@@ -313,7 +313,7 @@ def test_command_names_what_is_wrong(tmp_path: Path) -> None:
     tiny = write(tmp_path, gaussian(8))
     fails(run(tmp_path, "nowhere.zarr"), "nowhere.zarr: there is no such store")
     fails(run(tmp_path, "maps.zarr"), "maps.zarr: has the kind maps, expected lr")
-    chunk = tiny.lr.path / "images" / "r1" / "image" / "c" / "0" / "0" / "0"
+    chunk = Path(tiny.lr.path) / "images" / "r1" / "image" / "c" / "0" / "0" / "0"
     chunk.unlink()
     fails(run(tmp_path), "image 'r1'", "it is missing")
     (tmp_path / "params.yaml").write_text("calibrate: {blocks: 9, rounds: 1}\n")

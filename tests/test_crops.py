@@ -1,18 +1,18 @@
-"""Crops: the laws of schedule, corners and turns, and where the pixels come from."""
+"""Crops: the laws of corners and turns, and where the pixels come from."""
 
-import math
 from collections import Counter
 from collections.abc import Callable
-from pathlib import Path
 
 import numpy as np
 import pytest
 import torch
-from conftest import HR_SIZES, World, picture
+from conftest import World
+from hypothesis import given
+from hypothesis import strategies as st
 from numpy.typing import NDArray
 from scipy.stats import chisquare
 
-from pipeline.crops import ImagePool, Schedule, offsets, require_crop, turn
+from pipeline.crops import Place, cut, draw_places, gather, require_crop
 from pipeline.errors import UserError
 from pipeline.seeding import generator
 from pipeline.stores import Store
@@ -21,108 +21,104 @@ from pipeline.tiling import Box
 LIKELY = 1e-3
 """A p-value below it refutes a law; seeds are fixed, so a test that passed once always passes."""
 
-SCHEDULES = [(1, 1, 1), (3, 2, 4), (5, 3, 4), (2, 1, 7), (7, 1, 3), (4, 5, 20)]
-"""Images, crops per image, batch size: batches within, across and over several epochs."""
+
+def drawn(sizes: list[tuple[int, int]], crop: int, step: int = 0) -> list[Place]:
+    return draw_places(sizes, crop, generator(0, "corners", step), generator(0, "turns", step))
 
 
-def symmetries(image: NDArray[np.generic]) -> list[NDArray[np.generic]]:
-    """The eight symmetries of a (C, S, S) image: four rotations, plain and mirrored."""
-    rotated = [np.rot90(image, quarter, axes=(1, 2)) for quarter in range(4)]
-    return [*rotated, *(np.flip(one, axis=2) for one in rotated)]
+def corners(sizes: list[tuple[int, int]], crop: int) -> list[tuple[int, int]]:
+    return [(place.top, place.left) for place in drawn(sizes, crop)]
 
 
-def which_symmetry(image: NDArray[np.generic], turned: NDArray[np.generic]) -> int:
-    (index,) = [k for k, one in enumerate(symmetries(image)) if np.array_equal(one, turned)]
-    return index
-
-
-# --- Schedule
-
-
-@pytest.mark.parametrize(("images", "crops", "batch"), SCHEDULES)
-def test_every_epoch_visits_every_image_equally_often(images: int, crops: int, batch: int) -> None:
-    schedule = Schedule(images, crops, batch, seed=1, purpose="test")
-    length = images * crops
-    steps = math.lcm(length, batch) // batch * 3
-    visited = [image for step in range(steps) for image in schedule.batch(step)]
-    assert len(visited) == steps * batch and len(visited) % length == 0
-    for start in range(0, len(visited), length):
-        assert Counter(visited[start : start + length]) == dict.fromkeys(range(images), crops)
-
-
-@pytest.mark.parametrize(("images", "crops", "batch"), SCHEDULES)
-def test_steps_and_epochs_are_those_of_counting(images: int, crops: int, batch: int) -> None:
-    schedule = Schedule(images, crops, batch, seed=1, purpose="test")
-    length = images * crops
-    for epochs in (1, 2, 5):
-        steps = schedule.steps(epochs)
-        assert (steps - 1) * batch < epochs * length <= steps * batch
-    epoch_of_crop = [crop // length for crop in range(40 * batch)]
-    assert [schedule.epoch(step) for step in range(40)] == epoch_of_crop[::batch]
-
-
-def test_order_depends_on_epoch_seed_and_purpose() -> None:
-    def order(seed: int, purpose: str, epoch: int) -> list[int]:
-        return Schedule(20, 1, 20, seed, purpose).batch(epoch)
-
-    orders = [order(1, "a", 0), order(1, "a", 1), order(2, "a", 0), order(1, "b", 0)]
-    assert len({tuple(one) for one in orders}) == 4
-    assert list(range(20)) not in orders
-    assert order(1, "a", 1) == order(1, "a", 1)
-
-
-def test_any_step_can_be_the_first() -> None:
-    straight = Schedule(5, 3, 4, seed=9, purpose="test")
-    batches = [straight.batch(step) for step in range(30)]
-    for step in (29, 0, 13, 12, 7):
-        assert Schedule(5, 3, 4, seed=9, purpose="test").batch(step) == batches[step]
-    assert [straight.batch(step) for step in reversed(range(30))] == batches[::-1]
-
-
-# --- offsets
+# --- draw_places
 
 
 def test_corners_are_uniform() -> None:
     rows, columns, draws = 7, 4, 28_000
-    corners = offsets([(16 + rows - 1, 16 + columns - 1)] * draws, 16, generator(0, "test"))
-    counts = Counter(corners)
+    counts = Counter(corners([(16 + rows - 1, 16 + columns - 1)] * draws, 16))
     cells = [counts.pop((row, column), 0) for row in range(rows) for column in range(columns)]
     assert not counts, "a corner outside of the image"
     assert chisquare(cells).pvalue > LIKELY
 
 
 def test_a_crop_as_large_as_the_image_has_one_place() -> None:
-    sizes = [(16, 16), (16, 18), (20, 16)] * 200
-    corners = offsets(sizes, 16, generator(0, "test"))
-    assert set(corners[::3]) == {(0, 0)}
-    assert set(corners[1::3]) == {(0, 0), (0, 1), (0, 2)}
-    assert set(corners[2::3]) == {(row, 0) for row in range(5)}
+    found = corners([(16, 16), (16, 18), (20, 16)] * 200, 16)
+    assert set(found[::3]) == {(0, 0)}
+    assert set(found[1::3]) == {(0, 0), (0, 1), (0, 2)}
+    assert set(found[2::3]) == {(row, 0) for row in range(5)}
 
 
-def test_corners_repeat_with_the_generator() -> None:
+def test_turns_are_equally_often_each_of_the_eight_and_independent_of_the_corner() -> None:
+    places = drawn([(17, 16)] * 16_000, 16)
+    counts = Counter((place.top, *place[2:]) for place in places)
+    assert len(counts) == 16
+    assert chisquare(list(counts.values())).pvalue > LIKELY
+
+
+def test_places_repeat_with_the_generators() -> None:
     sizes = [(1000, 2000)] * 5
-    first, again, other = (offsets(sizes, 16, generator(0, "test", step)) for step in (0, 0, 1))
+    first, again, other = (drawn(sizes, 16, step) for step in (0, 0, 1))
     assert first == again != other
 
 
-# --- turn
+# --- cut and gather
 
 
-def test_turns_are_the_eight_symmetries_alike_and_equally_often() -> None:
-    count = 4000
-    large = (
-        torch.arange(2 * 36).reshape(1, 2, 6, 6) + 100 * torch.arange(count)[:, None, None, None]
-    )
-    small = torch.arange(9.0).reshape(1, 1, 3, 3).expand(count, -1, -1, -1)
-    turned_large, turned_small = turn([large, small], generator(0, "test"))
-    assert turned_large.dtype == large.dtype and turned_small.shape == small.shape
-    found = [
-        (which_symmetry(a.numpy(), b.numpy()), which_symmetry(c.numpy(), d.numpy()))
-        for a, b, c, d in zip(large, turned_large, small, turned_small, strict=True)
+def by_hand(
+    image: NDArray[np.generic], place: Place, patch: int, finer: int
+) -> NDArray[np.generic]:
+    """One crop, pixel by pixel after the words of ``Place``."""
+    side = patch * finer
+    crop = image[:, place.top * finer :, place.left * finer :][:, :side, :side]
+    if place.rows:
+        crop = np.flip(crop, 1)
+    if place.columns:
+        crop = np.flip(crop, 2)
+    return np.swapaxes(crop, 1, 2) if place.transposed else crop
+
+
+@st.composite
+def cases(draw: st.DrawFn) -> tuple[list[tuple[int, int]], list[Place], int]:
+    """Sizes of images, places in them, and the side of the crops."""
+    patch = draw(st.integers(1, 5))
+    length = st.integers(patch, patch + 6)
+    sizes = draw(st.lists(st.tuples(length, length), min_size=1, max_size=4))
+    flags = [st.booleans()] * 3
+    places = [
+        Place(draw(st.integers(0, h - patch)), draw(st.integers(0, w - patch)), *map(draw, flags))
+        for h, w in sizes
     ]
-    assert all(one == other for one, other in found)
-    counts = Counter(one for one, _ in found)
-    assert chisquare([counts[k] for k in range(8)]).pvalue > LIKELY
+    return sizes, places, patch
+
+
+@given(case=cases(), finer=st.sampled_from([1, 2, 4]), dtype=st.sampled_from(["u1", "f2"]))
+def test_cut_and_gather_are_slicing_and_turning(
+    case: tuple[list[tuple[int, int]], list[Place], int], finer: int, dtype: str
+) -> None:
+    sizes, places, patch = case
+    rng = np.random.default_rng(0)
+    images = [rng.integers(0, 255, (3, h * finer, w * finer)).astype(dtype) for h, w in sizes]
+    expected = np.stack(
+        [by_hand(image, place, patch, finer) for image, place in zip(images, places, strict=True)]
+    )
+    tensors = [torch.from_numpy(image) for image in images]
+    found = cut(tensors, places, patch, finer)
+    flat = torch.cat([torch.zeros(7, dtype=found.dtype), *(one.flatten() for one in tensors)])
+    starts = np.cumsum([7, *(image.size for image in images)])[:-1].tolist()
+    gathered = gather(flat, starts, sizes, places, patch, finer)
+    for result in (found, gathered):
+        assert result.numpy().dtype == np.dtype(dtype) and result.is_contiguous()
+        assert np.array_equal(result.numpy(), expected)
+
+
+def test_the_eight_turns_are_the_symmetries_of_the_square() -> None:
+    image = np.arange(18).reshape(2, 3, 3)
+    rotated = [np.rot90(image, quarter, axes=(1, 2)) for quarter in range(4)]
+    symmetries = {one.tobytes() for one in [*rotated, *(np.flip(r, axis=2) for r in rotated)]}
+    turns = [(bool(k & 1), bool(k & 2), bool(k & 4)) for k in range(8)]
+    places = [Place(0, 0, *turn) for turn in turns]
+    found = cut([torch.from_numpy(image)] * 8, places, 3)
+    assert {np.ascontiguousarray(one).tobytes() for one in found.numpy()} == symmetries
 
 
 # --- require_crop
@@ -155,42 +151,3 @@ def test_a_part_smaller_than_a_crop_is_named(tiny: World) -> None:
     assert "'ships' without its held-out part is 70x140, smaller than a crop of 71x71" in str(
         caught.value
     )
-
-
-# --- ImagePool
-
-
-def test_a_pool_of_parts_holds_nothing_else(tiny: World) -> None:
-    pool = ImagePool.load(tiny.hr, lower_half(tiny.hr))
-    assert pool.path == tiny.hr.path
-    for image_id, held in zip(tiny.hr.ids, pool.images, strict=True):
-        whole = tiny.hr.read(image_id, "image")
-        assert np.array_equal(held.numpy(), whole[:, whole.shape[1] // 2 :])
-
-
-def test_crops_are_parts_of_the_chosen_images(tiny: World) -> None:
-    pool = ImagePool.load(tiny.hr)
-    chosen, size = [2, 0, 1, 1, 0, 2, 2, 1], 24
-    crops = pool.crops(chosen, size, generator(0, "test"))
-    assert crops.shape == (8, 3, size, size) and crops.dtype == torch.float32
-    levels = (crops.double() * 255).numpy()
-    assert np.abs(levels - np.round(levels)).max() < 1e-4
-    for index, crop in zip(chosen, np.round(levels).astype(np.uint8), strict=True):
-        whole = tiny.hr.read(list(HR_SIZES)[index], "image")
-        windows = np.lib.stride_tricks.sliding_window_view(whole[0], (size, size))
-        places = [
-            (symmetry, row, column)
-            for symmetry, one in enumerate(symmetries(crop))
-            for row, column in np.argwhere((windows == one[0]).all((2, 3)))
-        ]
-        ((symmetry, row, column),) = places
-        part = whole[:, row : row + size, column : column + size]
-        assert np.array_equal(part, symmetries(crop)[symmetry])
-
-
-def test_a_pool_repeats_with_the_generator() -> None:
-    rng = np.random.default_rng(0)
-    pool = ImagePool(Path("here"), [picture(rng, 60, 70), picture(rng, 50, 40)])
-    first, again, other = (pool.crops([0, 1], 16, generator(0, "x", step)) for step in (0, 0, 1))
-    assert torch.equal(first, again) and not torch.equal(first, other)
-    assert first.min() >= 0 and first.max() <= 1

@@ -485,10 +485,10 @@ def test_images_just_large_enough(model: Path, tmp_path: Path) -> None:
 # --- the command
 
 
-def call(val: Path, model: Path, folder: Path, *more: object, **changes: object) -> Result:
+def call(val: Path | str, model: Path, folder: Path, *more: object, **changes: object) -> Result:
     params = folder / "params.yaml"
     params.write_text(json.dumps({"evaluate": {**settings().model_dump(), **changes}}))
-    arguments = ["--val", val, "--model", model, "--out", folder / "out"]
+    arguments: list[object] = ["--val", val, "--model", model, "--out", folder / "out"]
     arguments += ["--metrics", folder / "metrics.json", "--params", params, *more]
     return CliRunner().invoke(command, [str(argument) for argument in arguments])
 

@@ -306,7 +306,7 @@ def test_weights_of_another_scale(tiny2: World, dsn_file: Path, tmp_path: Path) 
     assert names(tmp_path) == []
 
 
-def call(hr: Path, dsn: Path, folder: Path, **changes: object) -> Result:
+def call(hr: Path | str, dsn: Path, folder: Path, **changes: object) -> Result:
     content = {"export": {**settings().model_dump(), **changes}}
     params = folder / "params.yaml"
     params.write_text(json.dumps(content))

@@ -1,6 +1,7 @@
 """The training step: nothing is worked out twice or read back, and what its switches change."""
 
 import copy
+import sys
 from collections.abc import Callable, Iterator, Sequence
 from typing import Any
 
@@ -9,7 +10,7 @@ import pytest
 import torch
 import torch.nn.functional as F
 from accelerate.state import AcceleratorState
-from conftest import World, compact, dsn_settings, srn_settings
+from conftest import MACHINE, PLENTY, World, compact, dsn_settings, srn_settings
 from numpy.typing import NDArray
 from torch import Tensor, nn
 from torch.overrides import TorchFunctionMode
@@ -21,7 +22,6 @@ from pipeline.learner import (
     Learner,
     StepSettings,
     make_accelerator,
-    of_share,
 )
 from pipeline.losses import consult, discriminator_loss, generator_loss
 from pipeline.networks.discriminator import UNetDiscriminator, VGGDiscriminator
@@ -43,12 +43,12 @@ def fresh() -> Iterator[None]:
 def srn_trainer(tiny: World, **changes: object) -> SrnTrainer:
     settings = srn_settings(**changes)
     accelerator = make_accelerator(settings)
-    stream = open_stream(Material(tiny.hr, tiny.maps), settings, accelerator.device)
+    stream = open_stream(Material(tiny.hr, tiny.maps), settings, accelerator, PLENTY)
     return SrnTrainer(stream, compact(), settings, accelerator)
 
 
 def dsn_trainer(tiny: World, **changes: object) -> DsnTrainer:
-    return DsnTrainer(tiny.hr, tiny.lr, dsn_settings(**changes))
+    return DsnTrainer(tiny.hr, tiny.lr, dsn_settings(**changes), MACHINE)
 
 
 TRAINERS = [srn_trainer, dsn_trainer]
@@ -145,12 +145,12 @@ ON_HOST = {"item", "tolist", "numpy", "cpu", "__bool__", "__float__", "__int__",
 """Methods of a tensor that do."""
 
 
-class ReadsOfAten(TorchDispatchMode):
+class ReadsOfAten(TorchDispatchMode):  # type: ignore[no-untyped-call]
     """Notes every operation that would wait for a GPU."""
 
-    def __init__(self) -> None:
-        super().__init__()
-        self.found: list[str] = []
+    def __init__(self, found: list[str]) -> None:
+        super().__init__()  # type: ignore[no-untyped-call]
+        self.found = found
 
     def __torch_dispatch__(
         self, func: Any, types: Any, args: Sequence[Any] = (), kwargs: Any = None
@@ -168,25 +168,28 @@ class ReadsOfAten(TorchDispatchMode):
 class ReadsOfPython(TorchFunctionMode):
     """Notes what Python reads of a tensor, and what is copied to the device while it waits."""
 
-    def __init__(self) -> None:
+    def __init__(self, found: list[str]) -> None:
         super().__init__()
-        self.found: list[str] = []
+        self.found = found
 
     def __torch_function__(
         self, func: Any, types: Any, args: Sequence[Any] = (), kwargs: Any = None
     ) -> Any:
         del types
         kwargs, name = kwargs or {}, getattr(func, "__name__", "")
+        ours = not sys._getframe(1).f_globals["__name__"].startswith("torch.")
         moved = name == "to" and not all(isinstance(arg, torch.dtype) for arg in args[1:])
+        moved = moved and ours  # clipping calls it for tensors that are there already
         if name in ON_HOST or (moved and not kwargs.get("non_blocking")):
             self.found.append(name)
         return func(*args, **kwargs)
 
 
 def reads(work: Callable[[], object]) -> list[str]:
-    with ReadsOfPython() as python, ReadsOfAten() as aten:
+    found: list[str] = []
+    with ReadsOfPython(found), ReadsOfAten(found):
         work()
-    return python.found + aten.found
+    return found
 
 
 @pytest.mark.parametrize(
@@ -226,8 +229,9 @@ def test_a_step_reads_nothing_back(trainer_of: Callable[..., Trainer], tiny: Wor
     trainer = trainer_of(
         tiny, fused=True, channels_last=True, accumulate=2, clip_gradient=1.0, **extra
     )
-    batches = [trainer.batch(0, share) for share in range(2)]
-    trainer.batch = lambda _step, share: batches[share]  # type: ignore[method-assign,assignment]
+    source: Any = trainer.stream if isinstance(trainer, SrnTrainer) else trainer.crops
+    batches = [source.batch(0, share) for share in range(2)]
+    source.batch = lambda _step, share: batches[share]
     trainer.step(0)  # makes the optimiser's state
     assert reads(lambda: trainer.step(1)) == []
 
@@ -292,14 +296,6 @@ def test_two_shares_are_one_batch_of_both(
     )
 
 
-def test_shares_have_generators_of_their_own() -> None:
-    assert [of_share("noise", share) for share in (0, 1, 2)] == [
-        "noise",
-        "noise/share 1",
-        "noise/share 2",
-    ]
-
-
 @pytest.mark.parametrize("trainer_of", TRAINERS)
 def test_clipping_scales_the_gradient_of_each_network(
     trainer_of: Callable[..., Trainer], tiny: World
@@ -327,6 +323,10 @@ def test_the_rate_is_halved_for_both() -> None:
 # --- compiled
 
 
+GRAD_IS_LOOKED_AT = pytest.mark.filterwarnings("ignore:The .grad attribute of a Tensor")
+"""The compiler looks for one and hides this warning, but not where warnings are errors."""
+
+
 class Small(nn.Module):
     """A network of three channels, with a weight that is normed."""
 
@@ -345,6 +345,7 @@ def learner_of(settings: StepSettings) -> Learner:
         return Learner(Small(), 0.01, settings, make_accelerator(settings))
 
 
+@GRAD_IS_LOOKED_AT
 def test_compiled_networks_learn_the_same(tmp_path: Any, monkeypatch: pytest.MonkeyPatch) -> None:
     """By inductor, with the two gradients of a verdict; nothing of it gets into a checkpoint."""
     made = {}
@@ -374,6 +375,7 @@ def test_compiled_networks_learn_the_same(tmp_path: Any, monkeypatch: pytest.Mon
     assert list(tmp_path.iterdir()) == []
 
 
+@GRAD_IS_LOOKED_AT
 @pytest.mark.parametrize("trainer_of", TRAINERS)
 def test_compiled_trainings_are_the_eager_ones(
     trainer_of: Callable[..., Trainer], tiny: World, monkeypatch: pytest.MonkeyPatch
@@ -391,15 +393,13 @@ def test_compiled_trainings_are_the_eager_ones(
 
 
 def test_a_machine_that_cannot_compile_is_told(monkeypatch: pytest.MonkeyPatch) -> None:
-    def backend(graph: object, inputs: object) -> Callable[..., Any]:
+    def backend(_graph: object, _inputs: object) -> Callable[..., Any]:
         raise RuntimeError("no compiler was found")
 
     compile_with = nn.Module.compile
     monkeypatch.setattr(nn.Module, "compile", lambda self: compile_with(self, backend=backend))
     learner = learner_of(srn_settings(compile=True))
-    with pytest.raises(
-        UserError, match="compile is true, but it cannot be done here: .*no compiler"
-    ):
+    with pytest.raises(UserError, match="compile is true, but .* here: .*no compiler"):
         learner(torch.zeros(1, 3, 8, 8))
 
 
@@ -418,8 +418,8 @@ def test_the_average_goes_on_where_it_stopped() -> None:
         saved = copy.deepcopy(average.state_dict())
         average = Average(nn.Linear(1, 1, bias=False), 0.75)
         average.load_state_dict(saved)
-        assert float(average.module.weight) == pytest.approx(expected)
+        assert average.module.state_dict()["weight"].item() == pytest.approx(expected)
     none = Average(network, 0.0)
     none.update(network)
     none.update(network)
-    assert float(none.module.weight) == 1.0
+    assert none.module.state_dict()["weight"].item() == 1.0

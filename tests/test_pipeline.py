@@ -122,6 +122,7 @@ def test_the_sections_a_stage_reads_are_its_params(stage: str) -> None:
                     "settings.camera": "${demo.camera}",
                 }[ast.unparse(section)]
             read.add(({"params": "params.yaml", "cameras": "cameras.yaml"}[file], name))
+    read.discard(("params.yaml", "machine"))  # it changes no result
     assert read == sections(DVC["stages"][stage]["params"])
 
 
@@ -182,6 +183,7 @@ def test_plots_name_outputs() -> None:
 LAYERS = [
     ["errors", "files"],
     ["settings", "seeding", "laplace", "filters", "losses", "tiling", "networks/dsn"],
+    ["memory", "schedule"],
     ["networks/discriminator", "networks/srn", "images", "perceptual", "checkpoints"],
     ["foreign", "onnx_file"],
     ["protocols", "niqe_model"],
@@ -198,8 +200,9 @@ LAYERS = [
     ],
     ["recovery_table", "reference"],
     ["crops", "degrader", "tally", "agreement", "two_sample", "difference", "presets"],
-    ["jpeg", "held_out", "cleaning", "noise", "calibration", "pile"],
-    ["stream", "judge", "audit_tables", "audit_tasks", "audit_charts", "audit_page"],
+    ["jpeg", "held_out", "cleaning", "noise", "calibration", "pile", "window"],
+    ["batches", "learner"],
+    ["unpaired", "stream", "judge", "audit_tables", "audit_tasks", "audit_charts", "audit_page"],
     ["audit_graph"],
 ]
 """From the bottom up; engines, which are not listed, stand above all of them."""
@@ -237,6 +240,8 @@ HOMES = {
     "click": {"stages"},
     "zarr": {"pipeline/stores.py"},
     "numcodecs": {"pipeline/stores.py"},
+    "fsspec": {"pipeline/stores.py"},
+    "psutil": {"pipeline/memory.py"},
     "dask": {"pipeline/audit_graph.py"},
     "distributed": {"pipeline/audit_graph.py"},
     "jinja2": {"pipeline/audit_page.py"},
@@ -309,6 +314,7 @@ def test_the_params_file_fits_the_settings() -> None:
     from pipeline.demo import DemoSettings
     from pipeline.evaluate import EvaluateSettings
     from pipeline.export import ExportSettings
+    from pipeline.memory import MachineSettings
     from pipeline.prepare import PrepareSettings
     from pipeline.recovery import RecoverySettings
     from pipeline.settings import Settings, changed, load_section
@@ -326,9 +332,10 @@ def test_the_params_file_fits_the_settings() -> None:
         "train_srn": TrainSrnSettings,
         "evaluate": EvaluateSettings,
         "recovery": RecoverySettings,
+        "machine": MachineSettings,
         **{f"architectures.{name}": Architecture for name in PARAMS["architectures"]},
     }
-    assert set(kinds) - {n for n in kinds if "." in n} == {*STAGES, "recovery"}
+    assert set(kinds) - {n for n in kinds if "." in n} == {*STAGES, "recovery", "machine"}
     path = ROOT / "params.yaml"
     for section, kind in kinds.items():
         load_section(path, section, kind)

@@ -14,6 +14,7 @@ import pytest
 import torch
 from click.testing import CliRunner, Result
 from conftest import (
+    MACHINE,
     calibration,
     compact,
     dsn_settings,
@@ -196,6 +197,7 @@ def recipes(**changes: object) -> Recipes:
         ExportSettings(tile=32, mean_keep_bits=10, theta_keep_bits=7),
         CalibrateSettings(blocks=1000, rounds=1, least_correlation=0.1),
         "none",
+        MACHINE,
     )
 
 

@@ -6,13 +6,12 @@ from pathlib import Path
 import numpy as np
 import pytest
 import torch
-from conftest import HR_SIZES, World, calibration
+from conftest import HR_SIZES, World, calibration, demand
 from numpy.typing import NDArray
 from scipy.stats import chisquare, kstest
 from torch import Tensor
 
 from pipeline.calibration import CalibratedSampler
-from pipeline.crops import offsets
 from pipeline.errors import UserError
 from pipeline.filters import bicubic_downsample
 from pipeline.images import Image
@@ -23,7 +22,6 @@ from pipeline.stream import (
     PairStream,
     Theta,
     bicubic_stream,
-    cut,
     pairs_stream,
 )
 
@@ -65,8 +63,10 @@ def located(
     return hr, Store(folder / "maps.zarr", "maps")
 
 
-def stream(located: tuple[Store, Store], theta: Theta, seed: int = SEED) -> PairStream:
-    return PairStream(*located, PATCH, theta, CPU, seed)
+def stream(
+    located: tuple[Store, Store], theta: Theta, seed: int = SEED, crops: int = 2
+) -> PairStream:
+    return PairStream(*located, PATCH, theta, demand(seed, crops, crops_per_image=8))
 
 
 def places(mean: Tensor) -> NDArray[np.int64]:
@@ -77,10 +77,11 @@ def places(mean: Tensor) -> NDArray[np.int64]:
 
 
 def test_hr_and_mean_are_of_the_same_place_however_turned(located: tuple[Store, Store]) -> None:
-    chosen = [0, 1, 2, 1, 0, 2, 2, 0]
     orientations = set()
     for step in range(12):
-        lr, hr = stream(located, "none").batch(step, chosen)
+        made = stream(located, "none", crops=8)
+        lr, hr = made.batch(step)
+        chosen = made.schedule.batch(step)
         assert lr.dtype == hr.dtype == torch.float32
         assert hr.shape == (8, 3, PATCH * SCALE, PATCH * SCALE) and lr.shape == (8, 3, PATCH, PATCH)
         small, large = places(lr), np.round(hr.double().numpy() * 255).astype(np.int64)
@@ -101,9 +102,10 @@ def test_hr_and_mean_are_of_the_same_place_however_turned(located: tuple[Store, 
 
 
 def test_without_theta_the_lr_is_the_mean_itself(located: tuple[Store, Store]) -> None:
-    lr, _ = stream(located, "none").batch(3, [0, 1])
-    for crop, name in zip(places(lr), ("a", "b"), strict=True):
-        mean = located[1].read(name, "mean")
+    made = stream(located, "none")
+    lr, _ = made.batch(3)
+    for crop, image in zip(places(lr), made.schedule.batch(3), strict=True):
+        mean = located[1].read(list(SIZES)[image], "mean")
         exact = [mean[channel, crop[0], crop[1]] for channel in range(3)]
         assert np.array_equal(np.stack(exact).astype(np.float64) * 64, crop)
 
@@ -114,9 +116,9 @@ def residuals(
     """(lr - mean) / theta, theta looked up where the mean says the pixel is from."""
     found = []
     for step in steps:
-        chosen = [step % 3, (step + 1) % 3]
-        drawn = stream(located, "raw").batch(step, chosen)
-        plain = stream(located, "none").batch(step, chosen)
+        made = stream(located, "raw")
+        drawn, chosen = made.batch(step), made.schedule.batch(step)
+        plain = stream(located, "none").batch(step)
         assert torch.equal(drawn.hr, plain.hr)
         noise = (drawn.lr.double() - plain.lr.double()).numpy()
         for crop, image, values in zip(places(plain.lr), chosen, noise, strict=True):
@@ -147,14 +149,13 @@ def test_the_law_would_not_fit_other_scales(
 
 
 def test_a_step_repeats_and_the_next_is_fresh(located: tuple[Store, Store]) -> None:
-    chosen = [2, 2, 2, 2]
     one = stream(located, "raw")
-    first, second = one.batch(0, chosen), one.batch(1, chosen)
-    again = stream(located, "raw").batch(0, chosen)
+    first, second = one.batch(0), one.batch(1)
+    again = stream(located, "raw").batch(0)
     assert torch.equal(first.lr, again.lr) and torch.equal(first.hr, again.hr)
     assert not torch.equal(first.lr, second.lr) and not torch.equal(first.hr, second.hr)
-    assert torch.equal(one.batch(0, chosen).lr, first.lr)
-    assert not torch.equal(stream(located, "raw", seed=SEED + 1).batch(0, chosen).hr, first.hr)
+    assert torch.equal(one.batch(0).lr, first.lr)
+    assert not torch.equal(stream(located, "raw", seed=SEED + 1).batch(0).hr, first.hr)
 
 
 def test_the_draw_is_fresh_where_the_crop_is_the_same(tmp_path: Path) -> None:
@@ -165,8 +166,8 @@ def test_the_draw_is_fresh_where_the_crop_is_the_same(tmp_path: Path) -> None:
     with StoreWriter(tmp_path / "m.zarr", "maps", 2, ["x"], {"hr_digest": hr.digest}) as writer:
         flat = np.full((3, 8, 8), 0.25, np.float16)
         writer.add("x", {"mean": flat, "theta": flat / 16})
-    made = PairStream(hr, Store(tmp_path / "m.zarr", "maps"), 8, "raw", CPU, 0)
-    first, second = made.batch(0, [0, 0]).lr, made.batch(1, [0, 0]).lr
+    made = PairStream(hr, Store(tmp_path / "m.zarr", "maps"), 8, "raw", demand(0, 2))
+    first, second = made.batch(0).lr, made.batch(1).lr
     values = torch.stack([first[0], first[1], second[0], second[1]]).flatten(1)
     correlation = torch.corrcoef(values) - torch.eye(4)
     assert correlation.abs().max() < 0.3  # 192 values each: four standard errors
@@ -180,7 +181,7 @@ def test_samples_are_not_clamped(tmp_path: Path) -> None:
     with StoreWriter(tmp_path / "m.zarr", "maps", 2, ["x"], {"hr_digest": hr.digest}) as writer:
         dark = np.zeros((3, 16, 16), np.float16)
         writer.add("x", {"mean": dark, "theta": np.full_like(dark, 0.05)})
-    lr = PairStream(hr, Store(tmp_path / "m.zarr", "maps"), 16, "raw", CPU, 0).batch(0, [0]).lr
+    lr = PairStream(hr, Store(tmp_path / "m.zarr", "maps"), 16, "raw", demand(0)).batch(0).lr
     assert 0.4 < (lr < 0).double().mean() < 0.6
 
 
@@ -203,8 +204,8 @@ def gray(tmp_path_factory: pytest.TempPathFactory) -> tuple[Store, Store]:
 
 def draws(stores: tuple[Store, Store], made: PairStream) -> tuple[Tensor, Tensor]:
     """Means (N, 3, S, S), and what the stream adds to them."""
-    plain = PairStream(*stores, 24, "none", CPU, SEED)
-    pairs = [(plain.batch(step, [0, 0]), made.batch(step, [0, 0])) for step in range(8)]
+    plain = PairStream(*stores, 24, "none", demand(SEED, 2))
+    pairs = [(plain.batch(step), made.batch(step)) for step in range(8)]
     assert all(torch.equal(one.hr, other.hr) for one, other in pairs)
     mean = torch.cat([one.lr for one, _ in pairs])
     return mean, torch.cat([other.lr for _, other in pairs]) - mean
@@ -212,7 +213,7 @@ def draws(stores: tuple[Store, Store], made: PairStream) -> tuple[Tensor, Tensor
 
 def test_a_constant_theta_is_the_same_everywhere(gray: tuple[Store, Store]) -> None:
     theta = 6 / 255
-    mean, noise = draws(gray, PairStream(*gray, 24, "constant", CPU, SEED, theta))
+    mean, noise = draws(gray, PairStream(*gray, 24, "constant", demand(SEED, 2), theta))
     assert kstest(noise.numpy().ravel() / theta, "laplace").pvalue > 0.01
     assert kstest(noise.numpy().ravel() / theta * 1.1, "laplace").pvalue < 1e-3
     middle = mean.median()
@@ -222,7 +223,7 @@ def test_a_constant_theta_is_the_same_everywhere(gray: tuple[Store, Store]) -> N
 
 def test_a_calibrated_theta_follows_channel_and_intensity(gray: tuple[Store, Store]) -> None:
     measured = calibration(gray[1])
-    made = PairStream(*gray, 24, "calibrated", CPU, SEED, 0.0, measured)
+    made = PairStream(*gray, 24, "calibrated", demand(SEED, 2), 0.0, measured)
     mean, noise = (part.double().numpy() for part in draws(gray, made))
     variance = [
         np.interp(mean[:, one], [0, 0.5, 1], measured.variance[one]) for one in range(3)
@@ -238,20 +239,18 @@ def test_a_calibrated_draw_is_that_of_the_sampler(gray: tuple[Store, Store]) -> 
     kernel = np.zeros((3, 3, 3, 3))
     kernel[range(3), range(3), 1] = 3**-0.5  # a row of three
     measured = calibration(gray[1], noise_filter=kernel.tolist(), laplace_share=0.5)
-    made = PairStream(*gray, 24, "calibrated", CPU, SEED, 0.0, measured)
-    plain = PairStream(*gray, 24, "none", CPU, SEED)
+    made = PairStream(*gray, 24, "calibrated", demand(SEED), 0.0, measured)
+    plain = PairStream(*gray, 24, "none", demand(SEED))
     sampler = CalibratedSampler(measured)
     for step in (0, 5):
-        drawn = sampler.sample(
-            plain.batch(step, [0]).lr, generator(SEED, "train_srn/noise", step, CPU)
-        )
-        assert torch.equal(made.batch(step, [0]).lr, drawn)
+        drawn = sampler.sample(plain.batch(step).lr, generator(SEED, "train_srn/noise", step, CPU))
+        assert torch.equal(made.batch(step).lr, drawn)
 
 
 def test_calibrated_samples_end_where_images_do(located: tuple[Store, Store]) -> None:
     measured = calibration(located[1], variance=3 * [[900.0, 900.0]])
-    made = PairStream(*located, PATCH, "calibrated", CPU, SEED, 0.0, measured)
-    lr = torch.cat([made.batch(step, [0, 1]).lr for step in range(9)])
+    made = PairStream(*located, PATCH, "calibrated", demand(SEED, 2), 0.0, measured)
+    lr = torch.cat([made.batch(step).lr for step in range(9)])
     assert lr.min() == 0 and lr.max() <= 1
 
 
@@ -261,34 +260,13 @@ def test_calibrated_without_the_calibration_of_these_maps(
 ) -> None:
     given = calibration(tiny.maps, scale=gray[1].scale) if other else None
     with pytest.raises(UserError) as caught:
-        PairStream(*gray, 24, "calibrated", CPU, SEED, 0.0, given)
+        PairStream(*gray, 24, "calibrated", demand(SEED), 0.0, given)
     message = str(caught.value)
     if other:
         named = (str(gray[1].path), tiny.maps.digest[:12], gray[1].digest[:12])
         assert all(part in message for part in (*named, "run the calibrate stage again"))
     else:
         assert message == "train_srn.theta is calibrated, but no calibration was given"
-
-
-# --- cut
-
-
-def test_cut_is_slicing_at_the_same_place_in_every_group() -> None:
-    sizes, chosen, patch = [(12, 9), (7, 20), (6, 6)], [2, 0, 1, 1, 0], 6
-    source = torch.Generator().manual_seed(0)
-    groups = [
-        ([torch.randn(channels, h * finer, w * finer, generator=source) for h, w in sizes], finer)
-        for channels, finer in ((3, 1), (3, 4), (1, 2), (5, 1))
-    ]
-    crops = cut(groups, chosen, patch, generator(0, "test"))
-    corners = offsets([sizes[i] for i in chosen], patch, generator(0, "test"))
-    assert len(set(corners)) > 2
-    for (images, finer), found in zip(groups, crops, strict=True):
-        assert found.shape == (5, images[0].shape[0], patch * finer, patch * finer)
-        for i, (top, left), crop in zip(chosen, corners, found, strict=True):
-            rows = [finer * top + row for row in range(finer * patch)]
-            columns = [finer * left + column for column in range(finer * patch)]
-            assert torch.equal(crop, images[i][:, rows][:, :, columns])
 
 
 # --- what does not belong together
@@ -300,7 +278,7 @@ def test_other_hr_images_than_those_exported(tiny: World, tmp_path: Path) -> Non
             writer.add(name, {"image": np.zeros((3, *size), np.uint8)})
     other = Store(tmp_path / "hr.zarr", "hr")
     with pytest.raises(UserError) as caught:
-        PairStream(other, tiny.maps, 16, "raw", CPU, 0)
+        PairStream(other, tiny.maps, 16, "raw", demand(0))
     message = str(caught.value)
     for part in (other.path, tiny.maps.path, other.digest[:12], tiny.hr.digest[:12], "export"):
         assert str(part) in message
@@ -308,16 +286,16 @@ def test_other_hr_images_than_those_exported(tiny: World, tmp_path: Path) -> Non
 
 def test_stores_of_two_scales(tiny: World, tiny2: World) -> None:
     with pytest.raises(UserError) as caught:
-        PairStream(tiny2.hr, tiny.maps, 16, "raw", CPU, 0)
+        PairStream(tiny2.hr, tiny.maps, 16, "raw", demand(0))
     message = str(caught.value)
     assert f"{tiny2.hr.path} has the scale 2" in message
     assert f"{tiny.maps.path} has 4" in message
 
 
 def test_an_image_smaller_than_a_crop(tiny: World) -> None:
-    PairStream(tiny.hr, tiny.maps, 35, "raw", CPU, 0)
+    PairStream(tiny.hr, tiny.maps, 35, "raw", demand(0))
     with pytest.raises(UserError) as caught:
-        PairStream(tiny.hr, tiny.maps, 36, "raw", CPU, 0)
+        PairStream(tiny.hr, tiny.maps, 36, "raw", demand(0))
     for part in ("castle", "40x35", "36x36", "train_srn.lr_patch"):
         assert part in str(caught.value)
 
@@ -342,14 +320,15 @@ def ramps() -> CaptureStream:
         [ramp(*size, 10 * image + k) for k in range(count)]
         for image, (size, count) in enumerate(zip(CAPTURED, CAPTURES, strict=True))
     ]
-    return CaptureStream(hr, captures, 4, PATCH, CPU, 1)
+    return CaptureStream(hr, captures, 4, PATCH, demand(1, 30, crops_per_image=10))
 
 
 def test_captures_and_hr_are_of_the_same_place(ramps: CaptureStream) -> None:
-    chosen, corners = [2, 0, 1, 1, 0, 0], set()
-    for step in range(6):
-        lr, hr = (np.round(255 * part.double().numpy()) for part in ramps.batch(step, chosen))
-        assert lr.shape == (6, 3, PATCH, PATCH) and hr.shape == (6, 3, 4 * PATCH, 4 * PATCH)
+    corners = set()
+    for step in range(2):
+        lr, hr = (np.round(255 * part.double().numpy()) for part in ramps.batch(step))
+        chosen = ramps.schedule.batch(step)
+        assert lr.shape == (30, 3, PATCH, PATCH) and hr.shape == (30, 3, 4 * PATCH, 4 * PATCH)
         enlarged = lr.repeat(4, axis=2).repeat(4, axis=3)
         assert np.array_equal(hr[:, :2] // 4, enlarged[:, :2])
         assert np.array_equal(hr[:, 2], enlarged[:, 2] // 10)
@@ -362,10 +341,9 @@ def test_captures_and_hr_are_of_the_same_place(ramps: CaptureStream) -> None:
 
 
 def test_all_captures_are_used_equally_often(ramps: CaptureStream) -> None:
-    chosen = [0, 1, 2] * 10
     taken: Counter[int] = Counter()
     for step in range(60):
-        lr = ramps.batch(step, chosen).lr
+        lr = ramps.batch(step).lr
         taken.update(np.round(255 * lr[:, 2, 0, 0].numpy()).astype(int).tolist())
     for image, count in enumerate(CAPTURES):
         found = [taken.pop(10 * image + k, 0) for k in range(count)]
@@ -375,7 +353,7 @@ def test_all_captures_are_used_equally_often(ramps: CaptureStream) -> None:
 
 
 def test_captures_repeat_and_the_next_are_fresh(ramps: CaptureStream) -> None:
-    first, again, other = (ramps.batch(step, [0, 1, 0]) for step in (4, 4, 5))
+    first, again, other = (ramps.batch(step) for step in (4, 4, 5))
     assert torch.equal(first.lr, again.lr) and torch.equal(first.hr, again.hr)
     assert not torch.equal(first.hr, other.hr)
 
@@ -383,18 +361,19 @@ def test_captures_repeat_and_the_next_are_fresh(ramps: CaptureStream) -> None:
 def test_all_sources_train_on_the_same_hr_crops(tiny: World) -> None:
     hr = [tiny.hr.read(image_id, "image") for image_id in tiny.hr.ids]
     small = [[image[:, ::4, ::4]] for image in hr]
-    captured = CaptureStream(hr, small, 4, 16, CPU, 9)
-    drawn = PairStream(tiny.hr, tiny.maps, 16, "raw", CPU, 9)
-    assert (captured.images, captured.scale) == (drawn.images, drawn.scale)
+    captured = CaptureStream(hr, small, 4, 16, demand(9, 4))
+    drawn = PairStream(tiny.hr, tiny.maps, 16, "raw", demand(9, 4))
+    bicubic = bicubic_stream(tiny.hr, 16, demand(9, 4))
+    assert captured.scale == drawn.scale == bicubic.scale
     for step in (0, 3):
-        chosen = [2, 0, 1, 0]
-        assert torch.equal(captured.batch(step, chosen).hr, drawn.batch(step, chosen).hr)
+        assert torch.equal(captured.batch(step).hr, drawn.batch(step).hr)
+        assert torch.equal(captured.batch(step).hr, bicubic.batch(step).hr)
 
 
 def test_bicubic_lr_images_are_8_bit_and_of_the_same_place(tiny: World) -> None:
-    made = bicubic_stream(tiny.hr, 16, CPU, 4)
-    assert (made.images, made.scale) == (3, 4)
-    lr, hr = made.batch(0, [2, 0, 1, 1])
+    made = bicubic_stream(tiny.hr, 16, demand(4, 4))
+    assert (made.schedule.images, made.scale) == (3, 4)
+    lr, hr = made.batch(0)
     levels = 255 * lr.double()
     assert (levels - levels.round()).abs().max() < 1e-4
     inner = bicubic_downsample(hr, 4)[..., 2:-2, 2:-2]  # borders see beyond the crop
@@ -402,9 +381,9 @@ def test_bicubic_lr_images_are_8_bit_and_of_the_same_place(tiny: World) -> None:
 
 
 def test_real_pairs_are_of_the_same_place(tiny: World) -> None:
-    made = pairs_stream(tiny.val, 8, CPU, 4)
-    assert (made.images, made.scale) == (2, 4)
-    lr, hr = made.batch(0, [1, 0, 1, 1])
+    made = pairs_stream(tiny.val, 8, demand(4, 4))
+    assert (made.schedule.images, made.scale) == (2, 4)
+    lr, hr = made.batch(0)
     boxes = hr.unfold(2, 4, 4).unfold(3, 4, 4).mean((-1, -2))
     assert (lr - boxes).abs().max() <= 0.5 / 255 + 1e-6  # as the world was made
 
@@ -413,8 +392,8 @@ def test_no_pairs_and_pairs_smaller_than_a_crop(tiny: World, tmp_path: Path) -> 
     with StoreWriter(tmp_path / "pairs.zarr", "val", 4, []):
         pass
     with pytest.raises(UserError, match=r"pairs\.zarr: holds no pair to train on"):
-        pairs_stream(Store(tmp_path / "pairs.zarr", "val"), 8, CPU, 0)
+        pairs_stream(Store(tmp_path / "pairs.zarr", "val"), 8, demand(0))
     with pytest.raises(UserError, match="smaller than a crop of 80x80; lower train_srn.lr_patch"):
-        pairs_stream(tiny.val, 20, CPU, 0)
+        pairs_stream(tiny.val, 20, demand(0))
     with pytest.raises(UserError, match="smaller than a crop of 144x144"):
-        bicubic_stream(tiny.hr, 36, CPU, 0)
+        bicubic_stream(tiny.hr, 36, demand(0))

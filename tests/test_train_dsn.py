@@ -12,7 +12,15 @@ import numpy as np
 import pytest
 import torch
 from click.testing import CliRunner, Result
-from conftest import CompareGolden, World, dsn_settings, names, picture, read_rows
+from conftest import (
+    MACHINE,
+    CompareGolden,
+    World,
+    dsn_settings,
+    names,
+    picture,
+    read_rows,
+)
 from numpy.typing import NDArray
 from PIL import Image
 from pydantic import ValidationError
@@ -198,10 +206,10 @@ def test_the_terms_of_a_step_and_their_sum(
     """Eq. 2, 4, 5, 6 and 7 again from what the networks saw and said."""
     monkeypatch.setattr(module, "VGG19Features", lambda _: vgg)
     weights = {"kl_weight": 0.9, "perceptual_weight": 0.05, "adversarial_weight": 0.3}
-    trainer = DsnTrainer(tiny.hr, tiny.lr, dsn_settings(**weights))
+    trainer = DsnTrainer(tiny.hr, tiny.lr, dsn_settings(**weights), MACHINE)
     dsn, judge = Spy(trainer.dsn), Spy(trainer.discriminator)
     terms = {name: value.item() for name, value in trainer.step(1).items()}
-    hr, real = trainer.batch(1)
+    hr, real = trainer.crops.batch(1)
     assert torch.equal(dsn.inputs[0], hr)
     mean, log_theta, log_sigma = dsn.outputs[0]
     inner = np.s_[..., 2:-2, 2:-2]  # Pillow treats the border of the image otherwise
@@ -237,7 +245,7 @@ def test_every_term_drives_the_network(
         settings = dsn_settings(
             kl_weight=kl, perceptual_weight=perceptual, adversarial_weight=adversarial
         )
-        trainer = DsnTrainer(tiny.hr, tiny.lr, settings)
+        trainer = DsnTrainer(tiny.hr, tiny.lr, settings, MACHINE)
         trainer.step(0)
         parts = [p.grad for p in [*trainer.dsn.head.parameters(), *trainer.dsn.down.parameters()]]
         return np.concatenate([exact(part).ravel() for part in parts if part is not None])
@@ -294,7 +302,7 @@ def test_switches(
 
     monkeypatch.setattr(module, "VGG19Features", built)
     chosen = dsn_settings(**{"perceptual_weight": 0.01, "batch_size": 1, **settings})
-    trainer = DsnTrainer(tiny.hr, tiny.lr, chosen)
+    trainer = DsnTrainer(tiny.hr, tiny.lr, chosen, MACHINE)
     assert (trainer.loss.vgg is vgg) == (asked == ["random"]) == (chosen.perceptual_weight > 0)
     before = parameters(trainer.dsn), parameters(trainer.discriminator), parameters(vgg)
     made = trainer.step(0)
@@ -310,11 +318,13 @@ def test_zero_perceptual_weight_builds_no_vgg(tiny: World, monkeypatch: pytest.M
         pytest.fail("VGG19 was built")
 
     monkeypatch.setattr(module, "VGG19Features", refused)
-    assert DsnTrainer(tiny.hr, tiny.lr, dsn_settings()).loss.vgg is None
+    assert DsnTrainer(tiny.hr, tiny.lr, dsn_settings(), MACHINE).loss.vgg is None
 
 
 def test_theta_that_is_not_learned_is_the_prior(tiny: World) -> None:
-    trainer = DsnTrainer(tiny.hr, tiny.lr, dsn_settings(learn_theta=False, prior_scale=2.5))
+    trainer = DsnTrainer(
+        tiny.hr, tiny.lr, dsn_settings(learn_theta=False, prior_scale=2.5), MACHINE
+    )
     assert torch.equal(trainer.theta(heads(0, 1, 3, 4, 4)), torch.full((1, 3, 4, 4), 2.5 / 255))
     assert trainer.step(0)["theta_mean"].item() == pytest.approx(2.5)
     statistics = trainer.statistics(2)
@@ -326,7 +336,7 @@ def test_rates_halve_every_so_many_epochs(tiny: World) -> None:
     settings = dsn_settings(
         halve_every=2, learning_rate=0.008, discriminator_learning_rate=0.016, batch_size=3
     )
-    trainer = DsnTrainer(tiny.hr, tiny.lr, settings)  # 6 crops an epoch, 2 steps
+    trainer = DsnTrainer(tiny.hr, tiny.lr, settings, MACHINE)  # 6 crops an epoch, 2 steps
     halvings = {0: 0, 3: 0, 4: 1, 7: 1, 8: 2, 13: 3}
     for step, count in halvings.items():
         trainer.step(step)
@@ -338,18 +348,18 @@ def test_rates_halve_every_so_many_epochs(tiny: World) -> None:
 
 
 def test_batches_are_crops_of_the_scheduled_images(tiny: World) -> None:
-    trainer = DsnTrainer(tiny.hr, tiny.lr, dsn_settings(batch_size=5))
-    hr, real = trainer.batch(0)
+    trainer = DsnTrainer(tiny.hr, tiny.lr, dsn_settings(batch_size=5), MACHINE)
+    hr, real = trainer.crops.batch(0)
     assert hr.shape == (5, 3, 64, 64) and real.shape == (5, 3, 16, 16)
-    assert not torch.equal(hr, trainer.batch(1)[0])
-    again = DsnTrainer(tiny.hr, tiny.lr, dsn_settings(batch_size=5)).batch(0)
+    assert not torch.equal(hr, trainer.crops.batch(1)[0])
+    again = DsnTrainer(tiny.hr, tiny.lr, dsn_settings(batch_size=5), MACHINE).crops.batch(0)
     assert torch.equal(hr, again[0]) and torch.equal(real, again[1])
 
 
 def test_statistics_are_those_of_the_samples(tiny: World) -> None:
-    trainer = DsnTrainer(tiny.hr, tiny.lr, dsn_settings())
+    trainer = DsnTrainer(tiny.hr, tiny.lr, dsn_settings(), MACHINE)
     with torch.no_grad():
-        outputs = [trainer.dsn(trainer.batch(step)[0]) for step in range(3)]
+        outputs = [trainer.dsn(trainer.crops.batch(step)[0]) for step in range(3)]
     theta = np.exp(np.concatenate([exact(output.log_theta) for output in outputs]))
     found = trainer.statistics(3)
     assert found["theta_mean"] == pytest.approx(theta.mean(), rel=1e-5)
@@ -361,7 +371,7 @@ def test_statistics_are_those_of_the_samples(tiny: World) -> None:
         return float(np.mean(stds) * 255)
 
     mean = [exact(output.mean) for output in outputs]
-    real = [exact(trainer.batch(step)[1]) for step in range(3)]
+    real = [exact(trainer.crops.batch(step)[1]) for step in range(3)]
     assert found["high_pass_spread_mean"] == pytest.approx(spread(mean), rel=1e-4)
     assert found["high_pass_spread_real"] == pytest.approx(spread(real), rel=1e-4)
     rng = np.random.default_rng(0)
@@ -387,20 +397,20 @@ def test_a_loss_without_content_is_refused(tmp_path: Path) -> None:
 @pytest.mark.parametrize(("patch", "multiple"), [(96, 64), (32, 64), (65, 64)])
 def test_a_patch_that_vgg_cannot_halve(patch: int, multiple: int, tiny: World) -> None:
     with pytest.raises(UserError) as caught:
-        DsnTrainer(tiny.hr, tiny.lr, dsn_settings(hr_patch=patch))
+        DsnTrainer(tiny.hr, tiny.lr, dsn_settings(hr_patch=patch), MACHINE)
     assert f"hr_patch is {patch}" in str(caught.value)
     assert f"multiple of {multiple}" in str(caught.value)
 
 
 def test_a_patch_at_scale_two(tiny2: World) -> None:
-    trainer = DsnTrainer(tiny2.hr, tiny2.lr, dsn_settings(hr_patch=32))
-    assert [part.shape[-1] for part in trainer.batch(0)] == [32, 16]
+    trainer = DsnTrainer(tiny2.hr, tiny2.lr, dsn_settings(hr_patch=32), MACHINE)
+    assert [part.shape[-1] for part in trainer.crops.batch(0)] == [32, 16]
     trainer.step(0)
 
 
 def test_stores_of_two_scales(tiny: World, tiny2: World) -> None:
     with pytest.raises(UserError) as caught:
-        DsnTrainer(tiny.hr, tiny2.lr, dsn_settings())
+        DsnTrainer(tiny.hr, tiny2.lr, dsn_settings(), MACHINE)
     assert f"{tiny.hr.path} has the scale 4, but {tiny2.lr.path} has 2" in str(caught.value)
 
 
@@ -408,7 +418,7 @@ def test_real_images_smaller_than_a_crop(tiny: World, tmp_path: Path) -> None:
     with StoreWriter(tmp_path / "lr.zarr", "lr", 4, ["small"]) as writer:
         writer.add("small", {"image": picture(np.random.default_rng(0), 40, 15)})
     with pytest.raises(UserError) as caught:
-        DsnTrainer(tiny.hr, Store(tmp_path / "lr.zarr", "lr"), dsn_settings())
+        DsnTrainer(tiny.hr, Store(tmp_path / "lr.zarr", "lr"), dsn_settings(), MACHINE)
     for part in ("'small'", "without its held-out part is 40x12", "16x16", "train_dsn.hr_patch"):
         assert part in str(caught.value)
 
@@ -423,6 +433,7 @@ def run(
         tiny.hr,
         tiny.lr,
         settings,
+        MACHINE,
         folder / "work",
         folder / "dsn.safetensors",
         folder / "sheet.png",
@@ -570,10 +581,10 @@ def write_kernels(path: Path, *sides: int) -> Path:
 
 def test_the_mean_is_compared_with_the_blurred_image(tiny: World, tmp_path: Path) -> None:
     kernels = write_kernels(tmp_path / "k", 4)
-    trainer = DsnTrainer(tiny.hr, tiny.lr, KERNELS, kernels)
+    trainer = DsnTrainer(tiny.hr, tiny.lr, KERNELS, MACHINE, kernels)
     dsn = Spy(trainer.dsn)
     terms = trainer.step(1)
-    hr, (mean, log_theta) = exact(trainer.batch(1)[0]), dsn.outputs[0][:2]
+    hr, (mean, log_theta) = exact(trainer.crops.batch(1)[0]), dsn.outputs[0][:2]
     reference = hr.reshape(2, 3, 16, 4, 16, 4).mean(axis=(3, 5))
     expected = eq2(255 * np.abs(exact(mean) - reference), exact(log_theta))
     assert terms["kl"].item() == pytest.approx(expected, rel=1e-5)
@@ -581,8 +592,8 @@ def test_the_mean_is_compared_with_the_blurred_image(tiny: World, tmp_path: Path
 
 def test_every_step_draws_its_kernels(tiny: World, tmp_path: Path) -> None:
     kernels = write_kernels(tmp_path / "k", 4, 12)
-    trainer = DsnTrainer(tiny.hr, tiny.lr, KERNELS, kernels)
-    hr = trainer.batch(0)[0]
+    trainer = DsnTrainer(tiny.hr, tiny.lr, KERNELS, MACHINE, kernels)
+    hr = trainer.crops.batch(0)[0]
     first, second = (trainer.draw_reference(step, hr) for step in (0, 0))
     assert torch.equal(first, second)
     seen = {trainer.draw_reference(step, hr)[0].sum().item() for step in range(12)}
@@ -664,8 +675,8 @@ def test_a_diverging_run_publishes_nothing(
 def test_the_mean_learns_the_reference(tiny: World) -> None:
     """From nothing past the best constant towards bicubic, on crops it was not trained on."""
     settings = dsn_settings(adversarial_weight=0.0, features=8, learning_rate=0.01, halve_every=20)
-    trainer = DsnTrainer(tiny.hr, tiny.lr, settings)
-    hr, _ = trainer.batch(1000)
+    trainer = DsnTrainer(tiny.hr, tiny.lr, settings, MACHINE)
+    hr, _ = trainer.crops.batch(1000)
     reference = reduced(exact(hr), 4)
 
     def distance() -> float:
@@ -685,7 +696,8 @@ def test_the_mean_learns_the_reference(tiny: World) -> None:
 def params(folder: Path, **changes: object) -> Path:
     path = folder / "params.yaml"
     content = {**dsn_settings().model_dump(), **changes}
-    path.write_text(json.dumps({"train_dsn": content}))  # JSON is YAML
+    sections = {"train_dsn": content, "machine": MACHINE.model_dump()}
+    path.write_text(json.dumps(sections))  # JSON is YAML
     return path
 
 
@@ -772,7 +784,7 @@ def test_command_where_the_results_cannot_go(tiny: World, tmp_path: Path) -> Non
 def test_only_a_sample_lets_the_discriminator_teach_theta(tiny: World) -> None:
     for shown, taught in (("mean", False), ("sample", True)):
         settings = dsn_settings(adversarial_on=shown)
-        trainer = DsnTrainer(tiny.hr, tiny.lr, settings)
+        trainer = DsnTrainer(tiny.hr, tiny.lr, settings, MACHINE)
         mean = torch.full((1, 3, 16, 16), 0.5, requires_grad=True)
         log_theta = torch.ones(1, 3, 16, 16, requires_grad=True)
         total = trainer._shown(mean, log_theta, 0).square().sum()
@@ -782,7 +794,7 @@ def test_only_a_sample_lets_the_discriminator_teach_theta(tiny: World) -> None:
 
 
 def test_a_shown_sample_has_the_law_of_eq8(tiny: World) -> None:
-    trainer = DsnTrainer(tiny.hr, tiny.lr, dsn_settings(adversarial_on="sample"))
+    trainer = DsnTrainer(tiny.hr, tiny.lr, dsn_settings(adversarial_on="sample"), MACHINE)
     mean = torch.full((1, 3, 200, 200), 0.5)
     log_theta = torch.full_like(mean, float(np.log(3.0)))
     eps = (trainer._shown(mean, log_theta, 1) - mean) * 255
@@ -802,7 +814,9 @@ def test_an_estimated_prior_is_the_noise_of_the_real_images(tiny: World, tmp_pat
     lr = Store(tmp_path / "lr.zarr", "lr")
     settings = module.with_prior(dsn_settings(prior_scale="estimated"), lr)
     assert settings.prior_scale == pytest.approx(10 / np.sqrt(2), rel=0.05)
-    assert DsnTrainer(tiny.hr, lr, dsn_settings(prior_scale="estimated")).settings == settings
+    assert (
+        DsnTrainer(tiny.hr, lr, dsn_settings(prior_scale="estimated"), MACHINE).settings == settings
+    )
 
 
 def test_a_prior_that_cannot_be_estimated(tiny: World, tmp_path: Path) -> None:
@@ -810,7 +824,10 @@ def test_a_prior_that_cannot_be_estimated(tiny: World, tmp_path: Path) -> None:
         writer.add("small", {"image": picture(np.random.default_rng(0), 24, 24)})
     with pytest.raises(UserError, match=r"noise cannot be estimated: .*train_dsn\.prior_scale"):
         DsnTrainer(
-            tiny.hr, Store(tmp_path / "lr.zarr", "lr"), dsn_settings(prior_scale="estimated")
+            tiny.hr,
+            Store(tmp_path / "lr.zarr", "lr"),
+            dsn_settings(prior_scale="estimated"),
+            MACHINE,
         )
 
 
@@ -827,7 +844,7 @@ def test_the_best_epoch_is_written(
     monkeypatch.setattr(Judge, "judge", judge)
     metrics = run(tiny, dsn_settings(keep="best"), tmp_path / "best")
     assert (metrics["kept"], metrics["kept_epoch"], metrics["wasserstein"]) == ("best", 0, 1.0)
-    trainer = DsnTrainer(tiny.hr, tiny.lr, dsn_settings())
+    trainer = DsnTrainer(tiny.hr, tiny.lr, dsn_settings(), MACHINE)
     for step in range(trainer.hr_schedule.steps(1)):
         trainer.step(step)
     with safe_open(tmp_path / "best" / "dsn.safetensors", framework="pt") as file:

@@ -15,6 +15,8 @@ import torch
 import torch.nn.functional as F
 from click.testing import CliRunner, Result
 from conftest import (
+    MACHINE,
+    PLENTY,
     CompareGolden,
     World,
     calibration,
@@ -66,7 +68,7 @@ def trainer_of(
     measured: Calibration | None = None,
 ) -> SrnTrainer:
     accelerator = make_accelerator(settings)
-    stream = open_stream(Material(hr, maps, measured), settings, accelerator.device)
+    stream = open_stream(Material(hr, maps, measured), settings, accelerator, PLENTY)
     return SrnTrainer(stream, architecture, settings, accelerator)
 
 
@@ -127,7 +129,7 @@ def test_the_terms_of_a_step_and_their_sum(
     trainer = trainer_of(tiny.hr, tiny.maps, compact(), settings)
     network, judge = Spy(trainer.network), Spy(trainer.discriminator)
     terms = {name: value.item() for name, value in trainer.step(1).items()}
-    lr, hr = trainer.stream.batch(1, trainer.schedule.batch(1))
+    lr, hr = trainer.stream.batch(1)
     (sr,) = network.outputs
     assert np.array_equal(network.inputs[0], exact(lr))
     assert sr.shape == (2, 3, 64, 64) == tuple(hr.shape)
@@ -210,7 +212,7 @@ def test_theta_none_trains_on_the_mean(tiny: World) -> None:
     raw.step(0)
     none.step(0)
     assert not np.array_equal(seen[0].inputs[0], seen[1].inputs[0])
-    mean = none.stream.batch(0, none.schedule.batch(0)).lr
+    mean = none.stream.batch(0).lr
     assert np.array_equal(seen[1].inputs[0], exact(mean))
     levels = exact(mean) * 65536
     assert np.array_equal(levels, np.round(levels))  # float16 values, no noise on them
@@ -218,14 +220,14 @@ def test_theta_none_trains_on_the_mean(tiny: World) -> None:
 
 def test_the_constant_theta_is_in_gray_levels(tiny: World) -> None:
     """Each setting gives the same draws, times its scale."""
-    chosen, noise = [0, 1, 2, 2], {}
+    noise = {}
     for levels in (1.0, 4.0):
-        settings = srn_settings(theta="constant", constant_theta=levels)
-        made = open_stream(Material(tiny.hr, tiny.maps), settings, torch.device("cpu"))
-        plain = open_stream(
-            Material(tiny.hr, tiny.maps), srn_settings(theta="none"), torch.device("cpu")
-        )
-        noise[levels] = exact(made.batch(0, chosen).lr) - exact(plain.batch(0, chosen).lr)
+        settings = srn_settings(theta="constant", constant_theta=levels, batch_size=4)
+        cpu = make_accelerator(settings)
+        made = open_stream(Material(tiny.hr, tiny.maps), settings, cpu, PLENTY)
+        without = srn_settings(theta="none", batch_size=4)
+        plain = open_stream(Material(tiny.hr, tiny.maps), without, cpu, PLENTY)
+        noise[levels] = exact(made.batch(0).lr) - exact(plain.batch(0).lr)
     assert noise[4.0] == pytest.approx(4 * noise[1.0], abs=1e-6)
     assert 255 * np.abs(noise[1.0]).mean() == pytest.approx(1, rel=0.1)  # E|eps| = 1
 
@@ -234,13 +236,14 @@ def test_no_constant_theta_asks_the_calibration(tiny: World) -> None:
     asking = srn_settings(theta="constant", constant_theta=None)
     measured = calibration(tiny.maps, constant_theta=3.0)
     told = srn_settings(theta="constant", constant_theta=3.0)
-    cpu = torch.device("cpu")
-    one = open_stream(Material(tiny.hr, tiny.maps, measured), asking, cpu).batch(0, [0, 1])
-    other = open_stream(Material(tiny.hr, tiny.maps), told, cpu).batch(0, [0, 1])
+    cpu = make_accelerator(asking)
+    one = open_stream(Material(tiny.hr, tiny.maps, measured), asking, cpu, PLENTY).batch(0)
+    other = open_stream(Material(tiny.hr, tiny.maps), told, cpu, PLENTY).batch(0)
     assert torch.equal(one.lr, other.lr)
     with pytest.raises(UserError, match="constant_theta is null, and there is no calibration"):
-        open_stream(Material(tiny.hr, tiny.maps), asking, cpu)
-    open_stream(Material(tiny.hr, tiny.maps), srn_settings(constant_theta=None), cpu)  # not asked
+        open_stream(Material(tiny.hr, tiny.maps), asking, cpu, PLENTY)
+    not_asked = srn_settings(constant_theta=None)
+    open_stream(Material(tiny.hr, tiny.maps), not_asked, cpu, PLENTY)
 
 
 def test_calibrated_trains_on_calibrated_samples(tiny: World) -> None:
@@ -248,10 +251,8 @@ def test_calibrated_trains_on_calibrated_samples(tiny: World) -> None:
     trainer = trainer_of(tiny.hr, tiny.maps, compact(), settings, measured)
     seen = Spy(trainer.network)
     trainer.step(0)
-    chosen = trainer.schedule.batch(0)
-    expected = PairStream(
-        tiny.hr, tiny.maps, 16, "calibrated", trainer.device, 5, 0.0, measured
-    ).batch(0, chosen)
+    wanted = settings.demand(trainer.accelerator, PLENTY)
+    expected = PairStream(tiny.hr, tiny.maps, 16, "calibrated", wanted, 0.0, measured).batch(0)
     assert np.array_equal(seen.inputs[0], exact(expected.lr))
 
 
@@ -352,7 +353,7 @@ def test_a_warm_start_from_an_esrgan_file(wrapped: bool, tiny: World, tmp_path: 
     torch.save({"params_ema": state} if wrapped else state, tmp_path / "x4.pth")
     cold = trainer_of(tiny.hr, tiny.maps, ESRGAN, srn_settings())
     warm = trainer_of(tiny.hr, tiny.maps, starting_from(tmp_path / "x4.pth"), srn_settings())
-    lr, _ = warm.stream.batch(0, [0, 1])
+    lr, _ = warm.stream.batch(0)
     with torch.no_grad():
         expected = rrdbnet(state, lr)
         assert torch.allclose(warm.network(lr), expected, atol=1e-6)
@@ -439,7 +440,9 @@ def run(
     measured: Calibration | None = None,
 ) -> dict[str, float]:
     material = Material(tiny.hr, tiny.maps, measured, tiny.val)
-    return train_srn(material, "mine", architecture, settings, folder / "work", folder / "out")
+    return train_srn(
+        material, "mine", architecture, settings, MACHINE, folder / "work", folder / "out"
+    )
 
 
 @pytest.fixture
@@ -532,7 +535,7 @@ def test_spandrel_opens_the_averaged_weights(golden_run: tuple[Path, SrnTrainer]
     assert opened.keys() == average.keys()
     assert all(torch.equal(opened[name], average[name]) for name in average)
     assert not all(torch.equal(opened[name], last[name]) for name in last)
-    lr, _ = trainer.stream.batch(0, [0])
+    lr, _ = trainer.stream.batch(0)
     with torch.no_grad():
         expected = trainer.ema.module(lr).clamp(0, 1)
         assert torch.allclose(model(lr), expected, atol=1e-6)
@@ -691,6 +694,7 @@ NO_CONSTANT: dict[str, object] = {"theta": "constant", "constant_theta": None}
 def call(tiny: World, folder: Path, arch: str = "mine", *more: object, **changes: object) -> Result:
     content = {
         "train_srn": {**srn_settings().model_dump(), **changes},
+        "machine": MACHINE.model_dump(),
         "architectures": {
             "mine": compact().model_dump(),
             "strange": {**compact().model_dump(), "network": "NoSuchNet"},
@@ -701,7 +705,7 @@ def call(tiny: World, folder: Path, arch: str = "mine", *more: object, **changes
     }
     params = folder / "params.yaml"
     params.write_text(json.dumps(content))  # JSON is YAML
-    arguments = ["--arch", arch, "--hr", tiny.hr.path, "--maps", tiny.maps.path]
+    arguments: list[object] = ["--arch", arch, "--hr", tiny.hr.path, "--maps", tiny.maps.path]
     arguments += ["--out", folder / "out", "--work", folder / "work", "--params", params, *more]
     return CliRunner().invoke(command, [str(argument) for argument in arguments])
 
