@@ -6,7 +6,7 @@ from pathlib import Path
 
 import pytest
 
-from stages.options import report, write_json
+from stages.options import STORE, report, write_json
 
 
 def refuse(constant: str) -> None:
@@ -37,3 +37,8 @@ def test_report_names_nested_metrics_in_full(
     report({"n": 2, "a": {"b": {"c": 1 / 3}, "d": "x"}, "e": {}, "f": None}, tmp_path / "out")
     lines = ["  n: 2", "  a.b.c: 0.3333", "  a.d: x", "  f: None", f"wrote {tmp_path / 'out'}"]
     assert capsys.readouterr().out.splitlines() == lines
+
+
+def test_stores_are_folders_or_urls() -> None:
+    assert STORE.convert("data/x.zarr", None, None) == Path("data/x.zarr")
+    assert STORE.convert("s3://bucket/x.zarr", None, None) == "s3://bucket/x.zarr"

@@ -3,6 +3,7 @@
 from collections import Counter
 from pathlib import Path
 
+import fsspec
 import numpy as np
 import pytest
 import torch
@@ -397,3 +398,19 @@ def test_no_pairs_and_pairs_smaller_than_a_crop(tiny: World, tmp_path: Path) -> 
         pairs_stream(tiny.val, 20, demand(0))
     with pytest.raises(UserError, match="smaller than a crop of 144x144"):
         bicubic_stream(tiny.hr, 36, demand(0))
+
+
+# --- stores at URLs
+
+
+def test_a_stream_reads_from_urls(tiny: World) -> None:
+    memory = fsspec.filesystem("memory")
+    for name, store in (("hr", tiny.hr), ("maps", tiny.maps)):
+        memory.put(str(store.path), f"/{name}.zarr", recursive=True)
+    stores = Store("memory://hr.zarr", "hr"), Store("memory://maps.zarr", "maps")
+    there, late = (PairStream(*stores, 16, "raw", demand(9, 4)) for _ in range(2))
+    here = PairStream(tiny.hr, tiny.maps, 16, "raw", demand(9, 4))
+    assert torch.equal(there.batch(0).lr, here.batch(0).lr)
+    memory.store.clear()
+    with pytest.raises(UserError, match=r"memory://\w+\.zarr: "):
+        late.batch(0)
