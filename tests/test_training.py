@@ -190,6 +190,16 @@ def test_steps_beyond_a_million_are_written_in_full(tmp_path: Path) -> None:
     assert read_rows(tmp_path / "curves.csv") == [{"step": "1234567", "loss": "0.123457"}]
 
 
+def test_processes_that_do_not_see_one_checkpoint(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """As if another machine, without this folder, began afresh."""
+    train(tmp_path / "work", tmp_path / "curves.csv")
+    monkeypatch.setattr(Accelerator, "gather", lambda _, own: torch.cat([own, 0 * own]))
+    with pytest.raises(UserError, match=r"would go on at the steps \[11, 0\]; their machines must"):
+        begin(tmp_path / "work", Toy())
+
+
 def test_the_folder_goes_when_the_run_is_closed(tmp_path: Path) -> None:
     toy = Toy()
     run = begin(tmp_path / "work" / "this", toy)
