@@ -45,7 +45,8 @@ def mirrored(position: Tensor, length: int) -> Tensor:
 
 def _resample_last(image: Tensor, out_length: int) -> Tensor:
     positions, weights = _taps(image.shape[-1], out_length)
-    positions, weights = positions.to(image.device), weights.to(image)
+    positions = positions.to(image.device, non_blocking=True)
+    weights = weights.to(image, non_blocking=True)
     result = image.index_select(-1, positions[0]) * weights[0]
     for position, weight in zip(positions[1:], weights[1:], strict=True):
         result = result.addcmul_(image.index_select(-1, position), weight)
@@ -97,7 +98,7 @@ def gaussian_window(size: int, sigma: float) -> Tensor:
 def gaussian_blur(image: Tensor, size: int, sigma: float) -> Tensor:
     """Gaussian low-pass of (N, C, H, W) without padding: (N, C, H - size + 1, W - size + 1)."""
     channels = image.shape[1]
-    window = gaussian_window(size, sigma).to(image).expand(channels, 1, -1)
+    window = gaussian_window(size, sigma).to(image, non_blocking=True).expand(channels, 1, -1)
     rows = F.conv2d(image, window[:, :, None, :], groups=channels)
     return F.conv2d(rows, window[:, :, :, None], groups=channels)
 

@@ -16,7 +16,6 @@ from pathlib import Path
 from typing import Annotated, Literal
 
 import numpy as np
-import torch
 from accelerate import Accelerator
 from pydantic import Field, model_validator
 from tqdm import tqdm
@@ -31,6 +30,7 @@ from pipeline.errors import UserError
 from pipeline.export import ExportSettings, export
 from pipeline.images import Image
 from pipeline.inference import enlarge
+from pipeline.learner import make_accelerator
 from pipeline.memory import MachineSettings, allowed
 from pipeline.prepare import prepare_hr, prepare_lr, prepare_pairs
 from pipeline.presets import SIDES, find_files, find_pairs
@@ -197,8 +197,8 @@ def _score(world: World, recipes: Recipes, recipe: str, source: str, seed: int) 
     kept = world.folder / "scores" / f"{fingerprint(*key)}.json"
     if kept.exists():
         return Score(**json.loads(kept.read_text(encoding="utf-8")))
-    accelerator = Accelerator(mixed_precision=settings.precision)
-    stream = _stream(world, recipes, settings, recipe, source, accelerator.device)
+    accelerator = make_accelerator(settings)
+    stream = _stream(world, recipes, settings, recipe, source, accelerator)
     trainer = SrnTrainer(stream, recipes.recovery.architecture, settings, accelerator)
     name = " ".join(part for part in (world.name, recipe, source, str(seed)) if part)
     run = trainer.run(name, kept.with_suffix(".work"))
@@ -217,10 +217,10 @@ def _stream(
     settings: TrainSrnSettings,
     recipe: str,
     source: str,
-    device: torch.device,
+    accelerator: Accelerator,
 ) -> Stream:
-    patch, memory = settings.lr_patch, allowed(recipes.machine, device)
-    demand = settings.demand(device, memory)
+    patch, memory = settings.lr_patch, allowed(recipes.machine, accelerator.device)
+    demand = settings.demand(accelerator, memory)
     if source == "bicubic":
         return bicubic_stream(world.hr, patch, demand)
     if source == "camera":
@@ -229,7 +229,7 @@ def _stream(
     maps, calibration = _maps(world, recipes, recipe)
     if calibration.fault and source in ("calibrated", "constant"):
         raise UserError(f"camera {world.name}: cannot be calibrated: {calibration.fault}")
-    return open_stream(Material(world.hr, maps, calibration), settings, device, memory)
+    return open_stream(Material(world.hr, maps, calibration), settings, accelerator, memory)
 
 
 def _maps(world: World, recipes: Recipes, recipe: str) -> tuple[Store, Calibration]:

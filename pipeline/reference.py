@@ -122,8 +122,8 @@ class KernelReference:
         for axis in (-2, -1):
             length, start = hr.shape[axis], self.start[axis]
             seen = torch.arange(start, length - self.scale + start + kernels.shape[axis])
-            hr = hr.index_select(axis, mirrored(seen, length).to(hr.device))
-        images, weights = hr.transpose(0, 1), kernels[:, None].to(hr)
+            hr = hr.index_select(axis, mirrored(seen, length).to(hr.device, non_blocking=True))
+        images, weights = hr.transpose(0, 1), kernels[:, None].to(hr, non_blocking=True)
         with torch.backends.cudnn.flags(enabled=False):  # it would round to the 10 bits of TF32
             small = F.conv2d(images, weights, stride=self.scale, groups=len(weights))
         return small.transpose(0, 1)

@@ -25,3 +25,8 @@ def generator(
     made = torch.Generator(device=device)
     made.manual_seed(int.from_bytes(digest[:8], "little", signed=True))
     return made
+
+
+def of_share(purpose: str, share: int) -> str:
+    """The purpose of a generator that every share of a step's batch has of its own."""
+    return f"{purpose}/{share}" if share else purpose

@@ -6,29 +6,27 @@ from pathlib import Path
 from typing import Annotated, Literal
 
 import torch
-from accelerate import Accelerator
 from pydantic import Field, model_validator
 from torch import Tensor, nn
 from tqdm import tqdm
 
 from pipeline import pictures
-from pipeline.batches import Demand
 from pipeline.checkpoints import fingerprint, make_folder, save_weights
 from pipeline.errors import UserError
 from pipeline.filters import HIGH_PASS_SIZE, high_pass, low_pass
 from pipeline.judge import BestEpoch, Judge
 from pipeline.laplace import GRAY_LEVEL, sample, scale_terms, scaled_divergence
-from pipeline.losses import discriminator_loss, generator_loss
+from pipeline.learner import Learner, StepSettings, frozen, make_accelerator, over_shares
+from pipeline.losses import consult, discriminator_loss
 from pipeline.memory import MachineSettings, allowed
 from pipeline.networks.discriminator import UNetDiscriminator
 from pipeline.networks.dsn import DSN, FORMAT, theta_from_log
 from pipeline.noise import estimate_noise, read_blocks
 from pipeline.perceptual import VGG19Features, weights_hash
 from pipeline.reference import open_reference
-from pipeline.seeding import generator
-from pipeline.settings import Settings
+from pipeline.seeding import generator, of_share
 from pipeline.stores import Store, require_same_scale
-from pipeline.training import AdamBetas, TrainingRun, adam, set_learning_rate
+from pipeline.training import TrainingRun
 from pipeline.unpaired import UnpairedCrops
 
 SHEET_ROWS = 4
@@ -36,11 +34,9 @@ PRIOR_BLOCKS = 60_000
 """Blocks of real LR images from which a prior scale is estimated, at most."""
 
 
-class TrainDsnSettings(Settings):
+class TrainDsnSettings(StepSettings):
     """The section ``train_dsn``."""
 
-    seed: int = Field(ge=0)
-    """Seed of weights, crops and samples."""
     features: int = Field(gt=0)
     """Width of the DSN trunk."""
     blocks: int = Field(gt=0)
@@ -49,22 +45,8 @@ class TrainDsnSettings(Settings):
     """Width of the U-Net discriminator at full size."""
     hr_patch: int = Field(gt=0)
     """Side of an HR crop in pixels, a multiple of 16 times the scale."""
-    batch_size: int = Field(gt=0)
-    """Crops in a batch."""
-    crops_per_image: int = Field(gt=0)
-    """Crops of every HR image in one epoch."""
-    window: int = Field(gt=0)
-    """Images that are shuffled together; twice as many are in memory at most."""
     epochs: int = Field(gt=0)
     """Length of the training."""
-    learning_rate: float = Field(gt=0)
-    """Adam's rate at the start."""
-    discriminator_learning_rate: float = Field(gt=0)
-    """Adam's rate at the start, for the discriminator."""
-    halve_every: int = Field(gt=0)
-    """Epochs after which the rate is halved, again and again."""
-    adam_betas: AdamBetas
-    """Adam's decay of the mean and of the square of the gradient, for both networks."""
     content: Literal["full_band", "low_pass"]
     """What the distance of Eq. 2 is taken of: the images, or (released code) their 5x5 Gaussian
     low-pass, while the terms with theta keep that of the images."""
@@ -88,8 +70,6 @@ class TrainDsnSettings(Settings):
     which it teaches theta as well."""
     perceptual_weights: str
     """VGG19: ``imagenet``, ``random``, or a file."""
-    precision: Literal["no", "bf16"]
-    """Mixed precision of the training device."""
     score_every: int = Field(gt=0)
     """Epochs between two judgements of the DSN by scores without pairs."""
     keep: Literal["best", "last"]
@@ -115,7 +95,7 @@ class DsnLoss(nn.Module):
 
     """
 
-    def __init__(self, settings: TrainDsnSettings, vgg: VGG19Features | None) -> None:
+    def __init__(self, settings: TrainDsnSettings, vgg: nn.Module | None) -> None:
         super().__init__()
         self.settings, self.vgg = settings, vgg
         self.prior = known_prior(settings) * GRAY_LEVEL
@@ -132,7 +112,9 @@ class DsnLoss(nn.Module):
     def perceptual(self, mean: Tensor, log_sigma: Tensor | None, reference: Tensor) -> Tensor:
         """Eq. 4 times the prior scale, on 0.5 f + 0.5 of conv5_4, or Eq. 3 without sigma."""
         assert self.vgg is not None
-        distance: Tensor = 0.5 * (self.vgg(mean) - self.vgg(reference)).abs()
+        with torch.no_grad():
+            features = self.vgg(reference)
+        distance: Tensor = 0.5 * (self.vgg(mean) - features).abs()
         if log_sigma is None:
             return distance.mean()
         return scaled_divergence(distance, _in_unit(log_sigma), self.prior).mean()
@@ -170,96 +152,92 @@ class DsnTrainer:
                 f"train_dsn.hr_patch is {settings.hr_patch}, not a multiple of {16 * self.scale} "
                 f"(16 times the scale {self.scale})"
             )
-        self.accelerator = Accelerator(mixed_precision=settings.precision)
+        self.accelerator = make_accelerator(settings)
         self.device = self.accelerator.device
-        demand = Demand(
-            settings.batch_size, settings.crops_per_image, settings.window, settings.seed,
-            self.device, allowed(machine, self.device),
-        )  # fmt: skip
-        self.crops = UnpairedCrops(hr, lr, settings.hr_patch, demand)
+        memory = allowed(machine, self.device, self.accelerator.num_processes)
+        self.crops = UnpairedCrops(
+            hr, lr, settings.hr_patch, settings.demand(self.accelerator, memory)
+        )
         self.hr_schedule = self.crops.schedule
-        self.shown = [part[:SHEET_ROWS] for part in self.crops.batch(0)]
+        self.first_share = settings.own_shares(self.accelerator)[0]
+        self.shown = [part[:SHEET_ROWS] for part in self.crops.batch(0, self.first_share)]
         self._build()
 
     def _build(self) -> None:
         settings = self.settings
         with torch.random.fork_rng(devices=[]):
             torch.manual_seed(settings.seed)
-            dsn = DSN(self.scale, settings.features, settings.blocks)
-            discriminator = UNetDiscriminator(settings.discriminator_features)
-        self.dsn, self.discriminator, self.dsn_optimiser, self.discriminator_optimiser = (
-            self.accelerator.prepare(
-                dsn,
-                discriminator,
-                adam(dsn, settings.learning_rate, settings.adam_betas),
-                adam(discriminator, settings.discriminator_learning_rate, settings.adam_betas),
-            )
+            self.dsn = DSN(self.scale, settings.features, settings.blocks)
+            self.discriminator = UNetDiscriminator(settings.discriminator_features)
+        self.with_sigma = settings.learn_sigma and settings.perceptual_weight > 0
+        self.dsn.log_sigma_head.requires_grad_(self.with_sigma)
+        self.dsn.log_theta_head.requires_grad_(settings.learn_theta)
+        self.learner = Learner(self.dsn, settings.learning_rate, settings, self.accelerator)
+        self.opponent = Learner(
+            self.discriminator, settings.discriminator_learning_rate, settings, self.accelerator
         )
-        vgg = VGG19Features(settings.perceptual_weights) if settings.perceptual_weight else None
-        self.loss = DsnLoss(settings, vgg).to(self.device)
+        vgg: nn.Module | None = None
+        if settings.perceptual_weight:
+            vgg = VGG19Features(settings.perceptual_weights)
+            vgg = frozen(vgg, settings, self.accelerator)
+        self.loss = DsnLoss(settings, vgg)
 
     def step(self, step: int) -> dict[str, Tensor]:
         """Train both networks on one batch; returns the unweighted terms and theta statistics."""
-        settings = self.settings
-        decay = 0.5 ** (self.hr_schedule.epoch(step) // settings.halve_every)
-        set_learning_rate(self.dsn_optimiser, settings.learning_rate * decay)
-        set_learning_rate(
-            self.discriminator_optimiser, settings.discriminator_learning_rate * decay
-        )
-        hr, real = self.crops.batch(step)
-        terms, shown = self._step_dsn(step, hr)
-        if settings.adversarial_weight:
-            terms["discriminator"] = self._step_discriminator(shown, real)
+        settings, decay = self.settings, self.settings.decay(self.hr_schedule.epoch(step))
+        learners = [self.learner, self.opponent] if settings.adversarial_weight else [self.learner]
+        for learner in learners:
+            learner.start()
+        terms = over_shares(learners, settings, lambda share: self._learn(step, share))
+        for learner in learners:
+            learner.update(decay)
         return terms
 
-    def draw_reference(self, step: int, hr: Tensor) -> Tensor:
-        """y_b of the HR crops of a step."""
-        return self.reference.draw(hr, generator(self.settings.seed, "train_dsn/kernels", step))
+    def draw_reference(self, step: int, hr: Tensor, share: int = 0) -> Tensor:
+        """y_b of the HR crops of a share."""
+        purpose = of_share("train_dsn/kernels", share)
+        return self.reference.draw(hr, generator(self.settings.seed, purpose, step))
 
-    def _step_dsn(self, step: int, hr: Tensor) -> tuple[dict[str, Tensor], Tensor]:
-        settings = self.settings
-        with_sigma = settings.learn_sigma and settings.perceptual_weight > 0
-        reference = self.draw_reference(step, hr)
-        with self.accelerator.autocast():
-            mean, log_theta, log_sigma = self.dsn(hr, with_sigma=with_sigma)
-            terms = {"kl": self.loss.content(mean, log_theta, reference)}
-            shown = self._shown(mean, log_theta, step)
-            if settings.perceptual_weight:
-                terms["kl_perceptual"] = self.loss.perceptual(mean, log_sigma, reference)
-            if settings.adversarial_weight:
-                self.discriminator.requires_grad_(False)
-                terms["adversarial"] = generator_loss(self.discriminator(high_pass(shown)))
-                self.discriminator.requires_grad_(True)
+    def _learn(self, step: int, share: int) -> dict[str, Tensor]:
+        """Add the gradients of a share to those of both networks; returns its terms."""
+        settings, part = self.settings, 1 / self.settings.accumulate
+        hr, real = self.crops.batch(step, share)
+        reference = self.draw_reference(step, hr, share)
+        mean, log_theta, log_sigma = self.learner(hr, with_sigma=self.with_sigma)
+        terms = {"kl": self.loss.content(mean, log_theta, reference)}
+        if settings.perceptual_weight:
+            terms["kl_perceptual"] = self.loss.perceptual(mean, log_sigma, reference)
+        theta = self.theta(log_theta.detach()).mean() * 255
         total = settings.kl_weight * terms["kl"]
         total = total + settings.perceptual_weight * terms.get("kl_perceptual", 0)
-        total = total + settings.adversarial_weight * terms.get("adversarial", 0)
-        self.dsn_optimiser.zero_grad()
-        self.accelerator.backward(total)
-        self.dsn_optimiser.step()
-        terms["total"] = total
-        terms["theta_mean"] = self.theta(log_theta.detach()).mean() * 255
-        return terms, shown.detach().float()
+        if not settings.adversarial_weight:
+            torch.autograd.backward(part * total)
+            return {**terms, "total": total.detach(), "theta_mean": theta}
+        weight, shown = settings.adversarial_weight, self._shown(mean, log_theta, step, share)
+        verdict = consult(lambda image: self.opponent(high_pass(image)), shown)
+        torch.autograd.backward([part * total, shown], [None, part * weight * verdict.gradient])
+        terms["adversarial"] = verdict.loss
+        terms["total"] = total.detach() + weight * verdict.loss
+        terms["theta_mean"] = theta
+        terms["discriminator"] = self._learn_to_judge(verdict.logits, real)
+        return terms
 
-    def _shown(self, mean: Tensor, log_theta: Tensor, step: int) -> Tensor:
+    def _shown(self, mean: Tensor, log_theta: Tensor, step: int, share: int = 0) -> Tensor:
         """What the discriminator sees of the LR images that were made."""
         if self.settings.adversarial_on == "mean":
             return mean
-        source = generator(self.settings.seed, "train_dsn/noise", step, self.device)
+        purpose = of_share("train_dsn/noise", share)
+        source = generator(self.settings.seed, purpose, step, self.device)
         return sample(mean, self.theta(log_theta), source)
 
-    def _step_discriminator(self, shown: Tensor, real: Tensor) -> Tensor:
-        with self.accelerator.autocast():
-            loss = discriminator_loss(
-                self.discriminator(high_pass(real)), self.discriminator(high_pass(shown))
-            )
-        self.discriminator_optimiser.zero_grad()
-        self.accelerator.backward(loss)
-        self.discriminator_optimiser.step()
-        return loss
+    def _learn_to_judge(self, fake_logits: Tensor, real: Tensor) -> Tensor:
+        loss = discriminator_loss(self.opponent(high_pass(real)), fake_logits)
+        torch.autograd.backward(loss / self.settings.accumulate)
+        return loss.detach()
 
     def degrade(self, hr: Tensor) -> tuple[Tensor, Tensor]:
         """Mean and theta of HR images (N, 3, H, W), in the unit of the image."""
-        mean, log_theta, _ = self.dsn(hr.to(self.device))
+        mean, log_theta, _ = self.dsn.forward(hr.to(self.device))
         return mean, self.theta(log_theta)
 
     def ends_epoch(self, step: int, every: int) -> bool:
@@ -270,17 +248,17 @@ class DsnTrainer:
 
     def weights(self) -> dict[str, Tensor]:
         """The DSN's own, without any wrapper."""
-        return dict(self.accelerator.unwrap_model(self.dsn).state_dict())
+        return dict(self.dsn.state_dict())
 
     def load(self, weights: dict[str, Tensor]) -> None:
         """Go back to weights that ``weights`` gave."""
-        self.accelerator.unwrap_model(self.dsn).load_state_dict(weights)
+        self.dsn.load_state_dict(weights)
 
     @torch.no_grad()
     def contact_sheet(self, path: Path) -> None:
         """Draw HR, reference, mean, theta, two samples and real LR, the same at every call."""
         hr, real = self.shown
-        mean, log_theta, _ = self.dsn(hr)
+        mean, log_theta, _ = self.dsn.forward(hr)
         theta = self.theta(log_theta)
         source = generator(self.settings.seed, "train_dsn/sheet", 0, self.device)
         samples = [sample(mean, theta, source) for _ in range(2)]
@@ -312,8 +290,8 @@ class DsnTrainer:
         """
         thetas, spread = [], {"mean": [], "sample": [], "real": []}  # type: ignore[var-annotated]
         for step in range(batches):
-            hr, real = self.crops.batch(step)
-            mean, log_theta, _ = self.dsn(hr)
+            hr, real = self.crops.batch(step, self.first_share)
+            mean, log_theta, _ = self.dsn.forward(hr)
             theta = self.theta(log_theta)
             source = generator(self.settings.seed, "train_dsn/statistics", step, self.device)
             drawn = {"mean": mean, "sample": sample(mean, theta, source), "real": real}
@@ -379,6 +357,7 @@ def train_dsn(
     Returns:
         Metrics: the last row of the curves, the statistics of ``DsnTrainer.statistics``, which
         epoch's weights were written (from 0) and its ``Judgement``, and a warning in words, if any.
+        Of several processes the main one alone writes, and the others return nothing: ``{}``.
 
     Raises:
         UserError: See ``DsnTrainer`` and ``TrainingRun``.
@@ -391,8 +370,9 @@ def train_dsn(
     reference = trainer.reference
     vgg = weights_hash(settings.perceptual_weights) if settings.perceptual_weight else None
     folder = work / fingerprint(
-        settings.model_dump(), hr.digest, lr.digest, reference.description, vgg
-    )
+        settings.model_dump(), hr.digest, lr.digest, reference.description, vgg,
+        trainer.accelerator.num_processes,
+    )  # fmt: skip
     best = BestEpoch()
     run = TrainingRun(
         "train_dsn",
@@ -400,15 +380,17 @@ def train_dsn(
         {
             "dsn": trainer.dsn,
             "discriminator": trainer.discriminator,
-            "dsn_optimiser": trainer.dsn_optimiser,
-            "discriminator_optimiser": trainer.discriminator_optimiser,
+            "dsn_optimiser": trainer.learner.optimiser,
+            "discriminator_optimiser": trainer.opponent.optimiser,
             "best_epoch": best,
         },
         trainer.hr_schedule.steps(settings.epochs),
         settings.log_every,
         settings.checkpoint_every,
+        trainer.accelerator,
     )
-    tqdm.write(f"train_dsn: {trainer.crops}")
+    if run.main:
+        tqdm.write(f"train_dsn: {trainer.crops}")
     judge = Judge(hr, lr, reference.expected, settings.seed)
     for step in run:
         terms = trainer.step(step)
@@ -416,7 +398,7 @@ def train_dsn(
             judgement = judge.judge(trainer.degrade)
             best.see(trainer.hr_schedule.epoch(step), judgement, trainer.weights())
         run.record(step, {**terms, **_logged(best)})
-        if (step + 1) % settings.checkpoint_every == 0:
+        if run.main and (step + 1) % settings.checkpoint_every == 0:
             trainer.contact_sheet(folder / "contact_sheet.png")
     kept = best.judgement if settings.keep == "best" else best.latest  # the last step was judged
     if settings.keep == "best":
@@ -429,10 +411,13 @@ def train_dsn(
         "hr_digest": hr.digest,
         "lr_digest": lr.digest,
     }
-    trainer.contact_sheet(sheet)
-    run.write_curves(curves)
-    save_weights(weights, trainer.weights(), metadata)
+    if run.main:
+        trainer.contact_sheet(sheet)
+        run.write_curves(curves)
+        save_weights(weights, trainer.weights(), metadata)
     run.close()
+    if not run.main:
+        return {}
     assert kept is not None
     return {
         **run.curves[-1],

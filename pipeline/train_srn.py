@@ -10,17 +10,23 @@ import torch.nn.functional as F
 from accelerate import Accelerator
 from pydantic import Field, model_validator
 from torch import Tensor, nn
-from torch.optim.swa_utils import AveragedModel, get_ema_multi_avg_fn
 from tqdm import tqdm
 
 from pipeline import pictures
-from pipeline.batches import Demand
 from pipeline.calibration import Calibration, require_calibration
 from pipeline.checkpoints import file_hash, fingerprint, make_folder, save_weights
 from pipeline.errors import UserError
 from pipeline.filters import bicubic_upsample, gradient_map, gradient_map_l1, low_pass
 from pipeline.laplace import GRAY_LEVEL
-from pipeline.losses import discriminator_loss, generator_loss
+from pipeline.learner import (
+    Average,
+    Learner,
+    StepSettings,
+    frozen,
+    make_accelerator,
+    over_shares,
+)
+from pipeline.losses import consult, discriminator_loss
 from pipeline.memory import MachineSettings, Memory, allowed
 from pipeline.networks import srn
 from pipeline.networks.discriminator import UNetDiscriminator, VGGDiscriminator
@@ -35,7 +41,7 @@ from pipeline.stream import (
     bicubic_stream,
     pairs_stream,
 )
-from pipeline.training import AdamBetas, TrainingRun, adam, set_learning_rate
+from pipeline.training import TrainingRun
 
 SHEET_ROWS = 4
 LOW_PASS_SIZE = 9
@@ -61,11 +67,9 @@ class Architecture(Settings):
         return self
 
 
-class TrainSrnSettings(Settings):
+class TrainSrnSettings(StepSettings):
     """The section ``train_srn``."""
 
-    seed: int = Field(ge=0)
-    """Seed of weights, crops and samples."""
     lr_from: Literal["maps", "bicubic", "pairs"]
     """What LR images are: samples of the maps, bicubic ones of the HR images (the baseline), or the
     real ones of pairs (supervised training, S.T. ESRGAN)."""
@@ -76,22 +80,8 @@ class TrainSrnSettings(Settings):
     """Laplace scale in gray levels for ``theta: constant``, or null for the calibration's."""
     lr_patch: int = Field(ge=8)
     """Side of an LR crop in pixels."""
-    batch_size: int = Field(gt=0)
-    """Crops in a batch."""
-    crops_per_image: int = Field(gt=0)
-    """Crops of every image in one epoch."""
-    window: int = Field(gt=0)
-    """Images that are shuffled together; twice as many are in memory at most."""
     epochs: int = Field(gt=0)
     """Length of the training."""
-    learning_rate: float = Field(gt=0)
-    """Adam's rate at the start."""
-    discriminator_learning_rate: float = Field(gt=0)
-    """Adam's rate at the start, for the discriminator."""
-    halve_every: int = Field(gt=0)
-    """Epochs after which the rate is halved, again and again."""
-    adam_betas: AdamBetas
-    """Adam's decay of the mean and of the square of the gradient, for both networks."""
     ema_decay: float = Field(ge=0, lt=1)
     """Weight of the past in the moving average of the weights, per step; 0: no average."""
     discriminator: Literal["unet", "vgg"]
@@ -112,8 +102,6 @@ class TrainSrnSettings(Settings):
     """Norm of the gradient map: L2 (Eq. 11) or L1 (released code)."""
     perceptual_weights: str
     """VGG19: ``imagenet``, ``random``, or a file."""
-    precision: Literal["no", "bf16"]
-    """Mixed precision of the training device."""
     log_every: int = Field(gt=0)
     """Steps per row of the curves."""
     checkpoint_every: int = Field(gt=0)
@@ -130,10 +118,6 @@ class TrainSrnSettings(Settings):
         """Whether a calibration says how samples are drawn."""
         unknown = self.theta == "constant" and self.constant_theta is None
         return self.lr_from == "maps" and (self.theta == "calibrated" or unknown)
-
-    def demand(self, device: torch.device, memory: Memory) -> Demand:
-        """What the training asks of a stream."""
-        return Demand(self.batch_size, self.crops_per_image, self.window, self.seed, device, memory)
 
     @property
     def judged(self) -> Callable[[Tensor], Tensor]:
@@ -220,26 +204,22 @@ class SrnTrainer:
         self.schedule = stream.schedule
         with torch.random.fork_rng(devices=[]):
             torch.manual_seed(settings.seed)
-            network = srn.build(architecture.network, stream.scale, architecture.options)
-            discriminator = settings.build_discriminator(stream.scale)
+            self.network = srn.build(architecture.network, stream.scale, architecture.options)
+            self.discriminator = settings.build_discriminator(stream.scale)
         if architecture.warm_start:
-            _warm_start(network, Path(architecture.warm_start), stream.scale)
-        self.network, self.discriminator, self.optimiser, self.discriminator_optimiser = (
-            self.accelerator.prepare(
-                network,
-                discriminator,
-                adam(network, settings.learning_rate, settings.adam_betas),
-                adam(discriminator, settings.discriminator_learning_rate, settings.adam_betas),
-            )
+            _warm_start(self.network, Path(architecture.warm_start), stream.scale)
+        self.learner = Learner(self.network, settings.learning_rate, settings, accelerator)
+        self.opponent = Learner(
+            self.discriminator, settings.discriminator_learning_rate, settings, accelerator
         )
-        self.ema = AveragedModel(network, multi_avg_fn=get_ema_multi_avg_fn(settings.ema_decay))
-        self.vgg = (
-            VGG19Features(settings.perceptual_weights).to(self.device)
-            if settings.perceptual_weight and self.trained
-            else None
-        )
+        self.ema = Average(self.network, settings.ema_decay)
         self.judged = settings.judged
-        self.shown = Pair(*(part[:SHEET_ROWS] for part in stream.batch(0)))
+        self.vgg = None
+        if settings.perceptual_weight and self.trained:
+            vgg = VGG19Features(settings.perceptual_weights)
+            self.vgg = frozen(vgg, settings, accelerator)
+        first = settings.own_shares(accelerator)[0]
+        self.shown = Pair(*(part[:SHEET_ROWS] for part in stream.batch(0, first)))
 
     def run(self, name: str, folder: Path) -> TrainingRun:
         """The whole training, or what is left of it; see ``TrainingRun``."""
@@ -247,8 +227,8 @@ class SrnTrainer:
             "network": self.network,
             "ema": self.ema,
             "discriminator": self.discriminator,
-            "optimiser": self.optimiser,
-            "discriminator_optimiser": self.discriminator_optimiser,
+            "optimiser": self.learner.optimiser,
+            "discriminator_optimiser": self.opponent.optimiser,
         }
         return TrainingRun(
             name,
@@ -257,62 +237,59 @@ class SrnTrainer:
             self.schedule.steps(self.settings.epochs) if self.trained else 0,
             self.settings.log_every,
             self.settings.checkpoint_every,
+            self.accelerator,
         )
 
     def step(self, step: int) -> dict[str, Tensor]:
         """Train both networks on one batch; returns the unweighted terms of Eq. 12."""
-        settings = self.settings
-        decay = 0.5 ** (self.schedule.epoch(step) // settings.halve_every)
-        set_learning_rate(self.optimiser, settings.learning_rate * decay)
-        set_learning_rate(
-            self.discriminator_optimiser, settings.discriminator_learning_rate * decay
+        settings, decay = self.settings, self.settings.decay(self.schedule.epoch(step))
+        learners = [self.learner, self.opponent] if settings.adversarial_weight else [self.learner]
+        for learner in learners:
+            learner.start()
+        terms = over_shares(
+            learners, settings, lambda share: self._learn(self.stream.batch(step, share))
         )
-        pair = self.stream.batch(step)
-        terms, sr = self._step_network(pair)
-        if settings.adversarial_weight:
-            terms["discriminator"] = self._step_discriminator(sr, pair.hr)
-        self.ema.update_parameters(self.accelerator.unwrap_model(self.network))
+        for learner in learners:
+            learner.update(decay)
+        self.ema.update(self.network)
         return terms
 
-    def _step_network(self, pair: Pair) -> tuple[dict[str, Tensor], Tensor]:
-        settings = self.settings
-        with self.accelerator.autocast():
-            sr = self.network(pair.lr)
-            terms = {"content": F.l1_loss(sr, pair.hr)}
-            if settings.low_pass_weight:
-                terms["low_pass"] = low_pass(sr - pair.hr, LOW_PASS_SIZE).abs().mean()
-            if self.vgg is not None:
-                terms["perceptual"] = F.l1_loss(self.vgg(sr), self.vgg(pair.hr))
-            if settings.adversarial_weight:
-                self.discriminator.requires_grad_(False)
-                terms["adversarial"] = generator_loss(self.discriminator(self.judged(sr)))
-                self.discriminator.requires_grad_(True)
+    def _learn(self, pair: Pair) -> dict[str, Tensor]:
+        """Add the gradients of a share to those of both networks; returns its terms."""
+        settings, part = self.settings, 1 / self.settings.accumulate
+        sr = self.learner(pair.lr)
+        terms = {"content": F.l1_loss(sr, pair.hr)}
+        if settings.low_pass_weight:
+            terms["low_pass"] = low_pass(sr - pair.hr, LOW_PASS_SIZE).abs().mean()
+        if self.vgg is not None:
+            with torch.no_grad():
+                features = self.vgg(pair.hr)
+            terms["perceptual"] = F.l1_loss(self.vgg(sr), features)
         total = settings.content_weight * terms["content"]
         total = total + settings.low_pass_weight * terms.get("low_pass", 0)
         total = total + settings.perceptual_weight * terms.get("perceptual", 0)
-        total = total + settings.adversarial_weight * terms.get("adversarial", 0)
-        self.optimiser.zero_grad()
-        self.accelerator.backward(total)
-        self.optimiser.step()
-        terms["total"] = total
-        return terms, sr.detach().float()
+        if not settings.adversarial_weight:
+            torch.autograd.backward(part * total)
+            return {**terms, "total": total.detach()}
+        weight = settings.adversarial_weight
+        verdict = consult(lambda image: self.opponent(self.judged(image)), sr)
+        torch.autograd.backward([part * total, sr], [None, part * weight * verdict.gradient])
+        terms["adversarial"] = verdict.loss
+        terms["total"] = total.detach() + weight * verdict.loss
+        terms["discriminator"] = self._learn_to_judge(verdict.logits, pair.hr)
+        return terms
 
-    def _step_discriminator(self, sr: Tensor, hr: Tensor) -> Tensor:
-        with self.accelerator.autocast():
-            loss = discriminator_loss(
-                self.discriminator(self.judged(hr)), self.discriminator(self.judged(sr))
-            )
-        self.discriminator_optimiser.zero_grad()
-        self.accelerator.backward(loss)
-        self.discriminator_optimiser.step()
-        return loss
+    def _learn_to_judge(self, fake_logits: Tensor, hr: Tensor) -> Tensor:
+        loss = discriminator_loss(self.opponent(self.judged(hr)), fake_logits)
+        torch.autograd.backward(loss / self.settings.accumulate)
+        return loss.detach()
 
     @torch.no_grad()
     def contact_sheet(self, path: Path) -> None:
         """Draw the sampled LR enlarged by bicubic, the SR of the averaged weights, and the HR."""
-        pair = self.shown
-        columns = (bicubic_upsample(pair.lr, self.stream.scale), self.ema(pair.lr), pair.hr)
-        figure, axes = pictures.sheet(len(pair.lr), len(columns), side=2.2)
+        lr, hr = self.shown
+        columns = (bicubic_upsample(lr, self.stream.scale), self.ema.module(lr), hr)
+        figure, axes = pictures.sheet(len(lr), len(columns), side=2.2)
         for row, drawn in enumerate(axes):
             for axis, images in zip(drawn, columns, strict=True):
                 pictures.show(axis, images[row])
@@ -344,29 +321,32 @@ def train_srn(
         folder: Where the results go.
 
     Returns:
-        Metrics: the last row of the curves; without a training ``{"step": 0}``.
+        Metrics: the last row of the curves; without a training ``{"step": 0}``.  Of several
+        processes the main one alone writes, and the others return nothing: ``{}``.
 
     Raises:
         UserError: See ``open_stream``, ``SrnTrainer`` and ``TrainingRun``.
 
     """
     material = material.used(settings)
-    accelerator = Accelerator(mixed_precision=settings.precision)
-    memory = allowed(machine, accelerator.device)
-    stream = open_stream(material, settings, accelerator.device, memory)
+    accelerator = make_accelerator(settings)
+    memory = allowed(machine, accelerator.device, accelerator.num_processes)
+    stream = open_stream(material, settings, accelerator, memory)
     trainer = SrnTrainer(stream, architecture, settings, accelerator)
     make_folder(folder)
     start = file_hash(Path(architecture.warm_start)) if architecture.warm_start else None
     measured = material.calibration and material.calibration.model_dump()
     vgg = weights_hash(settings.perceptual_weights) if settings.perceptual_weight else None
     key = fingerprint(
-        settings.model_dump(), architecture.model_dump(), start, vgg, material.digests(), measured
-    )
+        settings.model_dump(), architecture.model_dump(), start, vgg, material.digests(), measured,
+        accelerator.num_processes,
+    )  # fmt: skip
     run = trainer.run(f"train_srn@{name}", work / key)
-    tqdm.write(f"train_srn@{name}: {stream}")
+    if run.main:
+        tqdm.write(f"train_srn@{name}: {stream}")
     for step in run:
         run.record(step, trainer.step(step))
-        if (step + 1) % settings.checkpoint_every == 0:
+        if run.main and (step + 1) % settings.checkpoint_every == 0:
             trainer.contact_sheet(work / key / "contact_sheet.png")
     metadata = {
         "format": srn.FORMAT,
@@ -375,29 +355,32 @@ def train_srn(
         "settings": settings.model_dump(),
         "trained_on": material.digests(),
     }
-    trainer.contact_sheet(folder / "contact_sheet.png")
-    run.write_curves(folder / "curves.csv")
-    save_weights(folder / "srn.safetensors", trainer.ema.module.state_dict(), metadata)
+    if run.main:
+        trainer.contact_sheet(folder / "contact_sheet.png")
+        run.write_curves(folder / "curves.csv")
+        save_weights(folder / "srn.safetensors", trainer.ema.module.state_dict(), metadata)
     run.close()
+    if not run.main:
+        return {}
     return run.curves[-1] if run.curves else {"step": 0}
 
 
 def open_stream(
-    material: Material, settings: TrainSrnSettings, device: torch.device, memory: Memory
+    material: Material, settings: TrainSrnSettings, accelerator: Accelerator, memory: Memory
 ) -> Stream:
     """The stream that the settings describe.
 
     Args:
         material: What ``Material.used`` says is needed.
         settings: The section ``train_srn``.
-        device: Where batches go.
+        accelerator: Where batches go, and which process this is.
         memory: Bytes that images may take.
 
     Raises:
         UserError: See ``stream``.
 
     """
-    patch, demand = settings.lr_patch, settings.demand(device, memory)
+    patch, demand = settings.lr_patch, settings.demand(accelerator, memory)
     if settings.lr_from == "bicubic":
         return bicubic_stream(_given("hr", material.hr), patch, demand)
     if settings.lr_from == "pairs":

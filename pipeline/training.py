@@ -6,30 +6,25 @@ import math
 import shutil
 from collections.abc import Iterator, Mapping
 from pathlib import Path
-from typing import Annotated, Any
+from typing import Any
 
 import torch
-from pydantic import BeforeValidator, Field
-from torch import Tensor, nn
-from torch.optim import Adam, Optimizer
+from accelerate import Accelerator
+from torch import Tensor
 from tqdm import tqdm
 
 from pipeline.checkpoints import Stateful, load_state, save_state, write_whole
 from pipeline.errors import UserError
 
 Row = dict[str, float]
-Decay = Annotated[float, Field(ge=0, lt=1)]
-AdamBetas = Annotated[
-    tuple[Decay, Decay], BeforeValidator(lambda v: tuple(v) if isinstance(v, list) else v)
-]
-"""Adam's two decay rates; a list in the params file."""
 
 
 class TrainingRun:
     """A training that may be killed at any moment and goes on from its last checkpoint.
 
     Use: ``for step in run: run.record(step, terms)``.  The checkpoint holds the state of all parts
-    and the curves, so that a resumed run ends with the files of a straight one.
+    and the curves, so that a resumed run ends with the files of a straight one.  Of several
+    processes all make the steps and read the checkpoint, and the main one alone writes and reports.
 
     Args:
         name: Name of the stage, for the progress bar and for messages.
@@ -39,9 +34,10 @@ class TrainingRun:
         total_steps: Length of the run.
         log_every: Steps per row of the curves, each the mean over the interval.
         checkpoint_every: Steps between checkpoints.
+        accelerator: Knows the other processes.
 
     Raises:
-        UserError: The checkpoint is damaged.
+        UserError: The checkpoint is damaged, or not all processes see it.
 
     """
 
@@ -53,8 +49,10 @@ class TrainingRun:
         total_steps: int,
         log_every: int,
         checkpoint_every: int,
+        accelerator: Accelerator,
     ) -> None:
         self.name, self.folder, self.parts = name, folder, parts
+        self.accelerator, self.main = accelerator, accelerator.is_main_process
         self.total_steps, self.log_every = total_steps, log_every
         self.checkpoint_every = checkpoint_every
         self.checkpoint = folder / "checkpoint.pt"
@@ -62,14 +60,28 @@ class TrainingRun:
         self.first_step: int = progress["step"]
         self.curves: list[Row] = progress["curves"]
         self._pending: list[tuple[int, Mapping[str, Tensor]]] = []
+        found = self._of_all(torch.tensor([self.first_step])).tolist()
+        if len(set(found)) > 1:
+            raise UserError(
+                f"{self.checkpoint}: the processes would go on at the steps {found}; "
+                "their machines must share this folder"
+            )
 
     def __iter__(self) -> Iterator[int]:
         """Yield the steps that are left; says where the run's files are."""
         start = f"goes on at step {self.first_step}" if self.first_step else "starts"
-        tqdm.write(f"{self.name}: {start}; checkpoint, curves and pictures so far: {self.folder}")
-        steps = range(self.first_step, self.total_steps)
+        if self.main:
+            tqdm.write(
+                f"{self.name}: {start}; checkpoint, curves and pictures so far: {self.folder}"
+            )
         with tqdm(
-            steps, self.name, self.total_steps, initial=self.first_step, unit="step", mininterval=1
+            range(self.first_step, self.total_steps),
+            self.name,
+            self.total_steps,
+            initial=self.first_step,
+            unit="step",
+            mininterval=1,
+            disable=not self.main,
         ) as bar:
             for step in bar:
                 yield step
@@ -80,7 +92,8 @@ class TrainingRun:
                     self._log()
                     self._require_finite_parts(step)
                     progress = {"step": step + 1, "curves": self.curves}
-                    save_state(self.checkpoint, self.parts, progress)
+                    if self.main:
+                        save_state(self.checkpoint, self.parts, progress)
 
     def record(self, step: int, terms: Mapping[str, Tensor]) -> None:
         """Take the scalar terms of a step; they stay on the device until the interval ends."""
@@ -98,30 +111,48 @@ class TrainingRun:
 
     def close(self) -> None:
         """Delete the folder: the results are published, there is nothing to go on with."""
-        shutil.rmtree(self.folder, ignore_errors=True)
+        if self.main:
+            shutil.rmtree(self.folder, ignore_errors=True)
+        self.accelerator.wait_for_everyone()
 
     def _log(self) -> Row:
+        """End the interval: one transfer from the device, and one mean over the processes."""
         if not self._pending:
             return {}
-        names = list(self._pending[0][1])
-        values = torch.stack(
-            [torch.stack([terms[name].float() for name in names]) for _, terms in self._pending]
-        ).cpu()
-        for (step, _), row in zip(self._pending, values, strict=True):
-            for name, value in zip(names, row.tolist(), strict=True):
-                if not math.isfinite(value):
-                    raise self._diverged(f"the term '{name}' is {value} at step {step}")
-        means = values.mean(dim=0).tolist()
+        names, device = list(self._pending[0][1]), self.accelerator.device
+        own = [[terms[name].to(device).float() for name in names] for _, terms in self._pending]
+        values = self._of_all(torch.stack([torch.stack(row) for row in own])[None])
+        for (step, _), rows in zip(self._pending, values.unbind(1), strict=True):
+            for row in rows.tolist():
+                for name, value in zip(names, row, strict=True):
+                    if not math.isfinite(value):
+                        raise self._diverged(f"the term '{name}' is {value} at step {step}")
+        means = values.mean(dim=(0, 1)).tolist()
         logged: Row = {"step": self._pending[-1][0] + 1, **dict(zip(names, means, strict=True))}
         self.curves.append(logged)
         self._pending.clear()
-        self.write_curves(self.folder / "curves.csv")
+        if self.main:
+            self.write_curves(self.folder / "curves.csv")
         return logged
+
+    def _of_all(self, own: Tensor) -> Tensor:
+        """What the processes have, one after the other along the first axis, on the CPU.
+
+        All of them see the same, so that all of them go on or all of them stop.
+        """
+        gathered: Tensor = self.accelerator.gather(own.to(self.accelerator.device))
+        return gathered.cpu()
 
     def _require_finite_parts(self, step: int) -> None:
         """A finite loss can have a gradient that is not; its step must not reach a checkpoint."""
-        for name, part in self.parts.items():
-            if not all(bool(tensor.isfinite().all()) for tensor in _tensors(part.state_dict())):
+        device = self.accelerator.device
+        flags = []
+        for part in self.parts.values():
+            fine = [tensor.isfinite().all().to(device) for tensor in _tensors(part.state_dict())]
+            flags.append(torch.stack([*fine, torch.tensor(True, device=device)]).all())
+        everywhere = self._of_all(torch.stack(flags).int()[None]).amin(dim=0).tolist()
+        for name, fine in zip(self.parts, everywhere, strict=True):
+            if not fine:
                 raise self._diverged(f"the state of '{name}' is no longer finite at step {step}")
 
     def _diverged(self, fault: str) -> UserError:
@@ -143,14 +174,3 @@ def _tensors(state: Any) -> Iterator[Tensor]:
     elif isinstance(state, list):
         for value in state:
             yield from _tensors(value)
-
-
-def adam(network: nn.Module, rate: float, betas: tuple[float, float]) -> Adam:
-    """The optimiser of a network's parameters."""
-    return Adam(network.parameters(), rate, betas)
-
-
-def set_learning_rate(optimiser: Optimizer, rate: float) -> None:
-    """Set the rate of every parameter group."""
-    for group in optimiser.param_groups:
-        group["lr"] = rate

@@ -56,3 +56,7 @@ def main() -> None:
 
     'dvc repro' runs the stages of dvc.yaml, demo to evaluate, in order; each is a command here.
     """
+
+
+if __name__ == "__main__":  # python -m stages.cli, as launchers of several processes want it
+    main()

@@ -47,6 +47,7 @@ def command(
     latest contact sheet and curves are in a folder of WORK/train_dsn.  After an interruption the
     same command goes on from the last checkpoint.
     """
+    from pipeline.learner import leave
     from pipeline.memory import MachineSettings
     from pipeline.settings import load_section
     from pipeline.stores import Store
@@ -67,6 +68,9 @@ def command(
         curves=out / "curves.csv",
         kernels=kernels,
     )
+    leave()
+    if not result:  # of several processes, this is not the main one
+        return
     metrics = metrics or out / "metrics.json"
     write_json(metrics, result)
     report(result, weights, out / "contact_sheet.png", out / "curves.csv", metrics)

@@ -51,6 +51,7 @@ def command(
     contact_sheet.png, curves.csv and metrics.json.
     """
     from pipeline.calibration import load_calibration
+    from pipeline.learner import leave
     from pipeline.memory import MachineSettings
     from pipeline.settings import load_section
     from pipeline.stores import Store
@@ -67,6 +68,9 @@ def command(
         Store(pairs, "val") if pairs else None,
     )
     result = train_srn(material, arch, architecture, settings, machine, work / "train_srn", out)
+    leave()
+    if not result:  # of several processes, this is not the main one
+        return
     metrics = metrics or out / "metrics.json"
     write_json(metrics, result)
     report(result, out / "srn.safetensors", out / "contact_sheet.png", out / "curves.csv", metrics)

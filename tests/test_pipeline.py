@@ -193,7 +193,7 @@ LAYERS = [
     ["recovery_table", "reference"],
     ["crops", "degrader", "tally", "agreement", "two_sample", "difference", "presets"],
     ["jpeg", "held_out", "cleaning", "noise", "calibration", "pile", "window"],
-    ["batches"],
+    ["batches", "learner"],
     ["unpaired", "stream", "judge", "audit_tables", "audit_tasks", "audit_charts", "audit_page"],
     ["audit_graph"],
 ]

@@ -5,7 +5,6 @@ from pathlib import Path
 
 import pytest
 import torch
-from accelerate import Accelerator
 from click.testing import CliRunner, Result
 from conftest import (
     MACHINE,
@@ -17,6 +16,7 @@ from conftest import (
 
 from pipeline.errors import UserError
 from pipeline.evaluate import EvaluateSettings
+from pipeline.learner import make_accelerator
 from pipeline.perceptual import VGG19Features
 from pipeline.profiles import changes, find_profile, in_force, take
 from pipeline.settings import load_lines, load_section, load_yaml
@@ -107,10 +107,11 @@ def test_the_params_file_comes_with_the_demo() -> None:
 
 SMALL_DSN = {
     "features": 4, "blocks": 1, "discriminator_features": 2, "hr_patch": 64, "batch_size": 2,
-    "perceptual_weights": "random",
+    "perceptual_weights": "random", "compile": False,
 }  # fmt: skip
 SMALL_SRN = {
     "lr_patch": 16, "batch_size": 2, "discriminator_features": 2, "perceptual_weights": "random",
+    "compile": False,
 }  # fmt: skip
 
 
@@ -126,10 +127,8 @@ def test_both_trainings_of_a_profile_run(
     terms = DsnTrainer(tiny.hr, tiny.lr, dsn, MACHINE).step(0)
     assert terms.keys() >= {"kl", "kl_perceptual", "adversarial", "discriminator"}
     srn = load_section(path, "train_srn", TrainSrnSettings).model_copy(update=SMALL_SRN)
-    cpu = Accelerator()
-    stream = open_stream(
-        Material(tiny.hr, tiny.maps, calibration(tiny.maps)), srn, cpu.device, PLENTY
-    )
+    cpu = make_accelerator(srn)
+    stream = open_stream(Material(tiny.hr, tiny.maps, calibration(tiny.maps)), srn, cpu, PLENTY)
     losses = SrnTrainer(stream, compact(), srn, cpu).step(0)
     low = {"low_pass"} if name == "official" else set()
     expected = {"content", "perceptual", "adversarial", "discriminator", "total"} | low

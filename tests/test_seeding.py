@@ -8,7 +8,7 @@ import numpy as np
 import pytest
 import torch
 
-from pipeline.seeding import generator
+from pipeline.seeding import generator, of_share
 
 SEEDS = [-(2**80), -(2**63), -1, 0, 1, 2, 2**31, 2**32, 2**63, 2**64, 10**40]
 PURPOSES = ["", "a", "b", "a/b", "a/b/1", "größe", "train_srn/noise", "train_srn/crops"]
@@ -88,3 +88,8 @@ def test_a_stream_is_what_it_was() -> None:
 @pytest.mark.parametrize("device", ["cpu", torch.device("cpu")])
 def test_device(device: str | torch.device) -> None:
     assert generator(0, "a", device=device).device == torch.device("cpu")
+
+
+def test_shares_have_purposes_of_their_own() -> None:
+    """The first has that of a batch without shares, so that nothing changes for one process."""
+    assert [of_share("noise", share) for share in (0, 1, 2)] == ["noise", "noise/1", "noise/2"]

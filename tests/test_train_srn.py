@@ -13,7 +13,6 @@ import numpy as np
 import pytest
 import torch
 import torch.nn.functional as F
-from accelerate import Accelerator
 from click.testing import CliRunner, Result
 from conftest import (
     MACHINE,
@@ -38,6 +37,7 @@ from pipeline import train_srn as module
 from pipeline.calibration import Calibration
 from pipeline.errors import UserError
 from pipeline.images import read_image
+from pipeline.learner import Learner, make_accelerator
 from pipeline.perceptual import VGG19Features
 from pipeline.stores import Store, StoreWriter
 from pipeline.stream import PairStream
@@ -67,8 +67,8 @@ def trainer_of(
     settings: TrainSrnSettings,
     measured: Calibration | None = None,
 ) -> SrnTrainer:
-    accelerator = Accelerator(mixed_precision=settings.precision)
-    stream = open_stream(Material(hr, maps, measured), settings, accelerator.device, PLENTY)
+    accelerator = make_accelerator(settings)
+    stream = open_stream(Material(hr, maps, measured), settings, accelerator, PLENTY)
     return SrnTrainer(stream, architecture, settings, accelerator)
 
 
@@ -144,17 +144,17 @@ def test_the_terms_of_a_step_and_their_sum(
         "low_pass": np.abs(low[0] - low[1]).mean(),
         "perceptual": np.abs(features[0] - features[1]).mean(),
     }
-    seen = [sr, exact(hr), sr]
+    seen = [sr, exact(hr)]  # the SR image once, for both networks
     if judged == "gradient":
         seen = [gradient_map(image, norm) for image in seen]
         assert seen[0].shape == (2, 3, 63, 63)
     assert judge.outputs[0].shape == ((2, 1) if discriminator == "vgg" else (2, 1, 63, 63))
-    assert len(judge.inputs) == 3
+    assert len(judge.inputs) == 2
     for found, wanted in zip(judge.inputs, seen, strict=True):
         assert np.abs(found - wanted).max() < 1e-6
     expected["adversarial"] = softplus(-judge.outputs[0]).mean()  # -log D(fake)
     expected["discriminator"] = (
-        softplus(-judge.outputs[1]).mean() + softplus(judge.outputs[2]).mean()
+        softplus(-judge.outputs[1]).mean() + softplus(judge.outputs[0]).mean()
     )
     weights = {"content": 0.9, "low_pass": 0.7, "perceptual": 0.05, "adversarial": 0.3}
     expected["total"] = sum(weight * expected[name] for name, weight in weights.items())
@@ -223,13 +223,10 @@ def test_the_constant_theta_is_in_gray_levels(tiny: World) -> None:
     noise = {}
     for levels in (1.0, 4.0):
         settings = srn_settings(theta="constant", constant_theta=levels, batch_size=4)
-        made = open_stream(Material(tiny.hr, tiny.maps), settings, torch.device("cpu"), PLENTY)
-        plain = open_stream(
-            Material(tiny.hr, tiny.maps),
-            srn_settings(theta="none", batch_size=4),
-            torch.device("cpu"),
-            PLENTY,
-        )
+        cpu = make_accelerator(settings)
+        made = open_stream(Material(tiny.hr, tiny.maps), settings, cpu, PLENTY)
+        without = srn_settings(theta="none", batch_size=4)
+        plain = open_stream(Material(tiny.hr, tiny.maps), without, cpu, PLENTY)
         noise[levels] = exact(made.batch(0).lr) - exact(plain.batch(0).lr)
     assert noise[4.0] == pytest.approx(4 * noise[1.0], abs=1e-6)
     assert 255 * np.abs(noise[1.0]).mean() == pytest.approx(1, rel=0.1)  # E|eps| = 1
@@ -239,7 +236,7 @@ def test_no_constant_theta_asks_the_calibration(tiny: World) -> None:
     asking = srn_settings(theta="constant", constant_theta=None)
     measured = calibration(tiny.maps, constant_theta=3.0)
     told = srn_settings(theta="constant", constant_theta=3.0)
-    cpu = torch.device("cpu")
+    cpu = make_accelerator(asking)
     one = open_stream(Material(tiny.hr, tiny.maps, measured), asking, cpu, PLENTY).batch(0)
     other = open_stream(Material(tiny.hr, tiny.maps), told, cpu, PLENTY).batch(0)
     assert torch.equal(one.lr, other.lr)
@@ -254,7 +251,7 @@ def test_calibrated_trains_on_calibrated_samples(tiny: World) -> None:
     trainer = trainer_of(tiny.hr, tiny.maps, compact(), settings, measured)
     seen = Spy(trainer.network)
     trainer.step(0)
-    wanted = settings.demand(trainer.device, PLENTY)
+    wanted = settings.demand(trainer.accelerator, PLENTY)
     expected = PairStream(tiny.hr, tiny.maps, 16, "calibrated", wanted, 0.0, measured).batch(0)
     assert np.array_equal(seen.inputs[0], exact(expected.lr))
 
@@ -267,8 +264,8 @@ def test_rates_halve_every_so_many_epochs(tiny: World) -> None:
     for step, count in {0: 0, 3: 0, 4: 1, 7: 1, 8: 2, 13: 3}.items():
         trainer.step(step)
         for optimiser, rate in (
-            (trainer.optimiser, 0.008),
-            (trainer.discriminator_optimiser, 0.016),
+            (trainer.learner.optimiser, 0.008),
+            (trainer.opponent.optimiser, 0.016),
         ):
             assert [group["lr"] for group in optimiser.param_groups] == [rate * 0.5**count]
 
@@ -360,7 +357,7 @@ def test_a_warm_start_from_an_esrgan_file(wrapped: bool, tiny: World, tmp_path: 
     with torch.no_grad():
         expected = rrdbnet(state, lr)
         assert torch.allclose(warm.network(lr), expected, atol=1e-6)
-        assert torch.allclose(warm.ema(lr), expected, atol=1e-6)
+        assert torch.allclose(warm.ema.module(lr), expected, atol=1e-6)
         assert not torch.allclose(cold.network(lr), expected, atol=1e-2)
     given = sorted(value.numpy().tobytes() for value in state.values())
     found = sorted(value.numpy().tobytes() for value in warm.network.state_dict().values())
@@ -470,16 +467,15 @@ def steps(monkeypatch: pytest.MonkeyPatch) -> list[int]:
 
 def interrupt(monkeypatch: pytest.MonkeyPatch, at: int) -> None:
     """As if Ctrl-C were pressed while a step is made, between the two networks."""
-    original = SrnTrainer._step_discriminator
-    left = [at]
+    original, updates = Learner.update, [0]
 
-    def interrupted(self: SrnTrainer, sr: Tensor, hr: Tensor) -> Tensor:
-        if left[0] == 0:
+    def interrupted(self: Learner, decay: float) -> None:
+        updates[0] += 1
+        if updates[0] == 2 * (at + 1):
             raise KeyboardInterrupt
-        left[0] -= 1
-        return original(self, sr, hr)
+        original(self, decay)
 
-    monkeypatch.setattr(SrnTrainer, "_step_discriminator", interrupted)
+    monkeypatch.setattr(Learner, "update", interrupted)
 
 
 FULL: dict[str, object] = {"perceptual_weight": 0.01, "log_every": 1, "checkpoint_every": 4}
@@ -541,7 +537,7 @@ def test_spandrel_opens_the_averaged_weights(golden_run: tuple[Path, SrnTrainer]
     assert not all(torch.equal(opened[name], last[name]) for name in last)
     lr, _ = trainer.stream.batch(0)
     with torch.no_grad():
-        expected = trainer.ema(lr).clamp(0, 1)
+        expected = trainer.ema.module(lr).clamp(0, 1)
         assert torch.allclose(model(lr), expected, atol=1e-6)
 
 

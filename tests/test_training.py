@@ -8,6 +8,7 @@ from typing import Any
 import numpy as np
 import pytest
 import torch
+from accelerate import Accelerator
 from conftest import read_rows
 from torch import Tensor, nn
 from torch.nn.utils.parametrizations import spectral_norm
@@ -15,8 +16,9 @@ from torch.optim import Adam
 
 from pipeline.checkpoints import Stateful
 from pipeline.errors import UserError
+from pipeline.learner import set_learning_rate
 from pipeline.seeding import generator
-from pipeline.training import TrainingRun, set_learning_rate
+from pipeline.training import TrainingRun
 
 STEPS, LOG, CHECKPOINT = 11, 2, 3
 
@@ -51,7 +53,7 @@ class Toy:
 
 
 def begin(folder: Path, toy: Toy, steps: int = STEPS, checkpoint: int = CHECKPOINT) -> TrainingRun:
-    return TrainingRun("toy", folder, toy.parts(), steps, LOG, checkpoint)
+    return TrainingRun("toy", folder, toy.parts(), steps, LOG, checkpoint, Accelerator())
 
 
 def train(
@@ -186,6 +188,16 @@ def test_steps_beyond_a_million_are_written_in_full(tmp_path: Path) -> None:
     run.curves = [{"step": 1_234_567, "loss": 0.123456789}]
     run.write_curves(tmp_path / "curves.csv")
     assert read_rows(tmp_path / "curves.csv") == [{"step": "1234567", "loss": "0.123457"}]
+
+
+def test_processes_that_do_not_see_one_checkpoint(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """As if another machine, without this folder, began afresh."""
+    train(tmp_path / "work", tmp_path / "curves.csv")
+    monkeypatch.setattr(Accelerator, "gather", lambda _, own: torch.cat([own, 0 * own]))
+    with pytest.raises(UserError, match=r"would go on at the steps \[11, 0\]; their machines must"):
+        begin(tmp_path / "work", Toy())
 
 
 def test_the_folder_goes_when_the_run_is_closed(tmp_path: Path) -> None:
