@@ -8,7 +8,6 @@ from typing import Annotated, Literal
 import torch
 from pydantic import Field, model_validator
 from torch import Tensor, nn
-from tqdm import tqdm
 
 from pipeline import pictures
 from pipeline.checkpoints import fingerprint, make_folder, save_weights
@@ -388,9 +387,8 @@ def train_dsn(
         settings.log_every,
         settings.checkpoint_every,
         trainer.accelerator,
+        trainer.crops,
     )
-    if run.main:
-        tqdm.write(f"train_dsn: {trainer.crops}")
     judge = Judge(hr, lr, reference.expected, settings.seed)
     for step in run:
         terms = trainer.step(step)

@@ -10,7 +10,6 @@ import torch.nn.functional as F
 from accelerate import Accelerator
 from pydantic import Field, model_validator
 from torch import Tensor, nn
-from tqdm import tqdm
 
 from pipeline import pictures
 from pipeline.calibration import Calibration, require_calibration
@@ -238,6 +237,7 @@ class SrnTrainer:
             self.settings.log_every,
             self.settings.checkpoint_every,
             self.accelerator,
+            self.stream,
         )
 
     def step(self, step: int) -> dict[str, Tensor]:
@@ -342,8 +342,6 @@ def train_srn(
         accelerator.num_processes,
     )  # fmt: skip
     run = trainer.run(f"train_srn@{name}", work / key)
-    if run.main:
-        tqdm.write(f"train_srn@{name}: {stream}")
     for step in run:
         run.record(step, trainer.step(step))
         if run.main and (step + 1) % settings.checkpoint_every == 0:

@@ -4,9 +4,10 @@ import csv
 import io
 import math
 import shutil
+import time
 from collections.abc import Iterator, Mapping
 from pathlib import Path
-from typing import Any
+from typing import Any, Protocol
 
 import torch
 from accelerate import Accelerator
@@ -15,8 +16,20 @@ from tqdm import tqdm
 
 from pipeline.checkpoints import Stateful, load_state, save_state, write_whole
 from pipeline.errors import UserError
+from pipeline.schedule import Schedule
 
 Row = dict[str, float]
+
+
+class Data(Protocol):
+    """What the steps of a training are made on; as a string, where it is held."""
+
+    schedule: Schedule
+    """Tells the epochs."""
+
+    @property
+    def waited(self) -> float:
+        """Seconds that steps had to wait for it so far."""
 
 
 class TrainingRun:
@@ -35,6 +48,7 @@ class TrainingRun:
         log_every: Steps per row of the curves, each the mean over the interval.
         checkpoint_every: Steps between checkpoints.
         accelerator: Knows the other processes.
+        data: Of the steps.
 
     Raises:
         UserError: The checkpoint is damaged, or not all processes see it.
@@ -50,8 +64,9 @@ class TrainingRun:
         log_every: int,
         checkpoint_every: int,
         accelerator: Accelerator,
+        data: Data,
     ) -> None:
-        self.name, self.folder, self.parts = name, folder, parts
+        self.name, self.folder, self.parts, self.data = name, folder, parts, data
         self.accelerator, self.main = accelerator, accelerator.is_main_process
         self.total_steps, self.log_every = total_steps, log_every
         self.checkpoint_every = checkpoint_every
@@ -68,12 +83,11 @@ class TrainingRun:
             )
 
     def __iter__(self) -> Iterator[int]:
-        """Yield the steps that are left; says where the run's files are."""
+        """Yield the steps that are left; says where data and files are, and what data cost."""
         start = f"goes on at step {self.first_step}" if self.first_step else "starts"
-        if self.main:
-            tqdm.write(
-                f"{self.name}: {start}; checkpoint, curves and pictures so far: {self.folder}"
-            )
+        self._say(f"{start}; checkpoint, curves and pictures so far: {self.folder}")
+        self._say(str(self.data))
+        waits = Waits(self.data)
         with tqdm(
             range(self.first_step, self.total_steps),
             self.name,
@@ -85,15 +99,22 @@ class TrainingRun:
         ) as bar:
             for step in bar:
                 yield step
+                waits.note(step)
                 last = step + 1 == self.total_steps
                 if last or (step + 1) % self.log_every == 0:
-                    bar.set_postfix({k: f"{v:.4g}" for k, v in self._log().items() if k != "step"})
+                    shown = {k: f"{v:.4g}" for k, v in self._log().items() if k != "step"}
+                    bar.set_postfix({**shown, "data wait": f"{waits.latest:.1%}"})
                 if last or (step + 1) % self.checkpoint_every == 0:
                     self._log()
                     self._require_finite_parts(step)
                     progress = {"step": step + 1, "curves": self.curves}
                     if self.main:
                         save_state(self.checkpoint, self.parts, progress)
+        self._say(f"waited for data {waits.whole:.1%} of the time, {waits.most:.1%} in one epoch")
+
+    def _say(self, sentence: str) -> None:
+        if self.main:
+            tqdm.write(f"{self.name}: {sentence}")
 
     def record(self, step: int, terms: Mapping[str, Tensor]) -> None:
         """Take the scalar terms of a step; they stay on the device until the interval ends."""
@@ -162,6 +183,42 @@ class TrainingRun:
             else "there was no checkpoint yet"
         )
         return UserError(f"{self.name}: {fault}; {kept}; a lower learning rate usually helps")
+
+
+class Waits:
+    """Shares of the time that a training waits for data.
+
+    Time on the CPU: while a GPU is still busy with the step before, it waits less than that.
+
+    Args:
+        data: Of the steps.
+
+    """
+
+    def __init__(self, data: Data) -> None:
+        self.data = data
+        self._begin = self._epoch = (time.perf_counter(), data.waited)
+        self.latest = 0.0
+        """In the last epoch that ended."""
+        self.most = 0.0
+        """In the epoch with the largest share."""
+
+    @property
+    def whole(self) -> float:
+        """Since the start."""
+        return self._share(self._begin)
+
+    def note(self, step: int) -> None:
+        """Say that a step is over."""
+        schedule = self.data.schedule
+        if schedule.epoch(step + 1) > schedule.epoch(step):
+            self.latest = self._share(self._epoch)
+            self.most = max(self.most, self.latest)
+            self._epoch = time.perf_counter(), self.data.waited
+
+    def _share(self, since: tuple[float, float]) -> float:
+        begin, waited = since
+        return (self.data.waited - waited) / max(time.perf_counter() - begin, 1e-9)
 
 
 def _tensors(state: Any) -> Iterator[Tensor]:

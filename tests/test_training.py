@@ -17,14 +17,26 @@ from torch.optim import Adam
 from pipeline.checkpoints import Stateful
 from pipeline.errors import UserError
 from pipeline.learner import set_learning_rate
+from pipeline.schedule import Schedule
 from pipeline.seeding import generator
-from pipeline.training import TrainingRun
+from pipeline.training import TrainingRun, Waits
 
 STEPS, LOG, CHECKPOINT = 11, 2, 3
 
 
 class KilledError(Exception):
     """Stands for kill -9: nothing of the run is used after it."""
+
+
+class Held:
+    """Data that say where they are, of 4 steps an epoch."""
+
+    def __init__(self) -> None:
+        self.schedule = Schedule(4, 1, 1, 0, "toy")
+        self.waited = 0.0
+
+    def __str__(self) -> str:
+        return "four images, in mind"
 
 
 class Toy:
@@ -53,7 +65,7 @@ class Toy:
 
 
 def begin(folder: Path, toy: Toy, steps: int = STEPS, checkpoint: int = CHECKPOINT) -> TrainingRun:
-    return TrainingRun("toy", folder, toy.parts(), steps, LOG, checkpoint, Accelerator())
+    return TrainingRun("toy", folder, toy.parts(), steps, LOG, checkpoint, Accelerator(), Held())
 
 
 def train(
@@ -111,7 +123,8 @@ def test_a_run_says_where_it_begins_and_where_its_files_are(
     with pytest.raises(KilledError):
         train(tmp_path / "work", tmp_path / "curves.csv", lambda step: step == 7)
     train(tmp_path / "work", tmp_path / "curves.csv")
-    first, second = capsys.readouterr().out.splitlines()
+    said = capsys.readouterr().out.splitlines()
+    first, second = (line for line in said if "checkpoint, curves" in line)
     assert "toy: starts" in first and "toy: goes on at step 6" in second
     assert str(tmp_path / "work") in first and str(tmp_path / "work") in second
 
@@ -287,3 +300,30 @@ def test_the_rate_of_every_group() -> None:
     optimiser = Adam(groups, 0.5)
     set_learning_rate(optimiser, 0.125)
     assert [group["lr"] for group in optimiser.param_groups] == [0.125, 0.125]
+
+
+# --- waiting for data
+
+
+def test_waits_are_shares_of_each_epoch(monkeypatch: pytest.MonkeyPatch) -> None:
+    """A clock by hand: a step takes 2 s, of which it waits 1 s in the first epoch, then 0.5 s."""
+    now, data = [100.0], Held()
+    monkeypatch.setattr("pipeline.training.time.perf_counter", lambda: now[0])
+    waits = Waits(data)
+    seen = []
+    for step in range(10):
+        now[0] += 2
+        data.waited += 1.0 if step < 4 else 0.5
+        waits.note(step)
+        seen.append(waits.latest)
+    assert seen == [0, 0, 0, 0.5, 0.5, 0.5, 0.5, 0.25, 0.25, 0.25]
+    assert waits.most == 0.5 and waits.whole == pytest.approx((4 + 6 * 0.5) / 20)
+
+
+def test_a_run_says_where_its_data_are_and_what_they_cost(
+    tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    train(tmp_path / "work", tmp_path / "curves.csv")
+    said = capsys.readouterr().out.splitlines()
+    assert said[1] == "toy: four images, in mind"
+    assert said[-1] == "toy: waited for data 0.0% of the time, 0.0% in one epoch"
