@@ -183,7 +183,7 @@ def test_plots_name_outputs() -> None:
 LAYERS = [
     ["errors", "files"],
     ["settings", "seeding", "laplace", "filters", "losses", "tiling", "networks/dsn"],
-    ["memory", "schedule"],
+    ["memory", "schedule", "store_format"],
     ["networks/discriminator", "networks/srn", "images", "perceptual", "checkpoints"],
     ["foreign", "onnx_file"],
     ["protocols", "niqe_model"],
@@ -209,7 +209,7 @@ def test_the_layers_hold() -> None:
                     assert level.get(target, 99) <= level[file], f"{file} imports {target}"
 
 
-ENGINES = [*STAGES, "upscale", "niqe_fit", "degrade", "convert"]
+ENGINES = [*STAGES, "upscale", "niqe_fit", "degrade", "convert", "verify"]
 
 
 def test_engines_do_not_import_each_other() -> None:
@@ -284,7 +284,7 @@ def test_help_imports_no_heavy_library() -> None:
     assert "train-dsn" in done.stdout
 
 
-OTHERS = ["upscale", "degrade", "convert", "niqe_fit", "recovery", "plots_page"]
+OTHERS = ["upscale", "degrade", "convert", "niqe_fit", "recovery", "plots_page", "verify"]
 OTHERS += ["params", "params show", "params use"]
 
 
