@@ -24,6 +24,7 @@ COMMANDS = {
     "upscale": "Super-resolve images with a trained model.",
     "convert": "Bring weights of other programs in, take SR models out.",
     "verify": "Check stores, weights and checkpoints against their checksums.",
+    "doctor": "Print versions, devices and what is missing, for bug reports.",
     "recovery": "How much of a known camera's gain the pipeline recovers.",
     "plots-page": "Write the page that 'dvc plots show' needs without network.",
 }

@@ -209,7 +209,7 @@ def test_the_layers_hold() -> None:
                     assert level.get(target, 99) <= level[file], f"{file} imports {target}"
 
 
-ENGINES = [*STAGES, "upscale", "niqe_fit", "degrade", "convert", "verify"]
+ENGINES = [*STAGES, "upscale", "niqe_fit", "degrade", "convert", "verify", "doctor"]
 
 
 def test_engines_do_not_import_each_other() -> None:
@@ -232,7 +232,7 @@ HOMES = {
     "zarr": {"pipeline/stores.py"},
     "numcodecs": {"pipeline/stores.py"},
     "fsspec": {"pipeline/stores.py"},
-    "psutil": {"pipeline/memory.py"},
+    "psutil": {"pipeline/memory.py", "pipeline/doctor.py"},
     "dask": {"pipeline/audit_graph.py"},
     "distributed": {"pipeline/audit_graph.py"},
     "jinja2": {"pipeline/audit_page.py"},
@@ -285,6 +285,7 @@ def test_help_imports_no_heavy_library() -> None:
 
 
 OTHERS = ["upscale", "degrade", "convert", "niqe_fit", "recovery", "plots_page", "verify"]
+OTHERS += ["doctor"]
 OTHERS += ["params", "params show", "params use"]
 
 
