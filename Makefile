@@ -3,7 +3,7 @@
 UV := $(or $(shell command -v uv 2>/dev/null),.uv/bin/uv)
 RUN := $(UV) run --no-sync
 
-.PHONY: demo test lint setup plots table1 clean
+.PHONY: demo test lint setup plots table1 audit-deps licences fuzz clean
 
 demo: .venv/ready  ## the whole pipeline on the demo camera
 	$(RUN) dvc repro
@@ -40,6 +40,25 @@ table1: .venv/ready  ## queue the rows of the paper's Table 1; then: dvc queue s
 	@for row in $(TABLE1); do set -- $$row; name=$$1; shift; \
 		$(RUN) dvc exp run --queue --name table1-$$name $$(printf -- '-S %s ' "$$@") || exit 1; done
 	@echo "run them: dvc queue start; look: dvc queue status, dvc exp show"
+
+audit-deps: .venv/ready  ## known vulnerabilities of the dependencies (asks a service)
+	@$(UV) tool run pip-audit==2.10.1 --strict --skip-editable --progress-spinner off \
+		--path $$($(RUN) python -c "import sysconfig; print(sysconfig.get_path('purelib'))") \
+		|| { echo "audit-deps: a vulnerability stands above, or the service could not be asked, so" \
+		"that nothing is known"; exit 1; }
+
+# What may be used, changed and passed on with nothing but a notice.
+PERMISSIVE := MIT|BSD|Apache|PSF|Python Software Foundation|ISC|Zlib|OLDAP|Zope
+
+licences: .venv/ready  ## licences of all dependencies; those that are not permissive again at the end
+	@$(UV) tool run pip-licenses==5.5.5 --python .venv/bin/python --from mixed --format plain \
+		| tee .venv/licences.txt
+	@echo; echo "not permissive, or unknown; none of it is part of this project, see SECURITY.md:"
+	@grep -E 'MPL' .venv/licences.txt; grep -Ev 'MPL|$(PERMISSIVE)' .venv/licences.txt
+
+fuzz: .venv/ready  ## image reading, coverage-guided, FUZZ_SECONDS=300
+	$(UV) run --no-sync --with atheris==3.1.0 python tests/fuzz_images.py \
+		-max_total_time=$(or $(FUZZ_SECONDS),300) -max_len=65536 -rss_limit_mb=4096
 
 setup: .venv/ready  ## environment only
 

@@ -1,9 +1,12 @@
 """Image stores: Zarr format 3 groups of whole images, strict in writing and in reading.
 
 A store is a folder that holds ``images/ID/ARRAY``.  Its root attribute ``usrdu`` describes it:
-schema version, kind, scale, axis order, the unit of every array, ids and shapes in order, and a
-digest of the content.  Every chunk ends with a CRC-32C, so damage is an error that names image and
-chunk.
+schema version, kind, scale, axis order, the unit of every array, ids and shapes in order, a digest
+of the content, the checksum of every chunk, and a seal over all of these.
+
+Every chunk ends with its CRC-32C, so damage is an error that names image and chunk; and since the
+root knows these checksums too, so is a good chunk in the wrong place.  What else a store could say
+wrongly (shapes, types, codecs) is compared with the root, and the root with its seal.
 
 Metadata are not consolidated: the root says all that a reader needs before it opens an image, and
 with 100,000 images the consolidated copy took 70 s to open, the root alone 0.2 s.  A store that is
@@ -13,7 +16,6 @@ Only codecs of the Zarr core specification are used: blosc (zstd, bit shuffle), 
 """
 
 import hashlib
-import json
 import math
 import re
 import shutil
@@ -31,9 +33,17 @@ from zarr.codecs import BloscCodec, BloscShuffle, Crc32cCodec
 from zarr.storage import FsspecStore, LocalStore, WrapperStore
 
 from pipeline.errors import UserError
+from pipeline.store_format import (
+    LARGEST,
+    LARGEST_CHUNK,
+    SCHEMA,
+    content_digest,
+    content_order,
+    description_fault,
+    seal,
+)
 from pipeline.tiling import Box
 
-SCHEMA = 1
 Kind = Literal["hr", "lr", "val", "maps"]
 
 ARRAYS: Mapping[Kind, Mapping[str, str]] = {
@@ -49,12 +59,19 @@ ARRAYS: Mapping[Kind, Mapping[str, str]] = {
 
 CHUNK = {"hr": 4096, "lr": 4096, "val": 4096, "maps": 1024}
 """Longest side of a chunk: a photograph is one object, a huge scan a few."""
+DTYPE = {"hr": "uint8", "lr": "uint8", "val": "uint8", "maps": "float16"}
+"""Type of the arrays."""
+AXES = ["channel", "row", "column"]
+CODECS = ("bytes", "blosc", "crc32c")
+LONGEST_ID = 200
+"""Letters of an id; file systems take about 255, and some are added to it."""
 
 
 def safe_id(name: str) -> str:
     """Make an image id from a file name: the stem, letters, digits, ``.``, ``-`` and ``_`` only."""
     stem = unicodedata.normalize("NFKC", Path(name).stem)
     made = re.sub(r"[^\w.-]|^\.+", "_", stem, flags=re.ASCII) or "_"
+    made = made[:LONGEST_ID]
     return f"x{made}" if made.startswith("__") or made == "zarr.json" else made  # Zarr's own names
 
 
@@ -122,6 +139,12 @@ class PartialStore:
         self, image_id: str, height: int, width: int, name: str, dtype: str
     ) -> zarr.Array[Any]:
         """Create one (3, height, width) array of an image, to be filled chunk by chunk."""
+        if dtype != DTYPE[self.kind]:
+            raise ValueError(f"{self.path}: '{name}' is {dtype}, expected {DTYPE[self.kind]}")
+        if height * width > LARGEST:
+            raise UserError(
+                f"{self.path}: image '{image_id}' is {height}x{width}, more than {LARGEST} pixels"
+            )
         side = CHUNK[self.kind]
         group = self.root.require_group(f"images/{image_id}")
         return group.create_array(
@@ -133,24 +156,39 @@ class PartialStore:
                 BloscCodec(cname="zstd", clevel=3, shuffle=BloscShuffle.bitshuffle),
                 Crc32cCodec(),
             ],
-            dimension_names=["channel", "row", "column"],
+            dimension_names=AXES,
             fill_value=0,
             overwrite=True,
             config={"write_empty_chunks": True},
         )
 
     def finish(self, image_id: str, digest: str) -> None:
-        """Mark an image as complete; ``digest`` stands for its content."""
-        self._group(image_id).attrs["digest"] = digest
+        """Mark an image as complete.
+
+        Args:
+            image_id: The image.
+            digest: SHA-256 of its content; see ``content_order``.
+
+        """
+        folder = self.partial / "images" / image_id
+        checksums = {
+            str(path.relative_to(folder)): _last_bytes(path)
+            for name in ARRAYS[self.kind]
+            for path in sorted((folder / name / "c").rglob("*"))
+            if path.is_file()
+        }
+        self._group(image_id).attrs.update({"digest": digest, "checksums": checksums})
 
     def add(self, image_id: str, arrays: Mapping[str, NDArray[Any]]) -> None:
         """Write a whole image at once: arrays (3, H, W) by name."""
-        digest = hashlib.sha256()
         for name, array in arrays.items():
             height, width = array.shape[1:]
             target = self.start(image_id, height, width, name, str(array.dtype))
             target[...] = array
-            digest.update(np.ascontiguousarray(array).tobytes())
+        digest = hashlib.sha256()
+        sizes = {name: arrays[name].shape[1:] for name in ARRAYS[self.kind]}
+        for name, box in content_order(sizes, CHUNK[self.kind]):
+            digest.update(np.ascontiguousarray(arrays[name][box.slices]).tobytes())
         self.finish(image_id, digest.hexdigest())
 
     def _group(self, image_id: str) -> zarr.Group:
@@ -193,7 +231,7 @@ class StoreWriter(PartialStore):
             "schema": SCHEMA,
             "kind": kind,
             "scale": scale,
-            "axes": ["channel", "row", "column"],
+            "axes": AXES,
             "channels": ["red", "green", "blue"],
             "units": dict(ARRAYS[kind]),
             **(attributes or {}),
@@ -245,17 +283,29 @@ class StoreWriter(PartialStore):
 
     def _publish(self) -> None:
         shapes: dict[str, list[int]] = {}
-        total = hashlib.sha256(json.dumps(self.described, sort_keys=True).encode())
+        digests: dict[str, str] = {}
+        checksums: dict[str, str] = {}
         for image_id in self.ids:
             if not self.done(image_id):
                 raise ValueError(f"{self.path}: image '{image_id}' was not written to its end")
             group = self._group(image_id)
             first = next(iter(ARRAYS[self.kind]))
             shapes[image_id] = list(group[first].shape)  # type: ignore[union-attr]
-            total.update(f"{shapes[image_id]} {group.attrs['digest']}".encode())
-        complete = {**self.described, "shapes": shapes, "digest": total.hexdigest()}
-        self.root.attrs["usrdu"] = complete
+            digests[image_id] = str(group.attrs["digest"])
+            for place, checksum in dict(group.attrs["checksums"]).items():  # type: ignore[arg-type]
+                checksums[f"{image_id}/{place}"] = str(checksum)
+        complete = {**self.described, "shapes": shapes}
+        complete["digest"] = content_digest(complete, digests)
+        complete["checksums"] = checksums
+        self.root.attrs["usrdu"] = {**complete, "seal": seal(complete)}
         replace_folder(self.partial, self.path)
+
+
+def _last_bytes(path: Path) -> str:
+    """The checksum at the end of a chunk, in hexadecimal."""
+    with path.open("rb") as file:
+        file.seek(-4, 2)
+        return file.read().hex()
 
 
 def replace_folder(new: Path, path: Path) -> None:
@@ -274,13 +324,32 @@ def replace_folder(new: Path, path: Path) -> None:
 
 
 class _Strict(WrapperStore[Any]):
-    """A store in which a chunk that is missing is an error; Zarr would read zeros."""
+    """A store in which a chunk that is missing, or another one, is an error.
+
+    Zarr would read zeros, or the other chunk.
+    """
+
+    def __init__(self, store: FsspecStore | LocalStore, checksums: Mapping[str, str]) -> None:
+        super().__init__(store)
+        self.checksums = checksums
+
+    def _with_store(self, store: FsspecStore | LocalStore) -> Self:
+        return type(self)(store, self.checksums)
 
     async def get(self, key: str, *arguments: Any, **named: Any) -> Any:
         found = await super().get(key, *arguments, **named)
-        if found is None and "/c/" in key:
-            raise FileNotFoundError("it is missing")
+        if key.split("/")[3:4] == ["c"]:  # images/ID/ARRAY/c/0/0/0
+            if found is None:
+                raise FileNotFoundError("it is missing")
+            self._check(key, found.as_numpy_array())
         return found
+
+    def _check(self, key: str, data: NDArray[np.uint8]) -> None:
+        if data[-4:].tobytes().hex() != self.checksums.get(key.removeprefix("images/")):
+            raise ValueError("its checksum is not the one it was written with")
+        size = int.from_bytes(data[4:8].tobytes(), "little")  # of blosc's header
+        if size > LARGEST_CHUNK:
+            raise ValueError(f"it would decode to {size} bytes")
 
 
 class Store:
@@ -292,28 +361,33 @@ class Store:
         kinds: What it must hold, one of these.
 
     Raises:
-        UserError: It is missing, unfinished, of another kind or of another schema version.
+        UserError: It is missing, unfinished, damaged, of another kind or of another schema version.
 
     """
 
     def __init__(self, path: Path | str, *kinds: Kind) -> None:
         self.path = path
         opened = _open(path)
+        checksums: dict[str, str] = {}
         try:
             self.root = zarr.open_group(
-                _Strict(opened), mode="r", zarr_format=3, use_consolidated=False
+                _Strict(opened, checksums), mode="r", zarr_format=3, use_consolidated=False
             )
             attributes = self.root.attrs.get("usrdu")
         except FileNotFoundError as error:
             raise UserError(f"{path}: is not a Zarr store: it has no zarr.json") from error
         except Exception as error:  # a damaged file, or whatever a remote filesystem raises
-            raise UserError(f"{path}: cannot be read as a Zarr store: {error}") from error
+            reason = " ".join(str(error).split())[:160]
+            raise UserError(f"{path}: cannot be read as a Zarr store: {reason}") from error
         if not isinstance(attributes, dict) or "digest" not in attributes:
             raise UserError(f"{path}: was not written by usrdu, or not to its end")
         for key, accepted in (("schema", (SCHEMA,)), ("kind", kinds)):
             if (found := attributes.get(key)) not in accepted:
                 expected = " or ".join(str(value) for value in accepted)
                 raise UserError(f"{path}: has the {key} {found}, expected {expected}")
+        if harm := description_fault(attributes):
+            raise UserError(f"{path}: its description, in zarr.json, is damaged: {harm}")
+        checksums.update(attributes["checksums"])
         self.kind: Kind = attributes["kind"]
         self.attributes: dict[str, Any] = attributes
         self.scale = int(attributes["scale"])
@@ -329,15 +403,59 @@ class Store:
         """An array (3, H, W) of an image, not yet read.
 
         Raises:
-            UserError: The image or the array is not in the store.
+            UserError: The image or the array is not in the store, or not what the root says it is.
+
+        """
+        missing = f"{self.path}: has no array '{name}' of image '{image_id}'"
+        if image_id not in self.attributes["shapes"] or name not in ARRAYS[self.kind]:
+            raise UserError(missing)
+        place = f"{self.path}: image '{image_id}', array '{name}'"
+        try:
+            array = self.root[f"images/{image_id}/{name}"]
+        except (KeyError, FileNotFoundError) as error:
+            raise UserError(missing) from error
+        except Exception as error:  # JSON, and what Zarr makes of it
+            reason = " ".join(str(error).split())[:160]
+            raise UserError(f"{place}: its zarr.json cannot be read: {reason}") from error
+        expected, found = self._form(image_id, name), _found_form(array)
+        for key, value in expected.items():
+            if found.get(key) != value:
+                raise UserError(f"{place}: has the {key} {found.get(key)}, expected {value}")
+        assert isinstance(array, zarr.Array)
+        return array
+
+    def _form(self, image_id: str, name: str) -> dict[str, object]:
+        """What the metadata of an array must say so that it is read as it was written."""
+        height, width = self.size(image_id)
+        if (self.kind, name) == ("val", "lr"):
+            height, width = height // self.scale, width // self.scale
+        side = CHUNK[self.kind]
+        return {
+            "shape": [3, height, width],
+            "dtype": DTYPE[self.kind],
+            "chunks": [3, min(side, height), min(side, width)],
+            "codecs": list(CODECS),
+            "order of bytes": "little" if self.kind == "maps" else None,
+            "axes": AXES,
+            "chunk keys": {"name": "default", "configuration": {"separator": "/"}},
+            "storage transformers": [],
+        }
+
+    def image_attributes(self, image_id: str) -> dict[str, Any]:
+        """What the group of an image says: its digest, and checksums by ``ARRAY/c/0/ROW/COLUMN``.
+
+        Raises:
+            UserError: It cannot be read.
 
         """
         try:
-            array = self.root[f"images/{image_id}/{name}"]
-        except KeyError as error:
-            raise UserError(f"{self.path}: has no array '{name}' of image '{image_id}'") from error
-        assert isinstance(array, zarr.Array)
-        return array
+            group = self.root[f"images/{image_id}"]
+            return {} if isinstance(group, zarr.Array) else dict(group.attrs)
+        except Exception as error:  # JSON, and what Zarr makes of it
+            reason = " ".join(str(error).split())[:160]
+            raise UserError(
+                f"{self.path}: image '{image_id}': its zarr.json cannot be read: {reason}"
+            ) from error
 
     def read(self, image_id: str, name: str, box: Box | None = None) -> NDArray[Any]:
         """Read an array (3, H, W), or the part of it in ``box``.
@@ -363,6 +481,25 @@ class Store:
         return UserError(
             f"{self.path}: image '{image_id}', array '{name}', chunk {place} is damaged: {reason}"
         )
+
+
+def _found_form(array: object) -> dict[str, object]:
+    """The same of an array that was opened; see ``Store._form``."""
+    if not isinstance(array, zarr.Array):
+        return {"shape": None}
+    found: Mapping[str, Any] = array.metadata.to_dict()
+    codecs = found.get("codecs", ())
+    first = codecs[0].get("configuration", {}) if codecs else {}
+    return {
+        "shape": list(array.shape),
+        "dtype": str(found["data_type"]),
+        "chunks": list(array.chunks),
+        "codecs": [codec["name"] for codec in codecs],
+        "order of bytes": first.get("endian"),
+        "axes": list(found.get("dimension_names") or ()),
+        "chunk keys": found.get("chunk_key_encoding"),
+        "storage transformers": list(found.get("storage_transformers", ())),
+    }
 
 
 def _open(path: Path | str) -> FsspecStore | LocalStore:

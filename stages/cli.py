@@ -23,6 +23,8 @@ COMMANDS = {
     "niqe-fit": "Fit a pristine model of NIQE on your own sharp photographs.",
     "upscale": "Super-resolve images with a trained model.",
     "convert": "Bring weights of other programs in, take SR models out.",
+    "verify": "Check stores, weights and checkpoints against their checksums.",
+    "doctor": "Print versions, devices and what is missing, for bug reports.",
     "recovery": "How much of a known camera's gain the pipeline recovers.",
     "plots-page": "Write the page that 'dvc plots show' needs without network.",
 }

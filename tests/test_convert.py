@@ -19,7 +19,7 @@ from test_foreign import authors_dsn, hr_image, prefixed
 from torch import Tensor, nn
 
 from pipeline import convert as module
-from pipeline.checkpoints import file_hash, save_weights
+from pipeline.checkpoints import CHECKSUM, file_hash, save_weights
 from pipeline.degrader import Degrader
 from pipeline.export import ExportSettings, export
 from pipeline.networks.srn import build
@@ -132,6 +132,7 @@ def test_the_authors_dsn(features: int, blocks: int, scale: int, tmp_path: Path)
     torch.testing.assert_close(found[1], log_theta[0].exp() / 255, rtol=0, atol=1e-6)
     with safe_open(target, framework="pt") as file:
         described = {key: json.loads(text) for key, text in file.metadata().items()}
+    assert len(described.pop(CHECKSUM)) == 64
     assert described == {
         "format": "usrdu-dsn",
         "scale": scale,

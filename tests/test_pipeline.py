@@ -184,7 +184,7 @@ LAYERS = [
     ["errors", "files", "overlap"],
     ["cluster"],
     ["settings", "seeding", "laplace", "filters", "losses", "tiling", "networks/dsn"],
-    ["memory", "schedule"],
+    ["memory", "schedule", "store_format"],
     ["networks/discriminator", "networks/srn", "images", "perceptual", "checkpoints"],
     ["foreign", "onnx_file", "strips"],
     ["protocols", "niqe_model"],
@@ -210,7 +210,7 @@ def test_the_layers_hold() -> None:
                     assert level.get(target, 99) <= level[file], f"{file} imports {target}"
 
 
-ENGINES = [*STAGES, "upscale", "niqe_fit", "degrade", "convert"]
+ENGINES = [*STAGES, "upscale", "niqe_fit", "degrade", "convert", "verify", "doctor"]
 
 
 def test_engines_do_not_import_each_other() -> None:
@@ -233,7 +233,7 @@ HOMES = {
     "zarr": {"pipeline/stores.py"},
     "numcodecs": {"pipeline/stores.py"},
     "fsspec": {"pipeline/stores.py"},
-    "psutil": {"pipeline/memory.py"},
+    "psutil": {"pipeline/memory.py", "pipeline/doctor.py"},
     "dask": {"pipeline/audit_graph.py"},
     "distributed": {"pipeline/cluster.py"},
     "jinja2": {"pipeline/audit_page.py"},
@@ -286,7 +286,8 @@ def test_help_imports_no_heavy_library() -> None:
     assert "train-dsn" in done.stdout
 
 
-OTHERS = ["upscale", "degrade", "convert", "niqe_fit", "recovery", "plots_page"]
+OTHERS = ["upscale", "degrade", "convert", "niqe_fit", "recovery", "plots_page", "verify"]
+OTHERS += ["doctor"]
 OTHERS += ["params", "params show", "params use"]
 
 

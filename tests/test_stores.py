@@ -138,10 +138,15 @@ def test_attributes(tmp_path: Path, kind: Kind) -> None:
     store = write(tmp_path / "a.zarr", kind, images, attributes=extra)
     attributes = root_json(tmp_path / "a.zarr")["attributes"]["usrdu"]
     assert attributes == store.attributes
-    assert len(attributes.pop("digest")) == 64
+    assert [len(attributes.pop(key)) for key in ("digest", "seal")] == [64, 64]
+    folder = tmp_path / "a.zarr" / "images"
+    chunks = {str(path.relative_to(folder)): path for path in folder.rglob("c/*/*/*")}
+    last = {place: path.read_bytes()[-4:].hex() for place, path in chunks.items()}
+    assert attributes.pop("checksums") == last
+    assert len(last) == sum(len(arrays) for arrays in images.values())
     first = next(iter(ARRAYS[kind]))
     assert attributes == {
-        "schema": 1,
+        "schema": 2,
         "kind": kind,
         "scale": 4,
         "axes": ["channel", "row", "column"],
@@ -375,9 +380,9 @@ def test_wrong_kind_and_schema(tmp_path: Path) -> None:
     assert fault(lambda: Store(path, "val", "hr")) == message
     assert Store(path, "val", "lr").kind == "lr"
     content = root_json(path)
-    content["attributes"]["usrdu"]["schema"] = 2
+    content["attributes"]["usrdu"]["schema"] = 1
     (path / "zarr.json").write_text(json.dumps(content))
-    assert fault(lambda: Store(path, "lr")) == f"{path}: has the schema 2, expected 1"
+    assert fault(lambda: Store(path, "lr")) == f"{path}: has the schema 1, expected 2"
 
 
 def test_require_same_scale(tmp_path: Path) -> None:

@@ -510,6 +510,7 @@ def test_results_of_a_run(golden_run: tuple[Path, dict[str, Any]], tiny: World) 
     with safe_open(folder / "dsn.safetensors", framework="np") as file:
         described = {key: json.loads(value) for key, value in file.metadata().items()}
         trunk = file.get_tensor("head.0.weight")
+    assert len(described.pop("usrdu_sha256")) == 64
     assert trunk.shape == (4, 3, 3, 3)
     settings = dsn_settings(perceptual_weight=0.01, log_every=1, checkpoint_every=4)
     assert described == {

@@ -516,6 +516,7 @@ def test_results_of_a_run(golden_run: tuple[Path, SrnTrainer], tiny: World) -> N
     assert metrics == pytest.approx(last, rel=1e-5)
     with safe_open(folder / "out" / "srn.safetensors", framework="np") as file:
         described = {key: json.loads(value) for key, value in file.metadata().items()}
+    assert len(described.pop("usrdu_sha256")) == 64
     assert described == {
         "format": "usrdu-srn",
         "scale": 4,

@@ -16,6 +16,7 @@ import torch
 from spandrel import Architecture, ImageModelDescriptor, ModelLoader, canonicalize_state_dict
 from torch import Tensor, nn
 
+from pipeline.checkpoints import require_whole
 from pipeline.errors import UserError
 
 FORMAT = "usrdu-srn"
@@ -109,6 +110,7 @@ def open_model(path: Path) -> SrModel:
     """
     if not path.is_file():
         raise UserError(f"{path}: there is no such model file")
+    require_whole(path)
     try:
         model = ModelLoader(device="cpu").load_from_file(path)
     except Exception as error:  # spandrel raises whatever its many loaders raise

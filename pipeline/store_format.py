@@ -1,0 +1,87 @@
+"""What the root of a store says about the rest: digest, checksums and seal, and their checks."""
+
+import hashlib
+import json
+import math
+import re
+from collections.abc import Iterator, Mapping
+from itertools import zip_longest
+from typing import Any
+
+from pipeline.tiling import Box, tiles
+
+SCHEMA = 2
+LARGEST = 2**30
+"""Pixels of an image; more is refused in writing and in reading."""
+LARGEST_CHUNK = 2**27
+"""Bytes of a chunk when it is decoded; one of ours has at most 3 * 4096 * 4096."""
+
+
+def is_safe_id(name: object) -> bool:
+    """Whether ``safe_id`` could have made it, so that it names no place outside a folder."""
+    if not isinstance(name, str) or name.startswith(("__", ".")) or name == "zarr.json":
+        return False
+    return re.fullmatch(r"[\w.-]{1,220}", name, flags=re.ASCII) is not None
+
+
+def content_order(sizes: Mapping[str, tuple[int, ...]], side: int) -> Iterator[tuple[str, Box]]:
+    """In which order the parts of an image go into its digest: chunk by chunk, array by array.
+
+    Args:
+        sizes: (H, W) of its arrays, in the order of ``ARRAYS``.
+        side: Longest side of a chunk.
+
+    Yields:
+        Name of an array and a box of it: first the first chunk of every array, then the second.
+
+    """
+    for boxes in zip_longest(*(tiles(height, width, side) for height, width in sizes.values())):
+        yield from ((name, box) for name, box in zip(sizes, boxes, strict=True) if box)
+
+
+def content_digest(described: Mapping[str, Any], digests: Mapping[str, str]) -> str:
+    """The digest of a store: of what its root says, and of the content of every image.
+
+    It does not depend on how the chunks are compressed.
+
+    Args:
+        described: The root attribute; what is made of the content and of the chunks is left out.
+        digests: Digests of the images, by id.
+
+    """
+    shapes = described["shapes"]
+    made = ("shapes", "digest", "checksums", "seal")
+    kept = {key: value for key, value in described.items() if key not in made}
+    total = hashlib.sha256(json.dumps(kept, sort_keys=True).encode())
+    for image_id in described["ids"]:
+        total.update(f"{shapes[image_id]} {digests[image_id]}".encode())
+    return total.hexdigest()
+
+
+def seal(described: Mapping[str, Any]) -> str:
+    """SHA-256 of the root attribute without its seal, so that no number in it changes unseen."""
+    content = {key: value for key, value in described.items() if key != "seal"}
+    return hashlib.sha256(json.dumps(content, sort_keys=True).encode()).hexdigest()
+
+
+def description_fault(attributes: Mapping[str, Any]) -> str | None:
+    """What is wrong with a root attribute of this schema and a known kind, if anything is."""
+    lacking = {"scale", "ids", "shapes", "checksums", "seal"} - attributes.keys()
+    if lacking:
+        return f"it lacks {', '.join(sorted(lacking))}"
+    if attributes["seal"] != seal(attributes):
+        return "it does not agree with its seal"
+    scale, ids, shapes = (attributes[key] for key in ("scale", "ids", "shapes"))
+    if not isinstance(scale, int) or scale < 1:
+        return f"the scale is {scale}"
+    if not isinstance(ids, list) or not all(is_safe_id(image_id) for image_id in ids):
+        return "an id is none that usrdu gives"
+    if not isinstance(shapes, dict) or list(shapes) != ids:
+        return "the ids are not those of the shapes"
+    for image_id, shape in shapes.items():
+        plain = isinstance(shape, list) and all(isinstance(length, int) for length in shape)
+        if not plain or len(shape) != 3 or shape[0] != 3 or min(shape) < 1:
+            return f"image '{image_id}' has the shape {shape}"
+        if math.prod(shape[1:]) > LARGEST:
+            return f"image '{image_id}' has the shape {shape}, more than {LARGEST} pixels"
+    return None if isinstance(attributes["checksums"], dict) else "its checksums are none"
