@@ -1,0 +1,139 @@
+"""Run the commands of the pipeline in children that are killed at random moments.
+
+A program of its own, started by test_kill: children are forks, which begin within milliseconds where
+a new process would import for seconds, and a fork wants a parent without threads.
+
+    python tests/killing.py FOLDER SEED KILLS
+
+In FOLDER are params.yaml and cameras.yaml.  The commands run once undisturbed in FOLDER/straight,
+then in FOLDER/killed, where each is killed KILLS times, and interrupted once, before it may end.
+Prints a JSON list of what was done.
+"""
+
+import json
+import os
+import random
+import shutil
+import signal
+import sys
+import time
+from importlib import import_module
+from pathlib import Path
+
+from pipeline.stores import ARRAYS, Store
+from stages.cli import main
+
+COMMANDS = {
+    "demo": "demo --out data/raw/demo --metrics data/demo/metrics.json",
+    "prepare": "prepare --hr data/raw/demo/hr --lr data/raw/demo/lr --val data/raw/demo/val "
+    "--pairs data/raw/demo/val --out data/prepare --metrics data/prepare/metrics.json",
+    "train_dsn": "train-dsn --hr data/prepare/hr.zarr --lr data/prepare/lr.zarr --out data/dsn",
+    "export": "export --hr data/prepare/hr.zarr --dsn data/dsn/dsn.safetensors "
+    "--maps data/export/maps.zarr --metrics data/export/metrics.json",
+    "calibrate": "calibrate --maps data/export/maps.zarr --lr data/prepare/lr.zarr "
+    "--out data/calibrate/calibration.json --metrics data/calibrate/metrics.json",
+    "audit": "audit --maps data/export/maps.zarr --hr data/prepare/hr.zarr "
+    "--lr data/prepare/lr.zarr --val data/prepare/val.zarr --out data/audit/page "
+    "--metrics data/audit/metrics.json",
+    "train_srn": "train-srn --arch compact --hr data/prepare/hr.zarr --maps data/export/maps.zarr "
+    "--out data/srn",
+    "evaluate": "evaluate --val data/prepare/val.zarr --model data/srn/srn.safetensors "
+    "--out data/evaluate --metrics data/evaluate/metrics.json",
+}
+"""In the order of the pipeline."""
+
+
+def start(words: str, log: Path) -> int:
+    """Fork a child that runs a command with its output in a file; returns its process id."""
+    child = os.fork()
+    if child:
+        return child
+    out = os.open(log, os.O_WRONLY | os.O_CREAT | os.O_TRUNC)
+    os.dup2(out, 1)
+    os.dup2(out, 2)
+    try:
+        main(words.split())
+    except SystemExit as end:
+        sys.stdout.flush()
+        sys.stderr.flush()
+        os._exit(end.code if isinstance(end.code, int) else 1)
+    except BaseException:
+        sys.excepthook(*sys.exc_info())
+    sys.stdout.flush()
+    sys.stderr.flush()
+    os._exit(1)
+
+
+def finish(words: str, log: Path) -> float:
+    """Run a command to its end; returns the seconds it took."""
+    begin = time.monotonic()
+    _, status = os.waitpid(start(words, log), 0)
+    if os.waitstatus_to_exitcode(status):
+        raise SystemExit(f"{words}\n{log.read_text()}")
+    return time.monotonic() - begin
+
+
+def disturb(words: str, log: Path, after: float, how: signal.Signals) -> int:
+    """Run a command and send it a signal after some seconds; returns its exit status."""
+    child = start(words, log)
+    time.sleep(after)
+    os.kill(child, how)
+    _, status = os.waitpid(child, 0)
+    return os.waitstatus_to_exitcode(status)
+
+
+def require_whole_stores() -> None:
+    """Every store that has its name is whole."""
+    for path in Path("data").rglob("*.zarr"):
+        store = Store(path, "hr", "lr", "val", "maps")
+        for image_id in store.ids:
+            for name in ARRAYS[store.kind]:
+                store.read(image_id, name)
+
+
+def killed(stage: str, seconds: float, kills: int, source: random.Random) -> dict[str, object]:
+    """Kill a command so many times, interrupt it once, and let it end; returns what happened."""
+    words, log = COMMANDS[stage], Path("log.txt")
+    hits, places, attempts = 0, [], 0
+    while hits < kills and attempts < 4 * kills:
+        attempts += 1
+        after = source.uniform(0, seconds)
+        if disturb(words, log, after, signal.SIGKILL) == -signal.SIGKILL:
+            hits += 1
+            places.append(round(after / seconds, 2))
+        checked = os.fork()  # reading starts threads, which a parent that forks must not have
+        if not checked:
+            require_whole_stores()
+            os._exit(0)
+        if os.waitpid(checked, 0)[1]:
+            raise SystemExit(f"{stage}: a store is not whole after a kill at {after:.2f} s")
+    interrupted = disturb(words, log, source.uniform(0.3, 0.7) * seconds, signal.SIGINT)
+    said = log.read_text()
+    finish(words, log)
+    return {
+        "stage": stage, "kills": hits, "at": places, "interrupted": interrupted, "said": said,
+    }  # fmt: skip
+
+
+def run(folder: Path, seed: int, kills: int) -> list[dict[str, object]]:
+    """Both runs; returns what was done to every stage of the second."""
+    for stage in COMMANDS:
+        import_module(f"stages.{stage}")
+        import_module(f"pipeline.{stage}")
+    times = {}
+    for name in ("straight", "killed"):
+        (folder / name).mkdir()
+        for file in ("params.yaml", "cameras.yaml"):
+            shutil.copy(folder / file, folder / name / file)
+    os.chdir(folder / "straight")
+    for stage, words in COMMANDS.items():
+        times[stage] = finish(words, Path("log.txt"))
+    os.chdir(folder / "killed")
+    source = random.Random(seed)
+    return [killed(stage, times[stage], kills, source) for stage in COMMANDS]
+
+
+if __name__ == "__main__":
+    folder, seed, kills = sys.argv[1:]
+    done = run(Path(folder).resolve(), int(seed), int(kills))
+    sys.stdout.write(json.dumps(done) + "\n")
