@@ -1,8 +1,15 @@
-"""Files that appear only when they are whole."""
+"""Files that appear only when they are whole, and folders that one process at a time writes."""
 
 from collections.abc import Iterator
 from contextlib import contextmanager, suppress
 from pathlib import Path
+
+from filelock import FileLock, Timeout
+
+from pipeline.errors import UserError
+
+LOCK = "lock"
+"""Name of the file in a folder that says that a process writes there."""
 
 
 @contextmanager
@@ -25,3 +32,27 @@ def whole(path: Path) -> Iterator[Path]:
     finally:
         with suppress(OSError):
             partial.unlink(missing_ok=True)
+
+
+def claim(folder: Path, result: Path) -> FileLock:
+    """Make a folder this process's own, until it releases the lock or ends in whatever way.
+
+    Args:
+        folder: Where it will write; made if it is not there.
+        result: What it makes, for the message.
+
+    Raises:
+        UserError: Another process has the folder, or it cannot be written.
+
+    """
+    try:
+        folder.mkdir(parents=True, exist_ok=True)
+        lock = FileLock(folder / LOCK, thread_local=False)
+        lock.acquire(timeout=0)
+    except Timeout as error:
+        raise UserError(
+            f"{result}: another process is at work on it ({folder}); wait for it, or end it"
+        ) from error
+    except OSError as error:
+        raise UserError(f"{result}: cannot be written: {error.strerror}") from error
+    return lock

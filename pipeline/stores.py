@@ -33,6 +33,7 @@ from zarr.codecs import BloscCodec, BloscShuffle, Crc32cCodec
 from zarr.storage import FsspecStore, LocalStore, WrapperStore
 
 from pipeline.errors import UserError
+from pipeline.files import LOCK, claim
 from pipeline.store_format import (
     LARGEST,
     LARGEST_CHUNK,
@@ -211,6 +212,9 @@ class StoreWriter(PartialStore):
         attributes: Further root attributes, JSON values.
         resumable: Whether a partial store outlives a failure.
 
+    Raises:
+        UserError: It cannot be written, or another process is writing it.
+
     """
 
     def __init__(
@@ -243,15 +247,19 @@ class StoreWriter(PartialStore):
             raise UserError(f"{path}: cannot be written: {error.strerror}") from error
 
     def _open(self) -> None:
-        self.path.parent.mkdir(parents=True, exist_ok=True)
-        if self.partial.exists():
+        self.lock = claim(self.partial, self.path)
+        if (self.partial / "zarr.json").exists():
             try:
                 self.root = zarr.open_group(self.partial, mode="r+", zarr_format=3)
                 if self.resumable and self.root.attrs.get("usrdu") == self.described:
                     return
             except (OSError, ValueError, KeyError):
                 pass
-            shutil.rmtree(self.partial)
+        for left in self.partial.iterdir():
+            if left.is_dir():
+                shutil.rmtree(left)
+            elif left.name != LOCK:
+                left.unlink()
         self.root = zarr.create_group(
             self.partial, zarr_format=3, attributes={"usrdu": self.described}
         )
@@ -278,6 +286,7 @@ class StoreWriter(PartialStore):
     def _abandon(self, error: BaseException) -> None:
         if not self.resumable:
             shutil.rmtree(self.partial, ignore_errors=True)
+        self.lock.release()
         if isinstance(error, OSError) and error.strerror:
             raise UserError(f"{self.path}: cannot be written: {error.strerror}") from error
 
@@ -298,7 +307,9 @@ class StoreWriter(PartialStore):
         complete["digest"] = content_digest(complete, digests)
         complete["checksums"] = checksums
         self.root.attrs["usrdu"] = {**complete, "seal": seal(complete)}
+        (self.partial / LOCK).unlink(missing_ok=True)
         replace_folder(self.partial, self.path)
+        self.lock.release()
 
 
 def _last_bytes(path: Path) -> str:

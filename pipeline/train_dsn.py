@@ -10,7 +10,7 @@ from pydantic import Field, model_validator
 from torch import Tensor, nn
 
 from pipeline import pictures
-from pipeline.checkpoints import fingerprint, make_folder, save_weights
+from pipeline.checkpoints import file_hash, fingerprint, make_folder, save_weights
 from pipeline.errors import UserError
 from pipeline.filters import HIGH_PASS_SIZE, high_pass, low_pass
 from pipeline.judge import BestEpoch, Judge
@@ -339,6 +339,7 @@ def known_prior(settings: TrainDsnSettings) -> float:
 def train_dsn(
     hr: Store, lr: Store, settings: TrainDsnSettings, machine: MachineSettings, work: Path,
     weights: Path, sheet: Path, curves: Path, kernels: Path | None = None,
+    start: Path | None = None,
 ) -> dict[str, object]:  # fmt: skip
     """Train a DSN, or go on with an interrupted training of the same settings and stores.
 
@@ -352,6 +353,7 @@ def train_dsn(
         sheet: Where the last contact sheet goes.
         curves: Where the curves go, as CSV.
         kernels: A kernel file or a folder of them, if the settings want kernels.
+        start: Checkpoint of another run of the same networks to go on from.
 
     Returns:
         Metrics: the last row of the curves, the statistics of ``DsnTrainer.statistics``, which
@@ -370,7 +372,7 @@ def train_dsn(
     vgg = weights_hash(settings.perceptual_weights) if settings.perceptual_weight else None
     folder = work / fingerprint(
         settings.model_dump(), hr.digest, lr.digest, reference.description, vgg,
-        trainer.accelerator.num_processes,
+        trainer.accelerator.num_processes, None if start is None else file_hash(start),
     )  # fmt: skip
     best = BestEpoch()
     run = TrainingRun(
@@ -388,6 +390,7 @@ def train_dsn(
         settings.checkpoint_every,
         trainer.accelerator,
         trainer.crops,
+        start,
     )
     judge = Judge(hr, lr, reference.expected, settings.seed)
     for step in run:

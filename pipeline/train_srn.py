@@ -220,7 +220,7 @@ class SrnTrainer:
         first = settings.own_shares(accelerator)[0]
         self.shown = Pair(*(part[:SHEET_ROWS] for part in stream.batch(0, first)))
 
-    def run(self, name: str, folder: Path) -> TrainingRun:
+    def run(self, name: str, folder: Path, start: Path | None = None) -> TrainingRun:
         """The whole training, or what is left of it; see ``TrainingRun``."""
         parts = {
             "network": self.network,
@@ -238,6 +238,7 @@ class SrnTrainer:
             self.settings.checkpoint_every,
             self.accelerator,
             self.stream,
+            start,
         )
 
     def step(self, step: int) -> dict[str, Tensor]:
@@ -305,6 +306,7 @@ def train_srn(
     machine: MachineSettings,
     work: Path,
     folder: Path,
+    start: Path | None = None,
 ) -> dict[str, float]:
     """Train an SR network, or go on with an interrupted training of the same settings and stores.
 
@@ -319,6 +321,7 @@ def train_srn(
         machine: The section ``machine``.
         work: Folder for checkpoints; each run has a folder of its own in it.
         folder: Where the results go.
+        start: Checkpoint of another run of the same networks to go on from.
 
     Returns:
         Metrics: the last row of the curves; without a training ``{"step": 0}``.  Of several
@@ -334,14 +337,15 @@ def train_srn(
     stream = open_stream(material, settings, accelerator, memory)
     trainer = SrnTrainer(stream, architecture, settings, accelerator)
     make_folder(folder)
-    start = file_hash(Path(architecture.warm_start)) if architecture.warm_start else None
+    files = [Path(architecture.warm_start) if architecture.warm_start else None, start]
+    hashes = [None if path is None else file_hash(path) for path in files]
     measured = material.calibration and material.calibration.model_dump()
     vgg = weights_hash(settings.perceptual_weights) if settings.perceptual_weight else None
     key = fingerprint(
-        settings.model_dump(), architecture.model_dump(), start, vgg, material.digests(), measured,
+        settings.model_dump(), architecture.model_dump(), hashes, vgg, material.digests(), measured,
         accelerator.num_processes,
     )  # fmt: skip
-    run = trainer.run(f"train_srn@{name}", work / key)
+    run = trainer.run(f"train_srn@{name}", work / key, start)
     for step in run:
         run.record(step, trainer.step(step))
         if run.main and (step + 1) % settings.checkpoint_every == 0:

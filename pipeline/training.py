@@ -16,6 +16,7 @@ from tqdm import tqdm
 
 from pipeline.checkpoints import Stateful, load_state, save_state, write_whole
 from pipeline.errors import UserError
+from pipeline.files import claim
 from pipeline.schedule import Schedule
 
 Row = dict[str, float]
@@ -49,9 +50,10 @@ class TrainingRun:
         checkpoint_every: Steps between checkpoints.
         accelerator: Knows the other processes.
         data: Of the steps.
+        start: Checkpoint of another run of the same parts to go on from, if this one has none.
 
     Raises:
-        UserError: The checkpoint is damaged, or not all processes see it.
+        UserError: A checkpoint is damaged or of other parts, or not all processes see it.
 
     """
 
@@ -65,13 +67,19 @@ class TrainingRun:
         checkpoint_every: int,
         accelerator: Accelerator,
         data: Data,
+        start: Path | None = None,
     ) -> None:
         self.name, self.folder, self.parts, self.data = name, folder, parts, data
         self.accelerator, self.main = accelerator, accelerator.is_main_process
         self.total_steps, self.log_every = total_steps, log_every
         self.checkpoint_every = checkpoint_every
         self.checkpoint = folder / "checkpoint.pt"
-        progress = load_state(self.checkpoint, parts) or {"step": 0, "curves": []}
+        progress = load_state(self.checkpoint, parts)
+        if progress is None and start is not None:
+            progress = load_state(start, parts)
+            if progress is None:
+                raise UserError(f"{start}: there is no such checkpoint")
+        progress = progress or {"step": 0, "curves": []}
         self.first_step: int = progress["step"]
         self.curves: list[Row] = progress["curves"]
         self._pending: list[tuple[int, Mapping[str, Tensor]]] = []
@@ -84,6 +92,7 @@ class TrainingRun:
 
     def __iter__(self) -> Iterator[int]:
         """Yield the steps that are left; says where data and files are, and what data cost."""
+        lock = claim(self.folder, self.folder) if self.main else None
         start = f"goes on at step {self.first_step}" if self.first_step else "starts"
         self._say(f"{start}; checkpoint, curves and pictures so far: {self.folder}")
         self._say(str(self.data))
@@ -110,6 +119,8 @@ class TrainingRun:
                     progress = {"step": step + 1, "curves": self.curves}
                     if self.main:
                         save_state(self.checkpoint, self.parts, progress)
+        if lock is not None:
+            lock.release()
         self._say(f"waited for data {waits.whole:.1%} of the time, {waits.most:.1%} in one epoch")
 
     def _say(self, sentence: str) -> None:
@@ -178,11 +189,11 @@ class TrainingRun:
 
     def _diverged(self, fault: str) -> UserError:
         kept = (
-            f"the checkpoint {self.checkpoint} is kept"
+            f"to go on from the last checkpoint, lower the rate and add --start {self.checkpoint}"
             if self.checkpoint.exists()
-            else "there was no checkpoint yet"
+            else "there was no checkpoint yet; a lower learning rate usually helps"
         )
-        return UserError(f"{self.name}: {fault}; {kept}; a lower learning rate usually helps")
+        return UserError(f"{self.name}: {fault}; {kept}")
 
 
 class Waits:

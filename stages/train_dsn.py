@@ -29,6 +29,10 @@ from stages.options import (  # fmt: skip
 )  # fmt: skip
 @click.option("--out", type=FOLDER, required=True, help="Folder for the results.")
 @click.option("--metrics", type=FILE, help="JSON file for the metrics.  [default: in OUT]")
+@click.option(
+    "--start", type=FILE,
+    help="Checkpoint of another run of the same networks to go on from, after a divergence.",
+)  # fmt: skip
 @params_option
 @work_option
 @plain_errors
@@ -38,6 +42,7 @@ def command(
     kernels: Path | None,
     out: Path,
     metrics: Path | None,
+    start: Path | None,
     params: Path,
     work: Path,
 ) -> None:
@@ -67,6 +72,7 @@ def command(
         sheet=out / "contact_sheet.png",
         curves=out / "curves.csv",
         kernels=kernels,
+        start=start,
     )
     leave()
     if not result:  # of several processes, this is not the main one

@@ -29,6 +29,10 @@ from stages.options import (  # fmt: skip
 @click.option("--pairs", type=STORE, help="Store of real pairs, for lr_from: pairs.")
 @click.option("--out", type=FOLDER, required=True, help="Folder for the results.")
 @click.option("--metrics", type=FILE, help="JSON file for the metrics.  [default: in OUT]")
+@click.option(
+    "--start", type=FILE,
+    help="Checkpoint of another run of the same networks to go on from, after a divergence.",
+)  # fmt: skip
 @params_option
 @work_option
 @plain_errors
@@ -40,6 +44,7 @@ def command(
     pairs: Path | str | None,
     out: Path,
     metrics: Path | None,
+    start: Path | None,
     params: Path,
     work: Path,
 ) -> None:
@@ -67,7 +72,9 @@ def command(
         load_calibration(calibration) if calibration and settings.calibrated else None,
         Store(pairs, "val") if pairs else None,
     )
-    result = train_srn(material, arch, architecture, settings, machine, work / "train_srn", out)
+    result = train_srn(
+        material, arch, architecture, settings, machine, work / "train_srn", out, start
+    )
     leave()
     if not result:  # of several processes, this is not the main one
         return

@@ -1,7 +1,7 @@
 """Run the commands of the pipeline in children that are killed at random moments.
 
-A program of its own, started by test_kill: children are forks, which begin within milliseconds where
-a new process would import for seconds, and a fork wants a parent without threads.
+A program of its own, started by test_kill: children are forks, which begin within milliseconds,
+while a new process would import for seconds; and a fork wants a parent without threads.
 
     python tests/killing.py FOLDER SEED KILLS
 

@@ -81,7 +81,8 @@ def one(array: Array) -> dict[str, dict[str, Array]]:
 
 
 def files(folder: Path) -> set[str]:
-    return {str(path.relative_to(folder)) for path in folder.rglob("*") if path.is_file()}
+    found = {str(path.relative_to(folder)) for path in folder.rglob("*") if path.is_file()}
+    return found - {"lock"}
 
 
 def bytes_of(folder: Path) -> dict[str, bytes]:

@@ -16,6 +16,7 @@ from torch.optim import Adam
 
 from pipeline.checkpoints import Stateful
 from pipeline.errors import UserError
+from pipeline.files import claim
 from pipeline.learner import set_learning_rate
 from pipeline.schedule import Schedule
 from pipeline.seeding import generator
@@ -64,8 +65,15 @@ class Toy:
         return [value.numpy().tobytes() for value in self.network.state_dict().values()]
 
 
-def begin(folder: Path, toy: Toy, steps: int = STEPS, checkpoint: int = CHECKPOINT) -> TrainingRun:
-    return TrainingRun("toy", folder, toy.parts(), steps, LOG, checkpoint, Accelerator(), Held())
+def begin(
+    folder: Path,
+    toy: Toy,
+    steps: int = STEPS,
+    checkpoint: int = CHECKPOINT,
+    start: Path | None = None,
+) -> TrainingRun:
+    parts, alone = toy.parts(), Accelerator()
+    return TrainingRun("toy", folder, parts, steps, LOG, checkpoint, alone, Held(), start)
 
 
 def train(
@@ -233,6 +241,14 @@ def test_a_place_that_cannot_be_written(tmp_path: Path) -> None:
             run.record(step, toy.step(step))
 
 
+def test_two_processes_with_the_same_run(tmp_path: Path) -> None:
+    lock = claim(tmp_path / "work", tmp_path / "work")
+    with pytest.raises(UserError, match="another process is at work on it"):
+        next(iter(begin(tmp_path / "work", Toy())))
+    lock.release()
+    assert next(iter(begin(tmp_path / "work", Toy()))) == 0
+
+
 # --- numbers that are not finite
 
 
@@ -259,7 +275,7 @@ def test_a_loss_that_is_not_finite_ends_the_run(at: int, value: float, tmp_path:
     kept = at // CHECKPOINT * CHECKPOINT
     checkpoint = work / "checkpoint.pt"
     assert ("no checkpoint yet" in message) == (kept == 0)
-    assert (f"{checkpoint} is kept" in message) == (kept > 0) == checkpoint.exists()
+    assert (f"--start {checkpoint}" in message) == (kept > 0) == checkpoint.exists()
 
 
 def test_the_kept_checkpoint_is_the_last_good_one(
@@ -327,3 +343,31 @@ def test_a_run_says_where_its_data_are_and_what_they_cost(
     said = capsys.readouterr().out.splitlines()
     assert said[1] == "toy: four images, in mind"
     assert said[-1] == "toy: waited for data 0.0% of the time, 0.0% in one epoch"
+
+
+# --- going on from another run
+
+
+def test_a_run_goes_on_from_the_checkpoint_of_another(tmp_path: Path) -> None:
+    """Diverged at step 7 with a checkpoint of step 6: the other run has its state and curves."""
+    with pytest.raises(UserError) as caught:
+        diverge(tmp_path / "first", Toy(), at=7)
+    checkpoint = tmp_path / "first" / "checkpoint.pt"
+    assert f"add --start {checkpoint}" in str(caught.value)
+    toy = Toy()
+    run = begin(tmp_path / "second", toy, start=checkpoint)
+    steps = []
+    for step in run:
+        steps.append(step)
+        run.record(step, toy.step(step))
+    assert steps == list(range(6, STEPS))
+    assert [row["step"] for row in run.curves] == [2, 3, 4, 6, 8, 9, 10, 11]
+    straight = Toy()
+    for step in range(STEPS):
+        straight.step(step)
+    assert toy.bits() == straight.bits()
+
+
+def test_a_checkpoint_that_is_not_there(tmp_path: Path) -> None:
+    with pytest.raises(UserError, match="there is no such checkpoint"):
+        begin(tmp_path / "work", Toy(), start=tmp_path / "nothing.pt")
