@@ -3,6 +3,7 @@
 import logging
 import warnings
 from collections.abc import Mapping
+from itertools import islice
 from pathlib import Path
 from typing import Any, Literal
 
@@ -13,15 +14,20 @@ from imagecodecs import png_decode
 from imageio.core.request import InitializationError
 from numpy.typing import NDArray
 from PIL import Image as PillowImage
+from tifffile import TiffFile
 from torch import Tensor
 
-from pipeline.errors import UserError
+from pipeline.errors import UserError, printable
 from pipeline.files import whole
 
 EXTENSIONS = (".png", ".jpg", ".jpeg", ".tif", ".tiff", ".webp", ".bmp")
 
 PNG = b"\x89PNG\r\n\x1a\n"
 JPEG = b"\xff\xd8"
+GIF = b"GIF8"
+BMP = b"BM"
+WEBP = b"WEBP"
+"""From the ninth byte on."""
 TIFF = (b"II*\x00", b"MM\x00*", b"II+\x00", b"MM\x00+")
 
 Image = NDArray[np.uint8]
@@ -29,6 +35,21 @@ Image = NDArray[np.uint8]
 Subsampling = Literal["4:4:4", "4:2:0"]
 """Colour planes of a JPEG: whole, or half along both sides."""
 
+FORMATS = ("PNG", "JPEG", "TIFF", "WEBP", "BMP", "GIF")
+"""What Pillow may take a file for; others of its decoders run programs."""
+LARGEST = 2**29
+"""Pixels of an image file; phones have 2^28, the largest cameras a little less than this."""
+LARGEST_FILE = 8 * LARGEST
+"""Bytes: four 16-bit values of every pixel."""
+MODEST = 2**26
+"""Pixels of an image that may be as flat as it likes: black compresses to next to nothing."""
+PIXELS_PER_BYTE = 200
+"""Of a larger one; photographs have 1 to 30, traps 300 and more."""
+
+MANY = 1000
+"""Pages that are counted; a TIFF may name itself as its next page for ever."""
+
+PillowImage.MAX_IMAGE_PIXELS = LARGEST  # Pillow itself gives up at twice that; see _require_size
 log = logging.getLogger(__name__)
 
 
@@ -61,10 +82,20 @@ def image_size(path: Path) -> tuple[int, int] | None:
     try:
         with warnings.catch_warnings():
             warnings.simplefilter("ignore")  # Pillow's remarks on large files
-            with PillowImage.open(path) as file:
+            with open_header(path) as file:
                 return file.height, file.width
     except Exception:  # the decoders raise dozens of types on damaged files
         return None
+
+
+def open_header(path: Path) -> PillowImage.Image:
+    """An image file that Pillow knows and that may be read here, not yet decoded.
+
+    Raises:
+        Exception: Whatever Pillow's many decoders raise.
+
+    """
+    return PillowImage.open(path, formats=FORMATS)
 
 
 def read_image(path: Path) -> Image:
@@ -78,13 +109,16 @@ def read_image(path: Path) -> Image:
         (3, H, W), uint8.
 
     Raises:
-        UserError: The file is empty, truncated, no image, animated, multi-page, or holds other
-            values than unsigned 8 or 16 bit.
+        UserError: The file is empty, truncated, no image, animated, multi-page, too large, claims
+            more pixels than such a file can hold, or holds other values than unsigned 8 or 16 bit.
 
     """
     try:
-        if path.stat().st_size == 0:
+        size = path.stat().st_size
+        if size == 0:
             raise UserError(f"{path}: is empty (0 bytes)")
+        if size > LARGEST_FILE:
+            raise UserError(f"{path}: has {size} bytes, more than {LARGEST_FILE}")
         with warnings.catch_warnings():
             warnings.simplefilter("ignore")  # Pillow's remarks on large or odd but readable files
             pixels = _decode(path)
@@ -179,7 +213,20 @@ def _decode(path: Path) -> NDArray[np.generic]:
     data = path.read_bytes()
     if data.startswith(TIFF):
         return _decode_tiff(path)
+    if not (data.startswith((PNG, JPEG, GIF, BMP)) or data[8:12] == WEBP):
+        raise UserError(f"{path}: is of no known format, or damaged")
+    with open_header(path) as file:
+        _require_size(path, file.height, file.width)
     return _decode_pillow(path, data)
+
+
+def _require_size(path: Path, height: int, width: int) -> None:
+    """Before anything is decoded: no more pixels than there are, or than the file can hold."""
+    size = path.stat().st_size
+    trap = height * width > max(MODEST, PIXELS_PER_BYTE * size)
+    if trap or height * width > LARGEST:
+        why = f"in {size} bytes" if trap else f"more than {LARGEST}"
+        raise UserError(f"{path}: claims {height}x{width} pixels, {why}; it was not decoded")
 
 
 def _decode_pillow(path: Path, data: bytes) -> NDArray[np.generic]:
@@ -196,9 +243,8 @@ def _decode_pillow(path: Path, data: bytes) -> NDArray[np.generic]:
 
 
 def _decode_tiff(path: Path) -> NDArray[np.generic]:
+    _require_one_page(path)
     with iio.imopen(path, "r", plugin="tifffile") as file:
-        if (count := len(list(file.iter_pages()))) > 1:
-            raise _many(path, count)
         dtype = file.properties(index=0, page=0).dtype
         if dtype in (np.uint8, np.bool_):
             return _decode_pillow(path, path.read_bytes())
@@ -214,6 +260,15 @@ def _decode_tiff(path: Path) -> NDArray[np.generic]:
     if pixels.ndim == 3 and tags.get("PlanarConfiguration", 1) == 2:  # one plane per channel
         pixels = np.moveaxis(pixels, 0, -1)
     return _orient(pixels, int(tags.get("Orientation", 1)))
+
+
+def _require_one_page(path: Path) -> None:
+    """Of a TIFF, before imageio looks at it, which decodes for every question."""
+    with TiffFile(path) as file:
+        if (count := sum(1 for _ in islice(file.pages, MANY))) > 1:
+            raise _many(path, count)
+        page = file.pages.first
+        _require_size(path, page.imagelength, page.imagewidth * max(1, page.samplesperpixel // 4))
 
 
 def _many(path: Path, count: int) -> UserError:
@@ -254,7 +309,7 @@ def _to_rgb8(path: Path, pixels: NDArray[np.generic]) -> Image:
     if pixels.ndim != 3 or pixels.shape[-1] not in (1, 2, 3, 4):
         raise UserError(f"{path}: has the shape {pixels.shape}, not that of a grey or RGB image")
     if pixels.shape[-1] in (2, 4):
-        log.warning("%s: the alpha channel is dropped", path)
+        log.warning("%s: the alpha channel is dropped", printable(str(path)))
         pixels = pixels[..., :-1]
     if pixels.shape[-1] == 1:
         pixels = np.repeat(pixels, 3, axis=-1)

@@ -7,7 +7,7 @@ from torch import Tensor, nn
 from torchvision.models import VGG19_Weights
 from torchvision.models.vgg import cfgs, make_layers
 
-from pipeline.checkpoints import file_hash
+from pipeline.checkpoints import file_hash, load_foreign
 from pipeline.errors import UserError
 
 CONV5_4 = 34
@@ -56,7 +56,7 @@ class VGG19Features(nn.Module):
             if weights == "imagenet":
                 state = VGG19_Weights.IMAGENET1K_V1.get_state_dict(check_hash=True)
             else:
-                state = torch.load(Path(weights), map_location="cpu", weights_only=True)
+                state, _ = load_foreign(Path(weights))
             prefix = "features."
             self.layers.load_state_dict(
                 {

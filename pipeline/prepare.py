@@ -7,14 +7,13 @@ from pathlib import Path
 from typing import Literal
 
 import numpy as np
-from PIL import Image as PillowImage
 from PIL.JpegImagePlugin import JpegImageFile, get_sampling
 from pydantic import Field
 from tqdm import tqdm
 
 from pipeline.cleaning import cleaned_hr
 from pipeline.errors import UserError
-from pipeline.images import Image, crop_to_multiple, read_image, size_text
+from pipeline.images import Image, crop_to_multiple, open_header, read_image, size_text
 from pipeline.presets import Files, Pairs, Preset, find_files, find_pairs, find_val
 from pipeline.settings import Settings
 from pipeline.stores import Store, StoreWriter, unique_ids
@@ -187,12 +186,12 @@ def compression(files: Sequence[Path]) -> dict[str, object] | None:
 
 def _tables(path: Path) -> tuple[tuple[int, ...], tuple[int, ...], str] | None:
     try:
-        with PillowImage.open(path) as file:
+        with open_header(path) as file:
             if not isinstance(file, JpegImageFile):
                 return None
             steps = {index: tuple(table) for index, table in file.quantization.items()}
             planes = {0: "4:4:4", 2: "4:2:0"}.get(get_sampling(file))
-    except (OSError, ValueError):  # read_image says later what is wrong with it
+    except Exception:  # the decoders raise dozens of types; read_image says later what is wrong
         return None
     return (steps[0], steps[1], planes) if planes and {0, 1} <= steps.keys() else None
 

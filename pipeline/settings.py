@@ -7,7 +7,8 @@ from typing import NamedTuple, TypeVar
 from pydantic import BaseModel, ConfigDict, ValidationError
 from ruamel.yaml import YAML
 from ruamel.yaml.comments import CommentedMap
-from ruamel.yaml.error import MarkedYAMLError, YAMLError
+from ruamel.yaml.error import MarkedYAMLError
+from ruamel.yaml.events import AliasEvent, CollectionEndEvent, CollectionStartEvent
 
 from pipeline.errors import UserError
 
@@ -20,23 +21,53 @@ class Settings(BaseModel):
 
 S = TypeVar("S", bound=Settings)
 
+LARGEST = 2**20
+"""Bytes of a YAML file."""
+DEEPEST = 20
+"""Levels of a YAML file; ours have five."""
+SHOWN = 60
+"""Letters of a bad value that a message shows."""
+
 
 def load_yaml(path: Path) -> dict[str, object]:
-    """Read a YAML 1.2 mapping.
+    """Read a YAML 1.2 mapping of at most ``LARGEST`` bytes and ``DEEPEST`` levels, without aliases.
 
     Raises:
-        UserError: The file is missing, is not YAML, or is not a mapping.
+        UserError: The file is missing, is not such YAML, or is not a mapping.
 
     """
     try:
-        content = YAML(typ="safe", pure=True).load(path.read_text(encoding="utf-8"))
+        with path.open("rb") as file:
+            data = file.read(LARGEST + 1)
+        if len(data) > LARGEST:
+            raise UserError(f"{path}: is not valid YAML: it has more than {LARGEST} bytes")
+        text = data.decode()
+        if fault := _trap(text):
+            raise UserError(f"{path}: is not valid YAML: {fault}")
+        content = YAML(typ="safe", pure=True).load(text)
     except OSError as error:
         raise UserError(f"{path}: cannot be read: {error.strerror}") from error
-    except (YAMLError, UnicodeDecodeError) as error:
+    except UserError:
+        raise
+    except Exception as error:  # besides its own, the library lets those of int, date, dict through
         raise UserError(f"{path}: is not valid YAML: {_yaml_fault(error)}") from error
     if not isinstance(content, dict):
         raise UserError(f"{path}: must be a mapping of sections, found {type(content).__name__}")
     return content
+
+
+def _trap(text: str) -> str | None:
+    """Why a text could take for ever to load, if it could: a few aliases make a billion values."""
+    depth = 0
+    for event in YAML(typ="safe", pure=True).parse(text):
+        line = f"line {event.start_mark.line + 1}"
+        if isinstance(event, AliasEvent):
+            return f"{line}: aliases, such as *{event.anchor}, are not taken"
+        depth += isinstance(event, CollectionStartEvent)
+        depth -= isinstance(event, CollectionEndEvent)
+        if depth > DEEPEST:
+            return f"{line}: it has more than {DEEPEST} levels"
+    return None
 
 
 class Line(NamedTuple):
@@ -114,7 +145,7 @@ def _yaml_fault(error: Exception) -> str:
     if isinstance(error, MarkedYAMLError) and error.problem_mark is not None:
         what = ", ".join(part for part in (error.context, error.problem) if part)
         return f"line {error.problem_mark.line + 1}: {what}"
-    return " ".join(str(error).split())
+    return " ".join(str(error).split())[:300] or type(error).__name__
 
 
 def _sentence(section: str, fault: object) -> str:
@@ -126,9 +157,14 @@ def _sentence(section: str, fault: object) -> str:
         case "missing":
             return f"{key} is missing"
         case "model_type":
-            return f"{key} must be a mapping of settings, found {fault['input']!r}"
+            return f"{key} must be a mapping of settings, found {_short(fault['input'])}"
         case "value_error":
             return f"{section}: {str(fault['msg']).removeprefix('Value error, ')}"
         case _:
             message = str(fault["msg"])
-            return f"{key}: {message[0].lower()}{message[1:]}, found {fault['input']!r}"
+            return f"{key}: {message[0].lower()}{message[1:]}, found {_short(fault['input'])}"
+
+
+def _short(value: object) -> str:
+    text = repr(value)
+    return text if len(text) <= SHOWN else f"{text[:SHOWN]}..."

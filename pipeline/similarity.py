@@ -9,6 +9,7 @@ import piq
 import torch
 from skimage.metrics import peak_signal_noise_ratio, structural_similarity
 
+from pipeline.checkpoints import load_foreign
 from pipeline.errors import UserError
 from pipeline.images import Image, to_float
 from pipeline.protocols import Protocol
@@ -81,7 +82,7 @@ class Lpips:
 
     def _load_alexnet(self, path: Path) -> None:
         """Fill the five slices of the lpips package from torchvision's keys."""
-        state = torch.load(path, map_location="cpu", weights_only=True)
+        state, _ = load_foreign(path)
         for name, parameter in self.network.net.named_parameters():
             index = name.split(".", 1)[1]  # "slice2.3.weight" is "features.3.weight"
             with torch.no_grad():

@@ -149,7 +149,7 @@ def test_nested_section(params: Path) -> None:
         ("\tstage: 1", "line 1: "),
         ("stage: {a: 1}}", "line 1: "),
         ("a: b: c", "line 1: "),
-        ("*nowhere", "line 1: found undefined alias"),
+        ("*nowhere", "line 1: aliases, such as *nowhere, are not taken"),
         (b"stage: \xff\xfe", "can't decode byte 0xff"),
         ("stage: \x00", "special characters are not allowed"),
         ("a: 1\nb: !!python/object:os.system x\n", "line 2: could not determine a constructor"),
