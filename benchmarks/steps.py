@@ -38,7 +38,7 @@ def ways(device: torch.device, settings: Trained) -> dict[str, dict[str, object]
     found: dict[str, dict[str, object]] = {EAGER: plain}
     for on in (switches[:2], switches):
         words = [*(["bf16"] if precision == "bf16" else []), *on]
-        changes = {**plain, "precision": precision, **dict.fromkeys(on, True)}
+        changes: dict[str, object] = {**plain, "precision": precision, **dict.fromkeys(on, True)}
         found[", ".join(words) or "as it is"] = changes
     return found
 
@@ -89,7 +89,7 @@ def steps(bench: Bench) -> Iterator[Line]:
     device, size = bench.device, bench.size
     cuda = device.type == "cuda"
     dtype = torch.bfloat16 if cuda else torch.float32
-    sections = {
+    sections: dict[str, tuple[Callable[[Bench, Mapping[str, object]], Step], Trained]] = {
         "DSN": (dsn_step, size.dsn_settings()),
         "SRN": (srn_step, size.srn_settings()),
     }
