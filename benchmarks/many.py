@@ -19,8 +19,8 @@ from pipeline.stream import PairStream
 
 SIDE = 128
 """Of an HR image; all are one."""
-BUDGET = 64
-"""MiB that images may take; all of them together take over a hundred times that."""
+BUDGET = 20
+"""MiB that images may take; all of them together take 300 times that."""
 STEPS, BATCH, PATCH, WINDOW, VISITS = 200, 16, 16, 256, 1
 KINDS: tuple[Kind, ...] = ("hr", "maps")
 LISTINGS = ("os.listdir", "os.scandir")
