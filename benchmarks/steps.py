@@ -27,19 +27,18 @@ Step = Callable[[int], Any]
 
 
 def ways(device: torch.device, settings: Trained) -> dict[str, dict[str, object]]:
-    """Settings by name: plain first, then what may be faster."""
-    switches = [
-        name
-        for name in ("channels_last", "fused", "compile")
-        if name in type(settings).model_fields
-    ]
+    """What differs from the settings, by name: plain, then as the profile has it, then compiled."""
+    own = settings.model_dump()
+    switches = [name for name in ("channels_last", "fused", "compile") if name in own]
     plain: dict[str, object] = {"precision": "no", **dict.fromkeys(switches, False)}
-    precision = "bf16" if device.type == "cuda" else "no"
-    found: dict[str, dict[str, object]] = {EAGER: plain}
-    for on in (switches[:2], switches):
-        words = [*(["bf16"] if precision == "bf16" else []), *on]
-        changes: dict[str, object] = {**plain, "precision": precision, **dict.fromkeys(on, True)}
-        found[", ".join(words) or "as it is"] = changes
+    fast = {"precision": "bf16" if device.type == "cuda" else own["precision"]}
+    fast |= {name: own[name] for name in switches}
+    found = {EAGER: plain}
+    for compiled in (False, True):
+        changes = {**fast, "compile": compiled} if "compile" in own else fast
+        words = [*(["bf16"] if changes["precision"] == "bf16" else [])]
+        words += [name for name in switches if changes[name]]
+        found[", ".join(words) or "no switch"] = changes
     return found
 
 
