@@ -27,14 +27,17 @@ Step = Callable[[int], Any]
 
 
 def ways(device: torch.device, settings: Trained) -> dict[str, dict[str, object]]:
-    """What differs from the settings, by name: plain, then as the profile has it, then compiled."""
+    """What differs from the settings, by name: plain, then as the profile has it.
+
+    Where the profile compiles, also without: compiling takes minutes.
+    """
     own = settings.model_dump()
     switches = [name for name in ("channels_last", "fused", "compile") if name in own]
     plain: dict[str, object] = {"precision": "no", **dict.fromkeys(switches, False)}
     fast = {"precision": "bf16" if device.type == "cuda" else own["precision"]}
     fast |= {name: own[name] for name in switches}
     found = {EAGER: plain}
-    for compiled in (False, True):
+    for compiled in sorted({False, bool(own.get("compile"))}):
         changes = {**fast, "compile": compiled} if "compile" in own else fast
         words = [*(["bf16"] if changes["precision"] == "bf16" else [])]
         words += [name for name in switches if changes[name]]
