@@ -6,11 +6,13 @@ prepares and returns what is measured.
 
 import importlib
 import json
+import re
 import resource
 import subprocess
 import sys
 import time
 from collections.abc import Callable, Sequence
+from pathlib import Path
 from typing import NamedTuple
 
 from tqdm import tqdm
@@ -96,6 +98,15 @@ def _told(code: int, error: Exception) -> int:
 
 
 def _peak() -> float:
+    """MiB that this process has taken at most.
+
+    Of a process that was forked ``ru_maxrss`` also counts what its parent held at that moment.
+    """
+    status = Path("/proc/self/status")
+    if status.exists():
+        found = re.search(r"VmHWM:\s+(\d+) kB", status.read_text())
+        if found:
+            return int(found[1]) / 1024
     return resource.getrusage(resource.RUSAGE_SELF).ru_maxrss / 1024
 
 
