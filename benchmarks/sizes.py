@@ -30,11 +30,11 @@ class Size:
     """Crops of a batch there (the paper's)."""
     turn: float = 1.0
     """Seconds that one turn of one side takes, at least."""
-    export_sides: tuple[int, ...] = (1000, 2000, 4000)
+    export_sides: tuple[int, ...] = (1000, 2000, 3000)
     """Of HR images."""
     audit_counts: tuple[int, ...] = (6, 24)
     """Of photographs; at most ``images``."""
-    audit_small: tuple[int, ...] = (100, 1000)
+    audit_small: tuple[int, ...] = (100, 500)
     """Of images of 48 x 48 LR pixels."""
     upscale_sizes: tuple[tuple[int, int], ...] = ((340, 510), (680, 1020))
     """(H, W) of LR images."""
