@@ -4,7 +4,7 @@ import json
 from collections.abc import Callable, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from contextlib import ExitStack
-from functools import cached_property
+from functools import cache, cached_property
 from pathlib import Path
 from typing import Any, NamedTuple
 
@@ -26,6 +26,7 @@ from pipeline.stores import Store, StoreWriter, round_mantissa
 SCALE = 4
 GRAIN = 1.5
 """Standard deviation in gray levels; with it PNG compresses as it does photographs of cameras."""
+NAMES = (*HR, *LR, *VAL)
 REAL = 200
 """Real LR images, at most."""
 MAPS_OF = {
@@ -138,14 +139,18 @@ class Data:
 def picture(number: int, height: int, width: int) -> Image:
     """One of scikit-image's photographs, mirrored on to any size, with grain."""
     rng = np.random.default_rng(number)
-    names = (*HR, *LR, *VAL)
-    source = photograph(names[number % len(names)], SCALE)
+    source = _photograph(NAMES[number % len(NAMES)])
     _, rows, columns = source.shape
     top, left = int(rng.integers(rows)), int(rng.integers(columns))
     down, right = (_mirrored(n, m, s) for n, m, s in ((height, rows, top), (width, columns, left)))
     image = source[:, down][:, :, right].astype(np.float32)
     image += GRAIN * rng.standard_normal(image.shape, np.float32)
     return np.asarray(np.clip(np.round(image), 0, 255), np.uint8)
+
+
+@cache
+def _photograph(name: str) -> Image:
+    return photograph(name, SCALE)
 
 
 def _mirrored(length: int, period: int, start: int) -> NDArray[np.int64]:
