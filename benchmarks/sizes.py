@@ -36,7 +36,7 @@ class Size:
     """Of photographs; at most ``images``."""
     audit_small: tuple[int, ...] = (100, 500)
     """Of images of 48 x 48 LR pixels."""
-    upscale_sizes: tuple[tuple[int, int], ...] = ((340, 510), (680, 1020))
+    upscale_sizes: tuple[tuple[int, int], ...] = ((340, 510), (510, 764))
     """(H, W) of LR images."""
     many: int = 100_000
     """Images of the large store."""
