@@ -7,15 +7,16 @@ import struct
 import zipfile
 import zlib
 from pathlib import Path
+from typing import Any
 
 from PIL import Image
 
 GRADIENT = Image.linear_gradient("L").resize((24, 16)).convert("RGB")
 
 
-def encoded(image: Image.Image, kind: str, **options: object) -> bytes:
+def encoded(image: Image.Image, kind: str, **options: Any) -> bytes:
     buffer = io.BytesIO()
-    image.save(buffer, format=kind, **options)  # type: ignore[arg-type]
+    image.save(buffer, format=kind, **options)
     return buffer.getvalue()
 
 

@@ -1,0 +1,119 @@
+"""The command: every row, and the table.
+
+Run: uv run --group bench python -m benchmarks --help
+"""
+
+import os
+import platform
+import tempfile
+from collections.abc import Callable, Iterator
+from importlib import import_module
+from pathlib import Path
+from typing import TYPE_CHECKING
+
+import click
+
+if TYPE_CHECKING:
+    import torch
+
+    from benchmarks.bench import Bench
+    from benchmarks.race import Line
+
+ROWS = {
+    "a": ("pairs", "batch_cost", "data of an SRN batch"),
+    "b": ("pairs", "crops_per_second", "pairs of crops per second"),
+    "c": ("steps", "steps", "training steps"),
+    "d": ("exporting", "exporting", "export"),
+    "e": ("auditing", "auditing", "audit"),
+    "f": ("upscaling", "upscaling", "upscale"),
+    "g": ("commands", "commands", "commands with nothing to do"),
+    "h": ("many", "many", "100,000 images"),
+}
+"""Module, function and words of each row."""
+
+
+@click.command(
+    epilog="Example: uv run --group bench python -m benchmarks --row a --row b --size small"
+)
+@click.option(
+    "--row", "rows", type=click.Choice(list(ROWS)), multiple=True,
+    help="; ".join(f"{letter}: {words}" for letter, (_, _, words) in ROWS.items()) + ".  Or all.",
+)  # fmt: skip
+@click.option(
+    "--size", "size_name", type=click.Choice(["small", "paper", "tiny"]), default="small",
+    show_default=True,
+    help="small: the demo's networks, for two CPU cores; paper: the paper's, for a GPU; tiny: "
+    "proves that the rows run.",
+)  # fmt: skip
+@click.option("--device", "device_name", help="cpu or cuda; the GPU if there is one.")
+@click.option(
+    "--rounds", type=click.IntRange(min=1), default=5, show_default=True,
+    help="Turns of every side; rows of whole processes (d, e, f, h) take half as many.",
+)  # fmt: skip
+@click.option(
+    "--data", "folder", type=click.Path(path_type=Path),
+    help="Keep the generated data here (about 1 GB), and take them from here next time.",
+)  # fmt: skip
+@click.option(
+    "--repository", type=click.Path(path_type=Path, exists=True, file_okay=False),
+    help="Where 'dvc repro' has run, for row g; otherwise a clone is made and runs tiny trainings.",
+)  # fmt: skip
+def main(
+    rows: tuple[str, ...],
+    size_name: str,
+    device_name: str | None,
+    rounds: int,
+    folder: Path | None,
+    repository: Path | None,
+) -> None:
+    """Print one Markdown table: ours against the alternatives, on the same data, in turns."""
+    if device_name == "cpu":  # before torch is imported, and for the processes that are started
+        os.environ |= {"ACCELERATE_USE_CPU": "true", "CUDA_VISIBLE_DEVICES": ""}
+    import torch
+
+    from benchmarks.bench import Bench
+    from benchmarks.data import Data
+    from benchmarks.race import table
+    from benchmarks.sizes import SIZES
+
+    found = "cuda" if torch.cuda.is_available() else "cpu"
+    device, size = torch.device(device_name or found), SIZES[size_name]
+    with tempfile.TemporaryDirectory() as scratch:
+        data = Data(folder or Path(scratch) / "data", size)
+        bench = Bench(size, device, rounds, data, Path(scratch), repository)
+        lines = [line for row in rows or ROWS for line in _row(row, bench)]
+    click.echo(f"Size {size.name}; {_hardware(device)}.\n\n{table(lines)}")
+    missed = [f"{line.row}: {line.what}, {line.ours}" for line in lines if not line.met]
+    click.echo("\nMissed: " + ("; ".join(missed) if missed else "nothing") + ".")
+
+
+def _row(row: str, bench: "Bench") -> "Iterator[Line]":
+    module, function, _ = ROWS[row]
+    run: Callable[[Bench], Iterator[Line]] = getattr(
+        import_module(f"benchmarks.{module}"), function
+    )
+    return run(bench)
+
+
+def _hardware(device: "torch.device") -> str:
+    import torch
+
+    load = os.getloadavg()[0] if hasattr(os, "getloadavg") else float("nan")
+    parts = [f"{_processor()}, {os.cpu_count()} cores", f"torch {torch.__version__}"]
+    if device.type == "cuda":
+        parts.insert(1, torch.cuda.get_device_name(device))
+    return "; ".join([*parts, f"load at the end {load:.1f}"])
+
+
+def _processor() -> str:
+    """Model of the CPU."""
+    described = Path("/proc/cpuinfo")
+    if described.exists():
+        for line in described.read_text().splitlines():
+            if line.startswith("model name"):
+                return line.split(":", 1)[1].strip()
+    return platform.processor() or platform.machine()
+
+
+if __name__ == "__main__":
+    main()

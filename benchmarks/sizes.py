@@ -1,0 +1,110 @@
+"""How large the benchmarks are: for two CPU cores, with the paper's sizes, or for a test."""
+
+from collections.abc import Mapping
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import TypeVar
+
+from pipeline.settings import changed, load_section
+from pipeline.train_dsn import TrainDsnSettings
+from pipeline.train_srn import Architecture, TrainSrnSettings
+
+ROOT = Path(__file__).parent.parent
+S = TypeVar("S", TrainDsnSettings, TrainSrnSettings)
+
+
+@dataclass(frozen=True)
+class Size:
+    """Everything that differs between a quick run and one on a GPU."""
+
+    name: str
+    profile: str
+    """Whose networks, crops and batches are trained, of ``profiles/``; VGG19 has random weights."""
+    images: int = 24
+    """Photographs; more than the rolling window may hold."""
+    hr: tuple[int, int] = (1360, 2040)
+    """(H, W) of each; DIV2K's."""
+    patch: int = 64
+    """Side of an LR crop where data alone are measured (the paper's)."""
+    batch: int = 16
+    """Crops of a batch there (the paper's)."""
+    turn: float = 1.0
+    """Seconds that one turn of one side takes, at least."""
+    export_sides: tuple[int, ...] = (1000, 2000, 3000)
+    """Of HR images."""
+    audit_counts: tuple[int, ...] = (6, 24)
+    """Of photographs; at most ``images``."""
+    audit_small: tuple[int, ...] = (100, 500)
+    """Of images of 48 x 48 LR pixels."""
+    upscale_sizes: tuple[tuple[int, int], ...] = ((340, 510), (510, 764))
+    """(H, W) of LR images."""
+    upscale_sides: tuple[int, ...] = (1000, 3000)
+    """Of LR images on which memory is measured, with a small network."""
+    many: int = 100_000
+    """Images of the large store."""
+    dsn: Mapping[str, object] = field(default_factory=dict)
+    """What differs from the profile's section ``train_dsn``."""
+    srn: Mapping[str, object] = field(default_factory=dict)
+    """What differs from the profile's section ``train_srn``."""
+    options: Mapping[str, object] | None = None
+    """Of the SR network, instead of the profile's."""
+
+    def dsn_settings(self, **changes: object) -> TrainDsnSettings:
+        """Settings of the DSN's training, on data of this size."""
+        return _section(self, "train_dsn", TrainDsnSettings, {**self.dsn, **changes})
+
+    def srn_settings(self, **changes: object) -> TrainSrnSettings:
+        """Settings of the SRN's training, on data of this size."""
+        raw = {"theta": "raw", **self.srn, **changes}
+        return _section(self, "train_srn", TrainSrnSettings, raw)
+
+    def architecture(self) -> Architecture:
+        """The SR network, with fresh weights."""
+        path = ROOT / "profiles" / f"{self.profile}.yaml"
+        found = load_section(path, "architectures.esrgan", Architecture)
+        options = found.options if self.options is None else dict(self.options)
+        return found.model_copy(update={"options": options})
+
+
+SIZES = {
+    "small": Size("small", "demo"),
+    "paper": Size(
+        "paper",
+        "paper",
+        export_sides=(1000, 3000, 6000, 10_000),
+        audit_small=(1000, 3000, 10_000),
+        upscale_sizes=((340, 510), (1360, 2040), (2720, 4080)),
+        upscale_sides=(1000, 6000),
+    ),
+    "tiny": Size(  # proves that the rows run
+        "tiny",
+        "demo",
+        images=7,
+        hr=(128, 160),
+        patch=16,
+        batch=2,
+        turn=0.0,
+        export_sides=(64, 128),
+        audit_counts=(3,),
+        audit_small=(3,),
+        upscale_sizes=((24, 32),),
+        upscale_sides=(24, 48),
+        many=200,
+        dsn={
+            "features": 4,
+            "blocks": 1,
+            "discriminator_features": 2,
+            "hr_patch": 64,
+            "batch_size": 1,
+            "perceptual_weight": 0.0,
+        },
+        srn={"lr_patch": 12, "batch_size": 2},
+        options={"num_filters": 4, "num_blocks": 1},
+    ),
+}
+
+
+def _section(size: Size, name: str, kind: type[S], changes: Mapping[str, object]) -> S:
+    path = ROOT / "profiles" / f"{size.profile}.yaml"
+    plain = {"perceptual_weights": "random", **changes}
+    return changed(load_section(path, name, kind), plain, path, name)
