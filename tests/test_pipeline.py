@@ -239,7 +239,7 @@ HOMES = {
     "jinja2": {"pipeline/audit_page.py"},
     "imageio": {"pipeline/images.py"},
     "imagecodecs": {"pipeline/images.py"},
-    "tifffile": {"pipeline/strips.py"},
+    "tifffile": {"pipeline/images.py", "pipeline/strips.py"},
     "torchvision": {"pipeline/perceptual.py"},
     "lpips": {"pipeline/similarity.py"},
     "piq": {"pipeline/similarity.py"},
