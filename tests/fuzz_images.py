@@ -13,7 +13,7 @@ from pathlib import Path
 import atheris
 import numpy as np
 
-with atheris.instrument_imports():
+with atheris.instrument_imports(include=["PIL", "tifffile", "imageio", "pipeline.images"]):
     import tifffile
     from PIL import (
         BmpImagePlugin,  # noqa: F401

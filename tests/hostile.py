@@ -15,7 +15,7 @@ GRADIENT = Image.linear_gradient("L").resize((24, 16)).convert("RGB")
 
 def encoded(image: Image.Image, kind: str, **options: object) -> bytes:
     buffer = io.BytesIO()
-    image.save(buffer, format=kind, **options)  # type: ignore[arg-type]
+    image.save(buffer, format=kind, **options)
     return buffer.getvalue()
 
 
