@@ -184,7 +184,7 @@ def _check_safetensors(path: Path) -> str:
         if CHECKSUM not in metadata:
             return "it carries no checksums"
         found = metadata[CHECKSUM]
-    except (ValueError, AttributeError, TypeError) as error:
+    except (ValueError, AttributeError, TypeError, RecursionError) as error:
         raise UserError(f"{path}: is not a whole safetensors file: {error}") from error
     if found != json.dumps(_content_hash(header, body)):
         raise UserError(

@@ -14,6 +14,7 @@ from imagecodecs import png_decode
 from imageio.core.request import InitializationError
 from numpy.typing import NDArray
 from PIL import Image as PillowImage
+from PIL import UnidentifiedImageError
 from tifffile import TiffFile
 from torch import Tensor
 
@@ -279,7 +280,7 @@ def _reason(error: BaseException) -> str:
     plugin = any(name in str(error) for name in ("`pillow`", "`tifffile`"))
     if plugin and error.__cause__:  # imageio hides what the decoder said
         return _reason(error.__cause__)
-    if isinstance(error, InitializationError):  # it speaks of plugins only
+    if isinstance(error, InitializationError | UnidentifiedImageError):  # of plugins, of the path
         return "it is of no known format, or damaged"
     if isinstance(error, OSError) and error.strerror:  # its text repeats the path
         return error.strerror

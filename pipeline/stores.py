@@ -431,7 +431,8 @@ class Store:
         expected, found = self._form(image_id, name), _found_form(array)
         for key, value in expected.items():
             if found.get(key) != value:
-                raise UserError(f"{place}: has the {key} {found.get(key)}, expected {value}")
+                other = str(found.get(key))[:100]
+                raise UserError(f"{place}: has the {key} {other}, expected {value}")
         assert isinstance(array, zarr.Array)
         return array
 
@@ -450,6 +451,7 @@ class Store:
             "axes": AXES,
             "chunk keys": {"name": "default", "configuration": {"separator": "/"}},
             "storage transformers": [],
+            "attributes": {},
         }
 
     def image_attributes(self, image_id: str) -> dict[str, Any]:
@@ -510,6 +512,7 @@ def _found_form(array: object) -> dict[str, object]:
         "axes": list(found.get("dimension_names") or ()),
         "chunk keys": found.get("chunk_key_encoding"),
         "storage transformers": list(found.get("storage_transformers", ())),
+        "attributes": found.get("attributes"),
     }
 
 

@@ -5,6 +5,7 @@ small files of every format that is read.
 """
 
 import io
+import logging
 import sys
 import tempfile
 import warnings
@@ -13,7 +14,7 @@ from pathlib import Path
 import atheris
 import numpy as np
 
-with atheris.instrument_imports():
+with atheris.instrument_imports(include=["PIL", "tifffile", "imageio", "pipeline.images"]):
     import tifffile
     from PIL import (
         BmpImagePlugin,  # noqa: F401
@@ -28,6 +29,7 @@ with atheris.instrument_imports():
     from pipeline.images import image_size, read_image
     from pipeline.prepare import compression
 
+logging.getLogger("tifffile").setLevel(logging.CRITICAL)  # what matters it also raises
 FOLDER = Path(tempfile.mkdtemp())
 
 

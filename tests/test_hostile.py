@@ -389,7 +389,7 @@ def edit(file: Path, change: Callable[[Any], object]) -> None:
     """Change a zarr.json as a forger would: with a good seal."""
     content = json.loads(file.read_text())
     change(content)
-    if said := content["attributes"].get("usrdu"):
+    if isinstance(content["attributes"], dict) and (said := content["attributes"].get("usrdu")):
         said["seal"] = seal(said)
     file.write_text(json.dumps(content))
 
