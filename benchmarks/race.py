@@ -120,7 +120,8 @@ class Line:
             other = f"{self.other}: {self.show(statistics.median(self.other_costs))}"
             pairs = zip(self.other_costs, self.costs, strict=True)
             rounds = sorted(theirs / own for theirs, own in pairs)
-            ratio = f"**{_short(self.ratio)}** ({_short(rounds[0])} to {_short(rounds[-1])})"
+            spread = f"{_short(rounds[0])} to {_short(rounds[-1])}, {len(rounds)} rounds"
+            ratio = f"**{_short(self.ratio)}** ({spread if len(rounds) > 1 else 'one round'})"
         return [self.row, self.what, ours, other, ratio, self._target()]
 
     def _target(self) -> str:

@@ -32,7 +32,7 @@ class Size:
     """Seconds that one turn of one side takes, at least."""
     export_sides: tuple[int, ...] = (1000, 2000, 3000)
     """Of HR images."""
-    audit_counts: tuple[int, ...] = (6, 24)
+    audit_counts: tuple[int, ...] = (6, 12)
     """Of photographs; at most ``images``."""
     audit_small: tuple[int, ...] = (100, 500)
     """Of images of 48 x 48 LR pixels."""
@@ -72,6 +72,7 @@ SIZES = {
         "paper",
         "paper",
         export_sides=(1000, 3000, 6000, 10_000),
+        audit_counts=(6, 24),
         audit_small=(1000, 3000, 10_000),
         upscale_sizes=((340, 510), (1360, 2040), (2720, 4080)),
         upscale_sides=(1000, 6000),

@@ -119,8 +119,13 @@ def test_a_line_of_the_table() -> None:
     )  # fmt: skip
     assert line.ratio == pytest.approx(20)  # 4.0 over 0.2
     assert not line.met
-    expected = "| b | crops | ours: 80 crops/s, so | PNG: 4 crops/s | **20** (10 to 30) "
+    expected = "| b | crops | ours: 80 crops/s, so | PNG: 4 crops/s | **20** (10 to 30, 3 rounds) "
     assert table([line]).splitlines()[2] == expected + "| 20.5: **missed** |"
+
+
+def test_one_round_has_no_spread() -> None:
+    line = Line("f", "upscale", "ours", "spandrel", [2.0], [3.0], milliseconds)
+    assert line.cells()[4] == "**1.5** (one round)"
 
 
 @pytest.mark.parametrize(("seconds", "words"), [(0.2, "met"), (0.4, "**missed**")])
