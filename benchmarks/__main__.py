@@ -73,18 +73,22 @@ def main(
 
     from benchmarks.bench import Bench
     from benchmarks.data import Data
-    from benchmarks.race import table
+    from benchmarks.race import HEAD
     from benchmarks.sizes import SIZES
 
     found = "cuda" if torch.cuda.is_available() else "cpu"
     device, size = torch.device(device_name or found), SIZES[size_name]
+    click.echo(f"Size {size.name}; {_hardware(device)}; load at first {_load()}.\n\n{HEAD}")
+    missed = []
     with tempfile.TemporaryDirectory() as scratch:
         data = Data(folder or Path(scratch) / "data", size)
         bench = Bench(size, device, rounds, data, Path(scratch), repository)
-        lines = [line for row in rows or ROWS for line in _row(row, bench)]
-    click.echo(f"Size {size.name}; {_hardware(device)}.\n\n{table(lines)}")
-    missed = [f"{line.row}: {line.what}, {line.ours}" for line in lines if not line.met]
-    click.echo("\nMissed: " + ("; ".join(missed) if missed else "nothing") + ".")
+        for row in rows or ROWS:
+            for line in _row(row, bench):
+                click.echo(line)  # at once: what was measured outlives a row that fails
+                if not line.met:
+                    missed.append(f"{line.row}: {line.what}, {line.ours}")
+    click.echo(f"\nMissed: {'; '.join(missed) or 'nothing'}.  Load in the end {_load()}.")
 
 
 def _row(row: str, bench: "Bench") -> "Iterator[Line]":
@@ -98,11 +102,15 @@ def _row(row: str, bench: "Bench") -> "Iterator[Line]":
 def _hardware(device: "torch.device") -> str:
     import torch
 
-    load = os.getloadavg()[0] if hasattr(os, "getloadavg") else float("nan")
     parts = [f"{_processor()}, {os.cpu_count()} cores", f"torch {torch.__version__}"]
     if device.type == "cuda":
         parts.insert(1, torch.cuda.get_device_name(device))
-    return "; ".join([*parts, f"load at the end {load:.1f}"])
+    return "; ".join(parts)
+
+
+def _load() -> str:
+    """Processes that wanted to run in the last minute, on average."""
+    return f"{os.getloadavg()[0]:.1f}" if hasattr(os, "getloadavg") else "unknown"
 
 
 def _processor() -> str:

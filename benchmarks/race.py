@@ -112,6 +112,9 @@ class Line:
             return self.ratio >= self.target.value
         return statistics.median(self.costs) <= self.target.value
 
+    def __str__(self) -> str:
+        return f"| {' | '.join(self.cells())} |"
+
     def cells(self) -> list[str]:
         """Row, what, ours and its figure, the alternative and its figure, ratio, target."""
         ours = f"{self.ours}: {self.show(statistics.median(self.costs))}{self.remark}"
@@ -132,13 +135,10 @@ class Line:
         return f"{words}: {'met' if self.met else '**missed**'}"
 
 
-HEAD = "| | what | ours | alternative | ratio (lowest to highest round) | target |"
-
-
-def table(lines: Sequence[Line]) -> str:
-    """Markdown."""
-    rows = [f"| {' | '.join(line.cells())} |" for line in lines]
-    return "\n".join([HEAD, "|---|---|---|---|--:|---|", *rows])
+HEAD = """\
+| | what | ours | alternative | ratio (lowest to highest round) | target |
+|---|---|---|---|--:|---|"""
+"""Of the table."""
 
 
 def _short(number: float) -> str:

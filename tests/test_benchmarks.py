@@ -15,7 +15,7 @@ from benchmarks import processes
 from benchmarks.__main__ import ROWS, main
 from benchmarks.data import picture
 from benchmarks.processes import Taken, Task, alone, take_turns
-from benchmarks.race import Entry, Line, Target, mebibytes, milliseconds, per_second, race, table
+from benchmarks.race import Entry, Line, Target, mebibytes, milliseconds, per_second, race
 
 CPU = torch.device("cpu")
 
@@ -52,6 +52,18 @@ def test_a_row_runs(row: str, folder: Path, monkeypatch: pytest.MonkeyPatch) -> 
     assert cells
     assert all(re.search(r": [\d.,]+( |;|$)", one[2]) for one in cells), shown
     assert "| target |" in shown and "Missed: " in shown
+
+
+def test_what_was_measured_outlives_a_row_that_fails(
+    folder: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    for name in ("ACCELERATE_USE_CPU", "CUDA_VISIBLE_DEVICES"):
+        monkeypatch.setenv(name, "")
+    monkeypatch.setitem(ROWS, "c", ("no_such_module", "steps", ""))
+    words = ["--size", "tiny", "--rounds", "1", "--device", "cpu", "--data", str(folder)]
+    done = CliRunner().invoke(main, [*words, "--row", "b", "--row", "c"])
+    assert isinstance(done.exception, ModuleNotFoundError)
+    assert "\n| b | " in done.stdout
 
 
 def test_commands_with_nothing_to_do(tmp_path: Path, folder: Path) -> None:
@@ -120,7 +132,7 @@ def test_a_line_of_the_table() -> None:
     assert line.ratio == pytest.approx(20)  # 4.0 over 0.2
     assert not line.met
     expected = "| b | crops | ours: 80 crops/s, so | PNG: 4 crops/s | **20** (10 to 30, 3 rounds) "
-    assert table([line]).splitlines()[2] == expected + "| 20.5: **missed** |"
+    assert str(line) == expected + "| 20.5: **missed** |"
 
 
 def test_one_round_has_no_spread() -> None:
