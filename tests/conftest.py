@@ -252,10 +252,11 @@ def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
 
 
 def pytest_addoption(parser: pytest.Parser) -> None:
-    """Add the switch that rewrites tests/golden."""
+    """Add the switch that rewrites tests/golden, and the number of kills."""
     parser.addoption(
         "--rewrite-golden", action="store_true", help="rewrite tests/golden from this run"
     )
+    parser.addoption("--kills", type=int, default=1, help="how often test_kill kills every stage")
 
 
 @pytest.fixture

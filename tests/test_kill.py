@@ -1,4 +1,7 @@
-"""``kill -9`` at random moments in every stage: nothing is lost, and the ends are the same bits."""
+"""``kill -9`` at random moments in every stage: nothing is lost, and the ends are the same bits.
+
+Once a stage in every run of the tests; ``pytest tests/test_kill.py --kills 5`` does more.
+"""
 
 import json
 import os
@@ -11,8 +14,6 @@ from typing import Any
 import pytest
 from repository import ROOT, TINY, edit_params
 
-KILLS = 3
-"""Of every stage."""
 LONGER: dict[str, dict[str, object]] = {
     "train_dsn": {"epochs": 5, "checkpoint_every": 2},
     "train_srn": {"epochs": 8, "checkpoint_every": 3},
@@ -21,15 +22,17 @@ LONGER: dict[str, dict[str, object]] = {
 
 
 @pytest.fixture(scope="module")
-def world(tmp_path_factory: pytest.TempPathFactory) -> tuple[Path, list[dict[str, Any]]]:
+def world(
+    tmp_path_factory: pytest.TempPathFactory, request: pytest.FixtureRequest
+) -> tuple[Path, list[dict[str, Any]]]:
     """The folder of both runs, and what was done to every stage of the second."""
-    folder = tmp_path_factory.mktemp("kill")
+    folder, kills = tmp_path_factory.mktemp("kill"), request.config.getoption("--kills")
     for name in ("params.yaml", "cameras.yaml"):
         shutil.copy(ROOT / name, folder / name)
     edit_params(folder, TINY)
     edit_params(folder, LONGER)
     done = subprocess.run(
-        [sys.executable, ROOT / "tests" / "killing.py", folder, "1", str(KILLS)],
+        [sys.executable, ROOT / "tests" / "killing.py", folder, "1", str(kills)],
         env={**os.environ, "PYTHONPATH": str(ROOT), "OMP_NUM_THREADS": "1"},
         capture_output=True,
         text=True,
@@ -40,7 +43,6 @@ def world(tmp_path_factory: pytest.TempPathFactory) -> tuple[Path, list[dict[str
 
 
 def test_every_stage_was_killed_while_it_ran(world: tuple[Path, list[dict[str, Any]]]) -> None:
-    assert sum(stage["kills"] for stage in world[1]) >= 20
     assert all(stage["kills"] for stage in world[1])
 
 
