@@ -3,7 +3,7 @@
 UV := $(or $(shell command -v uv 2>/dev/null),.uv/bin/uv)
 RUN := $(UV) run --no-sync
 
-.PHONY: demo test lint setup plots table1 audit-deps licences fuzz clean
+.PHONY: demo test test-all lint setup plots table1 audit-deps licences fuzz clean
 
 demo: .venv/ready  ## the whole pipeline on the demo camera
 	$(RUN) dvc repro
@@ -15,7 +15,10 @@ demo: .venv/ready  ## the whole pipeline on the demo camera
 	@echo "metrics:   data/*/metrics.json, data/*/*/metrics.json (also: dvc metrics show)"
 	@echo "models:    data/train_srn/*/srn.safetensors (open in chaiNNer or ComfyUI, or: usrdu upscale)"
 
-test: .venv/ready  ## all tests
+test: .venv/ready  ## all tests but the slow ones
+	$(RUN) pytest --numprocesses 2 --dist loadfile --no-loadscope-reorder -m "not slow"
+
+test-all: .venv/ready  ## all tests: kills in every stage, the benchmarks at a tiny size, too
 	$(RUN) pytest --numprocesses 2 --dist loadfile --no-loadscope-reorder
 
 lint: .venv/ready  ## style and types

@@ -14,6 +14,7 @@ from benchmarks.processes import Task, take_turns
 from benchmarks.race import Line, Target, mebibytes, milliseconds
 from pipeline.batches import Demand
 from pipeline.memory import Memory
+from pipeline.store_format import seal
 from pipeline.stores import Kind, Store
 from pipeline.stream import PairStream
 
@@ -89,6 +90,9 @@ def _simulated(folder: Path, count: int) -> Path:
         described = json.loads((root / "zarr.json").read_text())
         own = described["attributes"]["usrdu"]
         own |= {"ids": ids, "shapes": dict.fromkeys(ids, own["shapes"]["image"])}
+        checksums = {place.removeprefix("image/"): sum_ for place, sum_ in own["checksums"].items()}
+        own["checksums"] = {f"{i}/{place}": sum_ for i in ids for place, sum_ in checksums.items()}
+        own["seal"] = seal(own)
         (root / "zarr.json").write_text(json.dumps(described))
         for image_id in ids:
             (root / "images" / image_id).symlink_to("image", target_is_directory=True)

@@ -40,6 +40,7 @@ def here(task: Task) -> Taken:
     return Taken(1.0, 100.0, 110.0, 0.0, noted if isinstance(noted, dict) else {})
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("row", sorted(set(ROWS) - {"g"}))
 def test_a_row_runs(row: str, folder: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     for name in ("ACCELERATE_USE_CPU", "CUDA_VISIBLE_DEVICES"):  # the command sets them
@@ -66,6 +67,7 @@ def test_what_was_measured_outlives_a_row_that_fails(
     assert "\n| b | " in done.stdout
 
 
+@pytest.mark.slow
 def test_commands_with_nothing_to_do(tmp_path: Path, folder: Path) -> None:
     ok(tmp_path, "git", "init", "--quiet")
     ok(tmp_path, "dvc", "init", "--quiet")
@@ -86,6 +88,7 @@ def taking(megabytes: int) -> Callable[[], object]:
     return work
 
 
+@pytest.mark.slow
 def test_a_process_of_its_own_says_what_it_took(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setenv("PYTHONPATH", str(Path(__file__).parent), prepend=":")
     held = bytearray(1024 * 2**20)  # by this process, which does not count

@@ -65,6 +65,7 @@ def train(hr: Path, maps: Path, seed: int, folder: Path) -> dict[str, float]:
     return train_srn(material, "mine", compact(), settings, MACHINE, work, out)
 
 
+@pytest.mark.slow
 def test_two_trainings_on_one_store_do_not_disturb_each_other(tiny: World, tmp_path: Path) -> None:
     hr, maps = Path(tiny.hr.path), Path(tiny.maps.path)
     with ProcessPoolExecutor(2, get_context("spawn")) as both:

@@ -14,6 +14,7 @@ from typing import Any
 import pytest
 from repository import ROOT, TINY, edit_params
 
+pytestmark = pytest.mark.slow
 LONGER: dict[str, dict[str, object]] = {
     "train_dsn": {"epochs": 5, "checkpoint_every": 2},
     "train_srn": {"epochs": 8, "checkpoint_every": 3},

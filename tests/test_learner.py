@@ -375,6 +375,7 @@ def test_compiled_networks_learn_the_same(tmp_path: Any, monkeypatch: pytest.Mon
     assert list(tmp_path.iterdir()) == []
 
 
+@pytest.mark.slow
 @GRAD_IS_LOOKED_AT
 @pytest.mark.usefixtures("fresh")
 @pytest.mark.parametrize("trainer_of", TRAINERS)

@@ -538,7 +538,7 @@ def test_an_interrupted_run_ends_like_a_straight_one(
             run(tiny, settings, tmp_path)
     assert names(tmp_path) == ["work"]
     (kept,) = (tmp_path / "work").iterdir()
-    assert names(kept) == ["checkpoint.pt", "contact_sheet.png", "curves.csv"]
+    assert names(kept) == ["checkpoint.pt", "contact_sheet.png", "curves.csv", "lock"]
     metrics = run(tiny, settings, tmp_path)
     assert steps == [0, 1, 2, 3, 4, 5, 4, 5]
     assert metrics == golden_run[1]

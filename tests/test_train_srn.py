@@ -373,7 +373,7 @@ def test_warm_starts_that_do_not_fit(tiny: World, tmp_path: Path) -> None:
         ("deeper.pth", "does not fit the architecture"),
         ("wider.pth", "does not fit the architecture"),
         ("else.pth", "is not a model that spandrel can open"),
-        ("cut.pth", "is not a model that spandrel can open"),
+        ("cut.pth", "is neither a whole PyTorch nor a safetensors file"),
         ("none.pth", "there is no such model file"),
     ):
         with pytest.raises(UserError, match=reason) as caught:
