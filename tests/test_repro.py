@@ -132,6 +132,7 @@ def test_metrics_and_plots_show(repo: Path) -> None:
     assert not re.search(r"<(script|link|img)[^>]+(src|href)=[\"']?https?:", page)
 
 
+@pytest.mark.slow
 def test_an_experiment_runs(repo: Path) -> None:
     output = ok(repo, "dvc", "exp", "run", "-S", "train_srn.batch_size=1", "evaluate@compact")
     assert ran(output) == {"train_srn@compact", "evaluate@compact"}
