@@ -17,7 +17,7 @@ from pipeline.filters import bicubic_downsample
 from pipeline.images import Image, to_float, to_uint8
 from pipeline.laplace import sample
 from pipeline.schedule import Schedule
-from pipeline.seeding import generator
+from pipeline.seeding import generator, of_share
 from pipeline.stores import Store, require_same_scale
 from pipeline.window import Source
 
@@ -51,7 +51,21 @@ class Stream(Protocol):
         """The crops of one share of a step's batch, a function of both."""
 
 
-class PairStream:
+class _Batched:
+    """What the streams that are made of ``Batches`` share."""
+
+    batches: Batches
+
+    def __str__(self) -> str:
+        return str(self.batches)
+
+    @property
+    def waited(self) -> float:
+        """Seconds that ``batch`` had to wait for data so far."""
+        return self.batches.waited
+
+
+class PairStream(_Batched):
     """Crops of ``hr.zarr``, and samples of ``maps.zarr`` at the same places.
 
     HR stays uint8 and the maps float16 until a batch is on the device.
@@ -100,18 +114,10 @@ class PairStream:
         self.batches = _batches(_maps_source(hr, maps, with_theta=theta == "raw"), patch, demand)
         self.schedule = self.batches.schedule
 
-    def __str__(self) -> str:
-        return str(self.batches)
-
-    @property
-    def waited(self) -> float:
-        """Seconds that ``batch`` had to wait for data so far."""
-        return self.batches.waited
-
     def batch(self, step: int, share: int = 0) -> Pair:
         """The crops of one share of a step's batch, with fresh noise."""
         mean, hr, *theta = self.batches.batch(step, share)
-        purpose = f"train_srn/noise/{share}" if share else "train_srn/noise"
+        purpose = of_share("train_srn/noise", share)
         source = generator(self.demand.seed, purpose, step, self.demand.device)
         lr = self._sample(mean.float(), [part.float() for part in theta], source)
         return Pair(lr, hr.float() / 255)
@@ -125,7 +131,7 @@ class PairStream:
         return sample(mean, scale, source)
 
 
-class ImageStream:
+class ImageStream(_Batched):
     """Crops of pairs of 8-bit images; see ``Stream``.
 
     Args:
@@ -140,14 +146,6 @@ class ImageStream:
         self.scale = scale
         self.batches = _batches(source, patch, demand)
         self.schedule = self.batches.schedule
-
-    def __str__(self) -> str:
-        return str(self.batches)
-
-    @property
-    def waited(self) -> float:
-        """Seconds that ``batch`` had to wait for data so far."""
-        return self.batches.waited
 
     def batch(self, step: int, share: int = 0) -> Pair:
         """The crops of one share of a step's batch."""
@@ -194,7 +192,7 @@ class CaptureStream:
             self.schedule, step, share, self.sizes, self.patch, _generators(demand.seed)
         )
         counts = torch.tensor([len(self.captures[image]) for image in chosen])
-        purpose = f"recovery/captures/{share}" if share else "recovery/captures"
+        purpose = of_share("recovery/captures", share)
         drawn = torch.rand(len(chosen), generator=generator(demand.seed, purpose, step)) * counts
         taken = [self.captures[image][int(k)] for image, k in zip(chosen, drawn, strict=True)]
         lr = cut(taken, places, self.patch)

@@ -22,7 +22,7 @@ READERS = 4
 """Threads that read; decoding runs outside of Python's lock."""
 AHEAD = 16
 """Images asked for beyond those that are needed now, at least."""
-MIB, GIB = 2**20, 2**30
+MIB = 2**20
 
 
 @dataclass(frozen=True)
