@@ -28,6 +28,7 @@ ROWS = {
     "f": ("upscaling", "upscaling", "upscale"),
     "g": ("commands", "commands", "commands with nothing to do"),
     "h": ("many", "many", "100,000 images"),
+    "i": ("long_run", "long_run", "long trainings"),
 }
 """Module, function and words of each row."""
 
@@ -48,7 +49,8 @@ ROWS = {
 @click.option("--device", "device_name", help="cpu or cuda; the GPU if there is one.")
 @click.option(
     "--rounds", type=click.IntRange(min=1), default=5, show_default=True,
-    help="Turns of every side; rows of whole processes (d, e, f, h) take half as many.",
+    help="Turns of every side; rows of whole processes (d, e, f, h) take half as many, "
+    "and row i is of one.",
 )  # fmt: skip
 @click.option(
     "--data", "folder", type=click.Path(path_type=Path),

@@ -42,6 +42,8 @@ class Size:
     """Of LR images on which memory is measured, with a small network."""
     many: int = 100_000
     """Images of the large store."""
+    long: int = 20_000
+    """Steps of a long training, whose networks and images are always tiny."""
     dsn: Mapping[str, object] = field(default_factory=dict)
     """What differs from the profile's section ``train_dsn``."""
     srn: Mapping[str, object] = field(default_factory=dict)
@@ -91,6 +93,7 @@ SIZES = {
         upscale_sizes=((24, 32),),
         upscale_sides=(24, 48),
         many=200,
+        long=60,
         dsn={
             "features": 4,
             "blocks": 1,

@@ -14,9 +14,10 @@ from numpy.typing import NDArray
 from pydantic import Field
 from tqdm import tqdm
 
-from pipeline.checkpoints import file_hash, load_weights
+from pipeline.checkpoints import file_hash, fingerprint, load_weights
 from pipeline.degrader import Degrader
 from pipeline.errors import UserError
+from pipeline.finished import Finished
 from pipeline.images import Image
 from pipeline.networks.dsn import FORMAT
 from pipeline.overlap import read_ahead, write_behind
@@ -48,6 +49,7 @@ def export(
     settings: ExportSettings,
     target: Path,
     scheduler: str | None = None,
+    work: Path | None = None,
 ) -> dict[str, float]:
     """Write ``maps.zarr`` for all images of an HR store, or go on with an interrupted export.
 
@@ -61,6 +63,7 @@ def export(
         target: The store to write.
         scheduler: Address of a dask.distributed scheduler, whose workers export one image each at
             a time and see all files under the same paths; None for this process alone.
+        work: Folder where a finished export stays known; see ``finished``.
 
     Returns:
         Metrics: number of images and of LR pixels, mean, lowest and highest theta in gray levels.
@@ -85,6 +88,9 @@ def export(
         },
         "hr_digest": hr.digest,
     }
+    finished = None if work is None else Finished(work, fingerprint(attributes), [target])
+    if finished and finished.again("export") is not None:
+        return _summary(Store(target, "maps"))
     with (
         _workers(scheduler) as run,
         StoreWriter(target, "maps", hr.scale, hr.ids, attributes, resumable=True) as writer,
@@ -99,6 +105,8 @@ def export(
                 inputs = Inputs(place, hr.digest, weights.resolve(), dsn_hash)
                 for _ in run(Task(inputs, settings, target.resolve()), left):
                     bar.update()
+    if finished:
+        finished.keep({})
     return _summary(Store(target, "maps"))
 
 

@@ -13,6 +13,7 @@ from pipeline import pictures
 from pipeline.checkpoints import file_hash, fingerprint, make_folder, save_weights
 from pipeline.errors import UserError
 from pipeline.filters import HIGH_PASS_SIZE, high_pass, low_pass
+from pipeline.finished import Finished
 from pipeline.judge import BestEpoch, Judge
 from pipeline.laplace import GRAY_LEVEL, sample, scale_terms, scaled_divergence
 from pipeline.learner import Learner, StepSettings, frozen, make_accelerator, over_shares
@@ -370,14 +371,20 @@ def train_dsn(
     settings = trainer.settings
     reference = trainer.reference
     vgg = weights_hash(settings.perceptual_weights) if settings.perceptual_weight else None
-    folder = work / fingerprint(
+    key = fingerprint(
         settings.model_dump(), hr.digest, lr.digest, reference.description, vgg,
         trainer.accelerator.num_processes, None if start is None else file_hash(start),
     )  # fmt: skip
+    finished, main = (
+        Finished(work, key, [weights, sheet, curves]),
+        trainer.accelerator.is_main_process,
+    )
+    if (metrics := finished.again("train_dsn", main)) is not None:
+        return metrics
     best = BestEpoch()
     run = TrainingRun(
         "train_dsn",
-        folder,
+        work / key,
         {
             "dsn": trainer.dsn,
             "discriminator": trainer.discriminator,
@@ -400,7 +407,7 @@ def train_dsn(
             best.see(trainer.hr_schedule.epoch(step), judgement, trainer.weights())
         run.record(step, {**terms, **_logged(best)})
         if run.main and (step + 1) % settings.checkpoint_every == 0:
-            trainer.contact_sheet(folder / "contact_sheet.png")
+            trainer.contact_sheet(work / key / "contact_sheet.png")
     kept = best.judgement if settings.keep == "best" else best.latest  # the last step was judged
     if settings.keep == "best":
         trainer.load(best.weights)
@@ -412,23 +419,24 @@ def train_dsn(
         "hr_digest": hr.digest,
         "lr_digest": lr.digest,
     }
+    metrics = {}
     if run.main:
         trainer.contact_sheet(sheet)
         run.write_curves(curves)
         save_weights(weights, trainer.weights(), metadata)
+        assert kept is not None
+        metrics = {
+            **run.curves[-1],
+            "prior_scale": known_prior(settings),
+            **trainer.statistics(8),
+            "kept": settings.keep,
+            "kept_epoch": best.epoch if settings.keep == "best" else settings.epochs - 1,
+            **asdict(kept),
+            "warning": "; ".join(kept.warnings()),
+        }
+        finished.keep(metrics)
     run.close()
-    if not run.main:
-        return {}
-    assert kept is not None
-    return {
-        **run.curves[-1],
-        "prior_scale": known_prior(settings),
-        **trainer.statistics(8),
-        "kept": settings.keep,
-        "kept_epoch": best.epoch if settings.keep == "best" else settings.epochs - 1,
-        **asdict(kept),
-        "warning": "; ".join(kept.warnings()),
-    }
+    return metrics
 
 
 def _logged(best: BestEpoch) -> dict[str, Tensor]:

@@ -16,6 +16,7 @@ from pipeline.calibration import Calibration, require_calibration
 from pipeline.checkpoints import file_hash, fingerprint, make_folder, save_weights
 from pipeline.errors import UserError
 from pipeline.filters import bicubic_upsample, gradient_map, gradient_map_l1, low_pass
+from pipeline.finished import Finished
 from pipeline.laplace import GRAY_LEVEL
 from pipeline.learner import (
     Average,
@@ -345,7 +346,11 @@ def train_srn(
         settings.model_dump(), architecture.model_dump(), hashes, vgg, material.digests(), measured,
         accelerator.num_processes,
     )  # fmt: skip
-    run = trainer.run(f"train_srn@{name}", work / key, start)
+    results = [folder / file for file in ("srn.safetensors", "contact_sheet.png", "curves.csv")]
+    finished, stage = Finished(work, key, results), f"train_srn@{name}"
+    if (metrics := finished.again(stage, accelerator.is_main_process)) is not None:
+        return metrics
+    run = trainer.run(stage, work / key, start)
     for step in run:
         run.record(step, trainer.step(step))
         if run.main and (step + 1) % settings.checkpoint_every == 0:
@@ -357,14 +362,16 @@ def train_srn(
         "settings": settings.model_dump(),
         "trained_on": material.digests(),
     }
-    if run.main:
-        trainer.contact_sheet(folder / "contact_sheet.png")
-        run.write_curves(folder / "curves.csv")
-        save_weights(folder / "srn.safetensors", trainer.ema.module.state_dict(), metadata)
+    metrics = {}
+    if run.main:  # what is kept lets the checkpoint go
+        weights, sheet, curves = results
+        trainer.contact_sheet(sheet)
+        run.write_curves(curves)
+        save_weights(weights, trainer.ema.module.state_dict(), metadata)
+        metrics = run.curves[-1] if run.curves else {"step": 0}
+        finished.keep(metrics)
     run.close()
-    if not run.main:
-        return {}
-    return run.curves[-1] if run.curves else {"step": 0}
+    return metrics
 
 
 def open_stream(

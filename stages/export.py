@@ -4,7 +4,16 @@ from pathlib import Path
 
 import click
 
-from stages.options import FILE, FOLDER, STORE, params_option, plain_errors, report, write_json
+from stages.options import (  # fmt: skip
+    FILE,
+    FOLDER,
+    STORE,
+    params_option,
+    plain_errors,
+    report,
+    work_option,
+    write_json,
+)
 
 
 @click.command(
@@ -18,9 +27,16 @@ from stages.options import FILE, FOLDER, STORE, params_option, plain_errors, rep
 @click.option("--metrics", type=FILE, required=True, help="JSON file for the metrics.")
 @click.option("--scheduler", help="Address of a dask.distributed scheduler; else this process.")
 @params_option
+@work_option
 @plain_errors
 def command(
-    hr: Path | str, dsn: Path, maps: Path, metrics: Path, scheduler: str | None, params: Path
+    hr: Path | str,
+    dsn: Path,
+    maps: Path,
+    metrics: Path,
+    scheduler: str | None,
+    params: Path,
+    work: Path,
 ) -> None:
     """Write mean and theta of every HR image into maps.zarr.
 
@@ -35,6 +51,6 @@ def command(
     from pipeline.stores import Store
 
     settings = load_section(params, "export", ExportSettings)
-    result = export(Store(hr, "hr"), dsn, settings, maps, scheduler)
+    result = export(Store(hr, "hr"), dsn, settings, maps, scheduler, work / "export")
     write_json(metrics, result)
     report(result, maps, metrics)

@@ -47,7 +47,7 @@ work_option = click.option(
     type=FOLDER,
     default="data/work",
     show_default=True,
-    help="Folder for checkpoints of interrupted runs.",
+    help="Folder for what lets an interrupted run go on, and a finished one be taken again.",
 )
 
 

@@ -43,9 +43,10 @@ TINY: dict[str, dict[str, object]] = {
 }
 
 
-def run(repo: Path, *words: str) -> subprocess.CompletedProcess[str]:
+def environment() -> dict[str, str]:
+    """That of this process, with this project's commands first and a name for git."""
     place = Path(sys.executable).parent
-    environment = {
+    return {
         **{k: v for k, v in os.environ.items() if not k.startswith("GIT_")},
         "PATH": f"{place}{os.pathsep}{os.environ['PATH']}",
         "GIT_AUTHOR_NAME": "test",
@@ -53,8 +54,11 @@ def run(repo: Path, *words: str) -> subprocess.CompletedProcess[str]:
         "GIT_COMMITTER_NAME": "test",
         "GIT_COMMITTER_EMAIL": "test@example.org",
     }
+
+
+def run(repo: Path, *words: str) -> subprocess.CompletedProcess[str]:
     return subprocess.run(
-        words, cwd=repo, env=environment, capture_output=True, text=True, check=False
+        words, cwd=repo, env=environment(), capture_output=True, text=True, check=False
     )
 
 
@@ -84,8 +88,8 @@ def edit_params(
         yaml.dump(params, target)
 
 
-def clone(target: Path) -> set[str]:
-    """Make the clone, run ``dvc repro`` once and commit the result; returns the stages that ran."""
+def copy_repository(target: Path) -> None:
+    """The working tree with tiny settings, committed; nothing has run in it."""
     listed = ok(ROOT, "git", "ls-files", "--cached", "--others", "--exclude-standard")
     for name in listed.splitlines():
         if (ROOT / name).is_file() and not name.endswith(("metrics.json", "dvc.lock")):
@@ -95,6 +99,11 @@ def clone(target: Path) -> set[str]:
     ok(target, "git", "init", "--quiet", "--initial-branch=main")
     ok(target, "git", "add", "--all")
     ok(target, "git", "commit", "--quiet", "--message=clone")
+
+
+def clone(target: Path) -> set[str]:
+    """Make the clone, run ``dvc repro`` once and commit the result; returns the stages that ran."""
+    copy_repository(target)
     done = ran(ok(target, "dvc", "repro"))
     ok(target, "git", "add", "--all")
     ok(target, "git", "commit", "--quiet", "--message=first run")
