@@ -1,4 +1,4 @@
-"""Run the commands of the pipeline in children that are killed at random moments.
+"""Run the commands of the pipeline in children that are killed and disturbed at random moments.
 
 A program of its own, started by test_kill: children are forks, which begin within milliseconds,
 while a new process would import for seconds; and a fork wants a parent without threads.
@@ -6,19 +6,21 @@ while a new process would import for seconds; and a fork wants a parent without 
     python tests/killing.py FOLDER SEED KILLS
 
 In FOLDER are params.yaml and cameras.yaml.  The commands run once undisturbed in FOLDER/straight,
-then in FOLDER/killed, where each is killed KILLS times, and interrupted once, before it may end.
-Prints a JSON list of what was done.
+then in FOLDER/killed, where each is killed KILLS times, interrupted once, and as often as it is killed
+finds a full disk and loses its inputs, before it may end.  Prints a JSON list of what was done.
 """
 
 import json
 import os
 import random
+import resource
 import shutil
 import signal
 import sys
 import time
 from importlib import import_module
 from pathlib import Path
+from typing import NamedTuple
 
 from pipeline.stores import ARRAYS, Store
 from stages.cli import main
@@ -41,17 +43,42 @@ COMMANDS = {
     "--out data/evaluate --metrics data/evaluate/metrics.json",
 }
 """In the order of the pipeline."""
+INPUTS = {
+    "prepare": ["data/raw/demo/hr", "data/raw/demo/lr"],
+    "train_dsn": ["data/prepare/hr.zarr", "data/prepare/lr.zarr"],
+    "export": ["data/prepare/hr.zarr", "data/dsn"],
+    "calibrate": ["data/export/maps.zarr", "data/prepare/lr.zarr"],
+    "audit": ["data/export/maps.zarr", "data/prepare/hr.zarr", "data/prepare/lr.zarr"],
+    "train_srn": ["data/export/maps.zarr", "data/prepare/hr.zarr"],
+    "evaluate": ["data/prepare/val.zarr", "data/srn"],
+}
+"""What may vanish."""
 
 
-def start(words: str, log: Path) -> int:
-    """Fork a child that runs a command with its output in a file; returns its process id."""
+class Fault(NamedTuple):
+    """A disturbance, and what came of it."""
+
+    what: str
+    status: int
+    said: str
+
+
+def start(words: str, out: int, room: int | None = None) -> int:
+    """Fork a child that runs a command and says into ``out``; returns its process id.
+
+    With ``room`` it can write no file of more bytes: the error is that of a full disk but for its
+    name.
+    """
     child = os.fork()
     if child:
+        os.close(out)
         return child
     signal.signal(signal.SIGINT, signal.default_int_handler)  # in the background it is ignored
-    out = os.open(log, os.O_WRONLY | os.O_CREAT | os.O_TRUNC)
     os.dup2(out, 1)
     os.dup2(out, 2)
+    os.close(out)
+    if room is not None:
+        resource.setrlimit(resource.RLIMIT_FSIZE, (room, room))
     try:
         main(words.split())
     except SystemExit as end:
@@ -65,22 +92,49 @@ def start(words: str, log: Path) -> int:
     os._exit(1)
 
 
+def opened(log: Path) -> int:
+    """An empty file to say something into."""
+    return os.open(log, os.O_WRONLY | os.O_CREAT | os.O_TRUNC)
+
+
+def status(child: int) -> int:
+    """Wait for the end of a child; returns its exit status, or less than 0 for a signal."""
+    return os.waitstatus_to_exitcode(os.waitpid(child, 0)[1])
+
+
 def finish(words: str, log: Path) -> float:
     """Run a command to its end; returns the seconds it took."""
     begin = time.monotonic()
-    _, status = os.waitpid(start(words, log), 0)
-    if os.waitstatus_to_exitcode(status):
+    if status(start(words, opened(log))):
         raise SystemExit(f"{words}\n{log.read_text()}")
     return time.monotonic() - begin
 
 
 def disturb(words: str, log: Path, after: float, how: signal.Signals) -> int:
     """Run a command and send it a signal after some seconds; returns its exit status."""
-    child = start(words, log)
+    child = start(words, opened(log))
     time.sleep(after)
     os.kill(child, how)
-    _, status = os.waitpid(child, 0)
-    return os.waitstatus_to_exitcode(status)
+    return status(child)
+
+
+def crowd(words: str, room: int) -> Fault:
+    """Run a command that has room for so many bytes in a file."""
+    reader, writer = os.pipe()  # a file of what it says would have to be as small
+    child = start(words, writer, room)
+    with os.fdopen(reader, errors="replace") as said:
+        text = said.read()
+    return Fault(f"room for {room} bytes", status(child), text)
+
+
+def rob(words: str, log: Path, after: float, place: Path) -> Fault:
+    """Run a command whose input is gone after some seconds, and is back when it has ended."""
+    child, away = start(words, opened(log)), place.with_name("away")
+    time.sleep(after)
+    place.rename(away)
+    code = status(child)
+    away.rename(place)
+    return Fault(f"{place} gone after {after:.2f} s", code, log.read_text(errors="replace"))
 
 
 def require_whole_stores() -> None:
@@ -92,8 +146,23 @@ def require_whole_stores() -> None:
                 store.read(image_id, name)
 
 
+def require_whole(why: str) -> None:
+    """Look at the stores in a child, as reading starts threads, which a forking parent must not have.
+
+    Raises:
+        SystemExit: One is not whole.
+
+    """
+    child = os.fork()
+    if not child:
+        require_whole_stores()
+        os._exit(0)
+    if status(child):
+        raise SystemExit(f"{why}: a store is not whole")
+
+
 def killed(stage: str, seconds: float, kills: int, source: random.Random) -> dict[str, object]:
-    """Kill a command so many times, interrupt it once, and let it end; returns what happened."""
+    """Kill and disturb a command so many times, and let it end; returns what happened."""
     words, log = COMMANDS[stage], Path("log.txt")
     hits, places, attempts = 0, [], 0
     while hits < kills and attempts < 4 * kills:
@@ -102,17 +171,20 @@ def killed(stage: str, seconds: float, kills: int, source: random.Random) -> dic
         if disturb(words, log, after, signal.SIGKILL) == -signal.SIGKILL:
             hits += 1
             places.append(round(after / seconds, 2))
-        checked = os.fork()  # reading starts threads, which a parent that forks must not have
-        if not checked:
-            require_whole_stores()
-            os._exit(0)
-        if os.waitpid(checked, 0)[1]:
-            raise SystemExit(f"{stage}: a store is not whole after a kill at {after:.2f} s")
+        require_whole(f"{stage}, killed after {after:.2f} s")
     interrupted = disturb(words, log, source.uniform(0.3, 0.7) * seconds, signal.SIGINT)
     said = log.read_text()
+    faults = []
+    for _ in range(kills):
+        faults.append(crowd(words, int(10 ** source.uniform(1, 4))))
+        require_whole(f"{stage}, {faults[-1].what}")
+        for place in INPUTS.get(stage, []):
+            faults.append(rob(words, log, source.uniform(0, seconds), Path(place)))
+            require_whole(f"{stage}, {faults[-1].what}")
     finish(words, log)
     return {
         "stage": stage, "kills": hits, "at": places, "interrupted": interrupted, "said": said,
+        "faults": [fault._asdict() for fault in faults],
     }  # fmt: skip
 
 

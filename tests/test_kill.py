@@ -1,4 +1,6 @@
-"""``kill -9`` at random moments in every stage: nothing is lost, and the ends are the same bits.
+"""``kill -9``, a full disk and inputs that vanish, in every stage, at random: nothing is lost.
+
+The ends are the same bits as without.
 
 Once a stage in every run of the tests; ``pytest tests/test_kill.py --kills 5`` does more.
 """
@@ -54,6 +56,20 @@ def test_ctrl_c_says_how_to_go_on(world: tuple[Path, list[dict[str, Any]]]) -> N
             assert stage["interrupted"] == 130, stage
             assert "interrupted; the same command goes on" in stage["said"]
     assert sum(stage["interrupted"] == 130 for stage in world[1]) >= 4
+
+
+def test_a_full_disk_and_a_vanished_input_are_named_in_a_sentence(
+    world: tuple[Path, list[dict[str, Any]]],
+) -> None:
+    failed = {"room": 0, "gone": 0}
+    for stage in world[1]:
+        for fault in stage["faults"]:
+            last = fault["said"].splitlines()[-1] if fault["said"] else ""
+            assert "Traceback" not in fault["said"], fault
+            if fault["status"]:
+                assert fault["status"] == 1 and last.startswith("Error: "), fault
+                failed["gone" if "gone" in fault["what"] else "room"] += 1
+    assert failed["room"] >= 4 and failed["gone"] >= 4
 
 
 def files(folder: Path) -> dict[str, bytes]:
