@@ -1,5 +1,6 @@
-"""Files that appear only when they are whole, and folders that one process at a time writes."""
+"""Files and folders that appear only when they are whole; one process at a time writes a folder."""
 
+import shutil
 from collections.abc import Iterator
 from contextlib import contextmanager, suppress
 from pathlib import Path
@@ -56,3 +57,18 @@ def claim(folder: Path, result: Path) -> FileLock:
     except OSError as error:
         raise UserError(f"{result}: cannot be written: {error.strerror}") from error
     return lock
+
+
+def replace_folder(new: Path, path: Path) -> None:
+    """Give a finished folder its name; a folder that has the name goes only once that worked."""
+    old = path.with_name(path.name + ".old")
+    shutil.rmtree(old, ignore_errors=True)
+    if path.exists():
+        path.rename(old)
+    try:
+        new.rename(path)
+    except OSError:
+        if old.exists():
+            old.rename(path)
+        raise
+    shutil.rmtree(old, ignore_errors=True)

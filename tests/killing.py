@@ -20,7 +20,8 @@ import time
 from importlib import import_module
 from pathlib import Path
 
-from pipeline.stores import ARRAYS, Store
+from pipeline.store_format import ARRAYS
+from pipeline.stores import Store
 from stages.cli import main
 
 COMMANDS = {

@@ -16,19 +16,13 @@ import pytest
 import zarr
 from numpy.typing import NDArray
 
-from pipeline import stores
+from pipeline import store_format
 from pipeline.errors import UserError
-from pipeline.stores import (
-    ARRAYS,
-    Kind,
-    Store,
-    StoreWriter,
-    replace_folder,
-    require_same_scale,
-    round_mantissa,
-    safe_id,
-    unique_ids,
-)
+from pipeline.files import replace_folder
+from pipeline.image_ids import safe_id, unique_ids
+from pipeline.store_format import ARRAYS, Kind
+from pipeline.store_writer import StoreWriter, round_mantissa
+from pipeline.stores import Store, require_same_scale
 from pipeline.tiling import Box
 
 Array = NDArray[Any]
@@ -125,7 +119,7 @@ def test_round_trip(tmp_path: Path, kind: Kind) -> None:
 
 @pytest.mark.parametrize("box", [Box(0, 8, 0, 12), Box(2, 3, 5, 11), Box(7, 8, 0, 1)])
 def test_box(tmp_path: Path, monkeypatch: pytest.MonkeyPatch, box: Box) -> None:
-    monkeypatch.setitem(stores.CHUNK, "hr", 5)
+    monkeypatch.setitem(store_format.CHUNK, "hr", 5)
     images = contents("hr")
     store = write(tmp_path / "a.zarr", "hr", images)
     expected = images["one"]["image"][:, box.top : box.bottom, box.left : box.right]
@@ -241,7 +235,7 @@ def test_every_file_of_a_store(tmp_path: Path) -> None:
 def test_chunks_of_a_huge_image(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch, black: bool
 ) -> None:
-    monkeypatch.setitem(stores.CHUNK, "hr", 16)
+    monkeypatch.setitem(store_format.CHUNK, "hr", 16)
     image = np.zeros((3, 40, 23), np.uint8) if black else picture(1, 40, 23)
     store = write(tmp_path / "a.zarr", "hr", one(image))
     expected = {f"c/0/{row}/{column}" for row in range(3) for column in range(2)}
@@ -291,7 +285,7 @@ def test_every_truncation_of_a_chunk_is_found(tmp_path: Path) -> None:
 
 
 def test_the_damaged_chunk_is_named(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setitem(stores.CHUNK, "hr", 16)
+    monkeypatch.setitem(store_format.CHUNK, "hr", 16)
     image = picture(1, 40, 23)
     store = write(tmp_path / "a.zarr", "hr", one(image))
     for row in range(3):
@@ -314,7 +308,7 @@ def test_a_missing_chunk_is_an_error(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch, black: bool
 ) -> None:
     """Zarr itself reads it as zeros."""
-    monkeypatch.setitem(stores.CHUNK, "hr", 16)
+    monkeypatch.setitem(store_format.CHUNK, "hr", 16)
     image = np.zeros((3, 40, 23), np.uint8) if black else picture(1, 40, 23)
     store = write(tmp_path / "a.zarr", "hr", one(image))
     chunk_file(store, 2, 1).unlink()
