@@ -15,7 +15,8 @@ from pipeline.audit import audit
 from pipeline.audit_graph import Inputs
 from pipeline.images import Image
 from pipeline.settings import load_section
-from pipeline.stores import ARRAYS, Kind, Store
+from pipeline.store_format import ARRAYS, Kind
+from pipeline.stores import Store
 from pipeline.tally import AuditSettings
 
 SIDE = 48

@@ -21,7 +21,8 @@ from pipeline.images import Image
 from pipeline.networks import srn
 from pipeline.networks.dsn import DSN, FORMAT
 from pipeline.photographs import HR, LR, VAL, photograph
-from pipeline.stores import Store, StoreWriter, round_mantissa
+from pipeline.store_writer import StoreWriter, round_mantissa
+from pipeline.stores import Store
 
 SCALE = 4
 GRAIN = 1.5

@@ -16,7 +16,8 @@ from pipeline.export import ExportSettings, export
 from pipeline.images import to_float
 from pipeline.networks.dsn import theta_from_log
 from pipeline.settings import load_section
-from pipeline.stores import Store, StoreWriter
+from pipeline.store_writer import StoreWriter
+from pipeline.stores import Store
 
 OURS, NAIVE = "usrdu export", "whole images, np.save"
 

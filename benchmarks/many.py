@@ -14,8 +14,8 @@ from benchmarks.processes import Task, take_turns
 from benchmarks.race import Line, Target, mebibytes, milliseconds
 from pipeline.batches import Demand
 from pipeline.memory import Memory
-from pipeline.store_format import seal
-from pipeline.stores import Kind, Store
+from pipeline.store_format import Kind, seal
+from pipeline.stores import Store
 from pipeline.stream import PairStream
 
 SIDE = 128

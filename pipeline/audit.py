@@ -29,9 +29,10 @@ from pipeline.audit_tasks import HELD_OUT, TRAINING
 from pipeline.calibration import CalibratedSampler, read_calibration, require_calibration
 from pipeline.difference import Differences, fit
 from pipeline.errors import UserError
+from pipeline.files import replace_folder
 from pipeline.laplace import optimal_scale
 from pipeline.pile import Scores, compare
-from pipeline.stores import Store, replace_folder, require_same_scale
+from pipeline.stores import Store, require_same_scale
 from pipeline.tally import THETA_VALUES, AuditSettings, Statistics, Tally, bin_index, statistics
 
 CHANNELS = ("red", "green", "blue")

@@ -105,11 +105,12 @@ def load_weights(path: Path, format_name: str) -> tuple[dict[str, Tensor], dict[
             ``format_name``.
 
     """
+    checked = require_whole(path)
     state, described = _load_safetensors(path)
     if described.get("format") != json.dumps(format_name):
         found = described.get("format", "no format")
         raise UserError(f"{path}: is marked {found}, expected {format_name}")
-    if require_whole(path) != SHA:
+    if checked != SHA:
         raise UserError(
             f"{path}: does not say its SHA-256, so it is damaged or of an older version"
         )
@@ -197,8 +198,10 @@ def _check_zip(path: Path) -> str:
     try:
         with zipfile.ZipFile(path) as archive:
             if archive.comment.startswith(COMMENT):
-                _require_comment(path, archive.comment)
-                return SHA
+                data = memoryview(path.read_bytes())[: -len(archive.comment) - 2]
+                if COMMENT + _hex(data) == archive.comment:
+                    return SHA
+                raise UserError(f"{path}: is damaged: its content has another SHA-256 than it says")
             size = sum(entry.file_size for entry in archive.infolist())
             if size > 2 * path.stat().st_size:  # torch compresses nothing
                 raise UserError(f"{path}: would grow to {size} bytes when read; it was not read")
@@ -211,18 +214,12 @@ def _check_zip(path: Path) -> str:
     return "CRC-32 of every part"
 
 
-def _require_comment(path: Path, comment: bytes) -> None:
-    data = memoryview(path.read_bytes())
-    if COMMENT + _hex(data[: -len(comment) - 2]) != comment:
-        raise UserError(f"{path}: is damaged: its content has another SHA-256 than it says")
-
-
 def _hex(data: bytes | memoryview) -> bytes:
     return hashlib.sha256(data).hexdigest().encode()
 
 
 def _load_safetensors(path: Path) -> tuple[dict[str, Tensor], dict[str, str]]:
-    require_whole(path)
+    """Tensors and metadata of a file that ``require_whole`` has checked; it is mapped, not read."""
     try:
         with safe_open(path, framework="pt") as file:
             described = file.metadata() or {}
@@ -242,9 +239,10 @@ def save_state(path: Path, parts: Mapping[str, Stateful], progress: Mapping[str,
     state = {name: part.state_dict() for name, part in parts.items()}
     buffer = io.BytesIO()
     torch.save({"parts": state, "progress": dict(progress)}, buffer)
-    data = buffer.getvalue()[:-2]  # without the length of a comment, which is zero
-    comment = COMMENT + _hex(data)
-    write_whole(path, data + len(comment).to_bytes(2, "little") + comment)
+    comment = COMMENT + _hex(buffer.getbuffer()[:-2])
+    buffer.seek(-2, io.SEEK_END)  # the length of a comment, which is zero
+    buffer.write(len(comment).to_bytes(2, "little") + comment)
+    write_whole(path, buffer.getbuffer())
 
 
 def load_state(path: Path, parts: Mapping[str, Stateful]) -> dict[str, Any] | None:

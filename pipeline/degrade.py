@@ -21,12 +21,14 @@ from pipeline.calibration import (
 from pipeline.checkpoints import file_hash, fingerprint, make_folder, write_whole
 from pipeline.degrader import Degrader
 from pipeline.errors import UserError
+from pipeline.files import replace_folder
+from pipeline.image_ids import unique_ids
 from pipeline.images import Image, crop_to_multiple, find_images, read_image, to_uint8, write_png
 from pipeline.laplace import sample
 from pipeline.overlap import read_ahead, write_behind
 from pipeline.seeding import generator
 from pipeline.settings import Settings
-from pipeline.stores import Store, replace_folder, unique_ids
+from pipeline.stores import Store
 
 FORMAT = "usrdu-degrade-1"
 HALF_WRITTEN = ".*.partial"

@@ -22,7 +22,9 @@ from pipeline.images import Image
 from pipeline.networks.dsn import FORMAT
 from pipeline.overlap import read_ahead, write_behind
 from pipeline.settings import Settings
-from pipeline.stores import CHUNK, PartialStore, Store, StoreWriter, round_mantissa
+from pipeline.store_format import CHUNK
+from pipeline.store_writer import PartialStore, StoreWriter, round_mantissa
+from pipeline.stores import Store
 from pipeline.tiling import Box, tiles
 
 

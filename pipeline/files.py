@@ -1,5 +1,6 @@
-"""Files that appear only when they are whole, and folders that one process at a time writes."""
+"""Files and folders that appear only when they are whole; one process at a time writes a folder."""
 
+import shutil
 from collections.abc import Iterator
 from contextlib import contextmanager, suppress
 from pathlib import Path
@@ -24,11 +25,18 @@ def whole(path: Path) -> Iterator[Path]:
     Yields:
         A hidden name beside it.
 
+    Raises:
+        UserError: It cannot be written: the disk is full, or the folder is read-only.
+
     """
     partial = path.with_name(f".{path.name}.partial")
     try:
         yield partial
         partial.replace(path)
+    except OSError as error:  # a write says no name, and what names another file is its fault
+        if not error.strerror or error.filename not in (None, str(partial)):
+            raise
+        raise UserError(f"{path}: cannot be written: {error.strerror}") from error
     finally:
         with suppress(OSError):
             partial.unlink(missing_ok=True)
@@ -56,3 +64,18 @@ def claim(folder: Path, result: Path) -> FileLock:
     except OSError as error:
         raise UserError(f"{result}: cannot be written: {error.strerror}") from error
     return lock
+
+
+def replace_folder(new: Path, path: Path) -> None:
+    """Give a finished folder its name; a folder that has the name goes only once that worked."""
+    old = path.with_name(path.name + ".old")
+    shutil.rmtree(old, ignore_errors=True)
+    if path.exists():
+        path.rename(old)
+    try:
+        new.rename(path)
+    except OSError:
+        if old.exists():
+            old.rename(path)
+        raise
+    shutil.rmtree(old, ignore_errors=True)

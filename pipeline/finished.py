@@ -16,8 +16,7 @@ from typing import Any
 from tqdm import tqdm
 
 from pipeline.checkpoints import file_hash, fingerprint
-from pipeline.files import whole
-from pipeline.stores import partial_path, replace_folder
+from pipeline.files import replace_folder, whole
 from pipeline.verify import verify
 
 NOTE = "finished.json"
@@ -85,7 +84,7 @@ class Finished:
 
         Where that is impossible (no room, a file system without hard links) nothing is kept.
         """
-        partial = partial_path(self.folder)
+        partial = self.folder.with_suffix(".partial")
         shutil.rmtree(partial, ignore_errors=True)
         places = [str(path.resolve()) for path in self.results]
         try:

@@ -13,10 +13,12 @@ from tqdm import tqdm
 
 from pipeline.cleaning import cleaned_hr
 from pipeline.errors import UserError
+from pipeline.image_ids import unique_ids
 from pipeline.images import Image, crop_to_multiple, open_header, read_image, size_text
 from pipeline.presets import Files, Pairs, Preset, find_files, find_pairs, find_val
 from pipeline.settings import Settings
-from pipeline.stores import Store, StoreWriter, unique_ids
+from pipeline.store_writer import StoreWriter
+from pipeline.stores import Store
 
 
 class PrepareSettings(Settings):

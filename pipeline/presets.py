@@ -11,8 +11,8 @@ from pathlib import Path
 from typing import Literal
 
 from pipeline.errors import UserError
+from pipeline.image_ids import unique_ids
 from pipeline.images import find_images, holds_images, image_size
-from pipeline.stores import unique_ids
 
 Preset = Literal["none", "ntire2020-track1", "ntire2020-track2", "realsr-v3"]
 Side = Literal["hr", "lr"]

@@ -1,27 +1,54 @@
-"""What the root of a store says about the rest: digest, checksums and seal, and their checks."""
+"""The format of image stores: Zarr format 3 groups of whole images, and what their root says.
+
+A store is a folder that holds ``images/ID/ARRAY``.  Its root attribute ``usrdu`` describes it:
+schema version, kind, scale, axis order, the unit of every array, ids and shapes in order, a digest
+of the content, the checksum of every chunk, and a seal over all of these.
+
+Every chunk ends with its CRC-32C, so damage is an error that names image and chunk; and since the
+root knows these checksums too, so is a good chunk in the wrong place.  What else a store could say
+wrongly (shapes, types, codecs) is compared with the root, and the root with its seal.
+
+Metadata are not consolidated: the root says all that a reader needs before it opens an image, and
+with 100,000 images the consolidated copy took 70 s to open, the root alone 0.2 s.
+
+Only codecs of the Zarr core specification are used: blosc (zstd, bit shuffle), then crc32c.
+"""
 
 import hashlib
 import json
 import math
-import re
 from collections.abc import Iterator, Mapping
 from itertools import zip_longest
-from typing import Any
+from typing import Any, Literal
 
+from pipeline.image_ids import is_safe_id
 from pipeline.tiling import Box, tiles
+
+Kind = Literal["hr", "lr", "val", "maps"]
+
+ARRAYS: Mapping[Kind, Mapping[str, str]] = {
+    "hr": {"image": "8-bit intensity, 0..255"},
+    "lr": {"image": "8-bit intensity, 0..255"},
+    "val": {"hr": "8-bit intensity, 0..255", "lr": "8-bit intensity, 0..255"},
+    "maps": {
+        "mean": "intensity in [0, 1]",
+        "theta": "Laplace scale in the unit of mean, intensity in [0, 1]; positive",
+    },
+}
+"""Arrays of one image in each kind of store, with their units."""
+
+CHUNK = {"hr": 4096, "lr": 4096, "val": 4096, "maps": 1024}
+"""Longest side of a chunk: a photograph is one object, a huge scan a few."""
+DTYPE = {"hr": "uint8", "lr": "uint8", "val": "uint8", "maps": "float16"}
+"""Type of the arrays."""
+AXES = ["channel", "row", "column"]
+CODECS = ("bytes", "blosc", "crc32c")
 
 SCHEMA = 2
 LARGEST = 2**30
 """Pixels of an image; more is refused in writing and in reading."""
 LARGEST_CHUNK = 2**27
 """Bytes of a chunk when it is decoded; one of ours has at most 3 * 4096 * 4096."""
-
-
-def is_safe_id(name: object) -> bool:
-    """Whether ``safe_id`` could have made it, so that it names no place outside a folder."""
-    if not isinstance(name, str) or name.startswith(("__", ".")) or name == "zarr.json":
-        return False
-    return re.fullmatch(r"[\w.-]{1,220}", name, flags=re.ASCII) is not None
 
 
 def content_order(sizes: Mapping[str, tuple[int, ...]], side: int) -> Iterator[tuple[str, Box]]:

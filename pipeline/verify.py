@@ -9,8 +9,8 @@ from tqdm import tqdm
 
 from pipeline.checkpoints import require_whole
 from pipeline.errors import UserError
-from pipeline.store_format import content_digest, content_order
-from pipeline.stores import ARRAYS, Store
+from pipeline.store_format import ARRAYS, content_digest, content_order
+from pipeline.stores import Store
 
 LISTED = 5
 """Names of a kind that a sentence lists."""

@@ -47,7 +47,8 @@ def command(
     from pipeline.audit import audit
     from pipeline.audit_graph import Inputs
     from pipeline.settings import load_section
-    from pipeline.stores import Kind, Store
+    from pipeline.store_format import Kind
+    from pipeline.stores import Store
     from pipeline.tally import AuditSettings
 
     def opened(path: Path | str, *kinds: Kind) -> Store:

@@ -17,7 +17,8 @@ from pipeline.calibration import Calibration
 from pipeline.memory import MachineSettings, Memory
 from pipeline.perceptual import VGG19Features
 from pipeline.prepare import PrepareSettings
-from pipeline.stores import Store, StoreWriter
+from pipeline.store_writer import StoreWriter
+from pipeline.stores import Store
 from pipeline.train_dsn import TrainDsnSettings
 from pipeline.train_srn import Architecture, TrainSrnSettings
 

@@ -6,8 +6,9 @@ while a new process would import for seconds; and a fork wants a parent without 
     python tests/killing.py FOLDER SEED KILLS
 
 In FOLDER are params.yaml and cameras.yaml.  The commands run once undisturbed in FOLDER/straight,
-then in FOLDER/killed, where each is killed KILLS times, interrupted once, and as often as it is killed
-finds a full disk and loses its inputs, before it may end.  Prints a JSON list of what was done.
+then in FOLDER/killed, where each, before it may end, is killed KILLS times, interrupted once, and
+as often as it is killed finds a full disk and loses its inputs.  Prints a JSON list of what was
+done.
 """
 
 import json
@@ -22,7 +23,8 @@ from importlib import import_module
 from pathlib import Path
 from typing import NamedTuple
 
-from pipeline.stores import ARRAYS, Store
+from pipeline.store_format import ARRAYS
+from pipeline.stores import Store
 from stages.cli import main
 
 COMMANDS = {
@@ -147,7 +149,7 @@ def require_whole_stores() -> None:
 
 
 def require_whole(why: str) -> None:
-    """Look at the stores in a child, as reading starts threads, which a forking parent must not have.
+    """Look at the stores in a child: one that forks must have no threads.
 
     Raises:
         SystemExit: One is not whole.

@@ -21,7 +21,7 @@ from scipy.ndimage import gaussian_filter, uniform_filter
 from scipy.optimize import brentq
 from scipy.stats import median_abs_deviation, wasserstein_distance
 
-from pipeline import audit_tables, audit_tasks, pile, stores
+from pipeline import audit_tables, audit_tasks, pile, store_format
 from pipeline.agreement import signature
 from pipeline.audit import AGAINST_FILE, FILES, audit
 from pipeline.audit_graph import Inputs
@@ -35,7 +35,8 @@ from pipeline.filters import bicubic_downsample
 from pipeline.held_out import held_out_box
 from pipeline.pile import Allowance, Scores
 from pipeline.settings import load_section
-from pipeline.stores import Store, StoreWriter
+from pipeline.store_writer import StoreWriter
+from pipeline.stores import Store
 from pipeline.tally import (
     GRADIENTS,
     THETA_VALUES,
@@ -161,7 +162,7 @@ def write_calibration(path: Path, maps: Store, **changes: object) -> Path:
 
 @pytest.fixture
 def world(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Inputs:
-    monkeypatch.setitem(stores.CHUNK, "maps", CHUNK)
+    monkeypatch.setitem(store_format.CHUNK, "maps", CHUNK)
     hr = write_hr(tmp_path / "hr.zarr")
     lr = write_lr(tmp_path / "lr.zarr")
     return Inputs(write_maps(tmp_path / "maps.zarr", hr), hr, lr)
@@ -302,7 +303,7 @@ def test_chunks_do_not_change_the_result(
     world: Inputs, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     first = audit(world, SETTINGS, tmp_path / "a")
-    monkeypatch.setitem(stores.CHUNK, "maps", 1024)
+    monkeypatch.setitem(store_format.CHUNK, "maps", 1024)
     whole = write_maps(tmp_path / "whole.zarr", world.hr)
     second = audit(replace(world, maps=whole), SETTINGS, tmp_path / "b")
     assert first.pop("scores") != second.pop("scores")  # samples are drawn chunk by chunk

@@ -17,7 +17,8 @@ from pipeline.calibration import CalibratedSampler, Calibration, load_calibratio
 from pipeline.errors import UserError
 from pipeline.images import jpeg_round_trip, write_jpeg
 from pipeline.prepare import compression
-from pipeline.stores import Store, StoreWriter
+from pipeline.store_writer import StoreWriter
+from pipeline.stores import Store
 from stages.calibrate import command
 
 Array = NDArray[np.float64]

@@ -12,7 +12,8 @@ from scipy.ndimage import uniform_filter
 from pipeline.cleaning import clean, cleaned_hr
 from pipeline.errors import UserError
 from pipeline.images import Image
-from pipeline.stores import Store, StoreWriter
+from pipeline.store_writer import StoreWriter
+from pipeline.stores import Store
 
 
 def noise(height: int, width: int, seed: int = 1) -> NDArray[np.float64]:

@@ -13,8 +13,9 @@ from torch.utils.data import DataLoader, Dataset
 
 from pipeline.errors import UserError
 from pipeline.export import ExportSettings, export
-from pipeline.files import claim
-from pipeline.stores import Store, StoreWriter, partial_path, replace_folder
+from pipeline.files import claim, replace_folder
+from pipeline.store_writer import StoreWriter, partial_path
+from pipeline.stores import Store
 from pipeline.train_srn import Material, train_srn
 
 

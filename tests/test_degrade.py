@@ -19,7 +19,8 @@ from pipeline.calibration import Calibration
 from pipeline.degrade import DegradeSettings, StoredMaps, degrade
 from pipeline.degrader import Degrader
 from pipeline.images import to_float, write_png
-from pipeline.stores import Store, StoreWriter
+from pipeline.store_writer import StoreWriter
+from pipeline.stores import Store
 from stages.degrade import command
 
 Pixels = NDArray[np.uint8]

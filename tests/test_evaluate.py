@@ -26,7 +26,9 @@ from pipeline.evaluate import EvaluateSettings, evaluate
 from pipeline.networks import srn
 from pipeline.niqe import block_features, niqe
 from pipeline.niqe_model import load_model
-from pipeline.stores import Kind, Store, StoreWriter
+from pipeline.store_format import Kind
+from pipeline.store_writer import StoreWriter
+from pipeline.stores import Store
 from stages.evaluate import command
 
 Array = NDArray[np.float64]

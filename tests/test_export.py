@@ -20,14 +20,15 @@ from test_cluster import local_cluster, refuse
 from torch import Tensor
 
 from pipeline import export as module
-from pipeline import stores
+from pipeline import store_format
 from pipeline.checkpoints import file_hash, save_weights
 from pipeline.degrader import Degrader
 from pipeline.errors import UserError
 from pipeline.export import ExportSettings, export
 from pipeline.images import to_float
 from pipeline.networks.dsn import DSN
-from pipeline.stores import PartialStore, Store, StoreWriter
+from pipeline.store_writer import PartialStore, StoreWriter
+from pipeline.stores import Store
 from pipeline.tiling import Box
 from stages.export import command
 
@@ -68,7 +69,7 @@ def dsn_file(tmp_path_factory: pytest.TempPathFactory) -> Path:
 
 @pytest.fixture(autouse=True)
 def small_chunks(monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setitem(stores.CHUNK, "maps", CHUNK)
+    monkeypatch.setitem(store_format.CHUNK, "maps", CHUNK)
 
 
 def exported(hr: Store, weights: Path, target: Path, **changes: int) -> Store:
@@ -409,7 +410,7 @@ def test_memory_does_not_grow_with_the_image(
     dsn_file: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     """An image of nine times the area: the same largest tile, read and peak."""
-    monkeypatch.setitem(stores.CHUNK, "hr", 64)
+    monkeypatch.setitem(store_format.CHUNK, "hr", 64)
     inputs: list[int] = []
     reads: list[int] = []
     original, read = Degrader.batch, Store.read

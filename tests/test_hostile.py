@@ -42,7 +42,8 @@ from pipeline.prepare import Folders, prepare
 from pipeline.settings import load_lines, load_section, load_yaml
 from pipeline.similarity import Lpips
 from pipeline.store_format import seal
-from pipeline.stores import Store, StoreWriter
+from pipeline.store_writer import StoreWriter
+from pipeline.stores import Store
 from pipeline.verify import verify
 from stages.cli import main
 

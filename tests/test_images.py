@@ -595,7 +595,7 @@ def test_write_png_appears_whole(tmp_path: Path, monkeypatch: pytest.MonkeyPatch
         raise OSError(28, "No space left on device")
 
     monkeypatch.setattr(iio, "imwrite", full_disk)
-    with pytest.raises(OSError, match="No space left"):
+    with pytest.raises(UserError, match="a.png: cannot be written: No space left"):
         write_png(path, np.asarray(planes(GREY)))
     assert path.read_bytes() == before
     assert list(tmp_path.iterdir()) == [path]
@@ -603,7 +603,7 @@ def test_write_png_appears_whole(tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 
 def test_write_png_over_a_folder(tmp_path: Path) -> None:
     (tmp_path / "a.png").mkdir()
-    with pytest.raises(OSError, match="Is a directory"):
+    with pytest.raises(UserError, match="a.png: cannot be written: Is a directory"):
         write_png(tmp_path / "a.png", np.asarray(planes(RGB)))
     assert [path.name for path in tmp_path.iterdir()] == ["a.png"]
 
@@ -671,7 +671,7 @@ def test_write_jpeg_appears_whole(tmp_path: Path, monkeypatch: pytest.MonkeyPatc
         raise OSError(28, "No space left on device")
 
     monkeypatch.setattr(Path, "write_bytes", full_disk)
-    with pytest.raises(OSError, match="No space left"):
+    with pytest.raises(UserError, match="a.jpg: cannot be written: No space left"):
         write_jpeg(path, np.asarray(planes(GREY)), 90)
     assert path.read_bytes() == before
     assert list(tmp_path.iterdir()) == [path]

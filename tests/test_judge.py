@@ -10,7 +10,8 @@ from torch import Tensor
 
 from pipeline.filters import bicubic_downsample
 from pipeline.judge import BestEpoch, Judge, Judgement
-from pipeline.stores import Store, StoreWriter
+from pipeline.store_writer import StoreWriter
+from pipeline.stores import Store
 
 SIGMA = 8.0
 """Noise of the real images in gray levels."""

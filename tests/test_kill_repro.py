@@ -14,7 +14,8 @@ from typing import NamedTuple
 import pytest
 from repository import clone, copy_repository, edit_params, environment, ok, ran, run
 
-from pipeline.stores import ARRAYS, Store
+from pipeline.store_format import ARRAYS
+from pipeline.stores import Store
 
 pytestmark = pytest.mark.slow
 SHORTEST, LONGEST = 2.0, 15.0

@@ -28,7 +28,8 @@ from pipeline.photographs import photograph
 from pipeline.prepare import noise_level
 from pipeline.seeding import generator
 from pipeline.settings import load_section
-from pipeline.stores import Store, StoreWriter
+from pipeline.store_writer import StoreWriter
+from pipeline.stores import Store
 
 Array = NDArray[np.float64]
 Image = NDArray[np.uint8]

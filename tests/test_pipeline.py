@@ -165,6 +165,11 @@ def test_changing_the_srn_retrains_no_dsn() -> None:
     assert not srn & {"pipeline/networks/dsn.py", "pipeline/degrader.py", "pipeline/train_dsn.py"}
 
 
+def test_changing_how_stores_are_written_runs_only_what_writes_them() -> None:
+    writing = {n for n in STAGES if "pipeline/store_writer.py" in paths(DVC["stages"][n]["deps"])}
+    assert writing == {"demo", "prepare", "export"}
+
+
 def test_plots_name_outputs() -> None:
     outs = {
         path.replace("${item.arch}", arch)
@@ -183,13 +188,14 @@ def test_plots_name_outputs() -> None:
 LAYERS = [
     ["errors", "files", "overlap"],
     ["cluster"],
-    ["settings", "seeding", "laplace", "filters", "losses", "tiling", "networks/dsn"],
+    ["settings", "seeding", "laplace", "filters", "losses", "tiling", "image_ids", "networks/dsn"],
     ["memory", "schedule", "store_format"],
     ["networks/discriminator", "networks/srn", "images", "perceptual", "checkpoints"],
     ["foreign", "onnx_file", "strips"],
     ["protocols", "niqe_model"],
     ["niqe"],
-    ["stores", "pictures", "similarity", "inference", "training", "camera", "photographs"],
+    ["stores", "store_writer"],
+    ["pictures", "similarity", "inference", "training", "camera", "photographs"],
     ["recovery_table", "reference", "verify"],
     ["finished"],
     ["crops", "degrader", "tally", "agreement", "two_sample", "difference", "presets"],
@@ -231,8 +237,8 @@ def test_recovery_runs_the_engines_and_nothing_runs_it() -> None:
 
 HOMES = {
     "click": {"stages"},
-    "zarr": {"pipeline/stores.py"},
-    "numcodecs": {"pipeline/stores.py"},
+    "zarr": {"pipeline/stores.py", "pipeline/store_writer.py"},
+    "numcodecs": {"pipeline/store_writer.py"},
     "fsspec": {"pipeline/stores.py"},
     "psutil": {"pipeline/memory.py", "pipeline/doctor.py"},
     "dask": {"pipeline/audit_graph.py"},

@@ -14,12 +14,14 @@ from hypothesis.extra import numpy as hnp
 from numpy.typing import NDArray
 from ruamel.yaml import YAML
 
-from pipeline import stores
+from pipeline import store_format
 from pipeline.errors import UserError
+from pipeline.image_ids import is_safe_id, safe_id, unique_ids
 from pipeline.prepare import PrepareSettings
 from pipeline.settings import load_lines, load_section, load_yaml
-from pipeline.store_format import is_safe_id
-from pipeline.stores import Kind, Store, StoreWriter, safe_id, unique_ids
+from pipeline.store_format import Kind
+from pipeline.store_writer import StoreWriter
+from pipeline.stores import Store
 from pipeline.tiling import Box, tiles
 from pipeline.verify import verify
 
@@ -42,7 +44,7 @@ def same(found: NDArray[Any], array: NDArray[Any]) -> bool:
 @given(st.lists(levels, max_size=3), sides)
 def test_a_store_gives_back_any_images(images: Sequence[NDArray[np.uint8]], side: int) -> None:
     with tempfile.TemporaryDirectory() as folder, pytest.MonkeyPatch.context() as patch:
-        patch.setitem(stores.CHUNK, "lr", side)
+        patch.setitem(store_format.CHUNK, "lr", side)
         round_trip(Path(folder) / "a.zarr", "lr", [{"image": image} for image in images])
 
 
@@ -50,7 +52,7 @@ def test_a_store_gives_back_any_images(images: Sequence[NDArray[np.uint8]], side
 @given(halves, sides)
 def test_a_store_gives_back_any_maps(mean: NDArray[np.float16], side: int) -> None:
     with tempfile.TemporaryDirectory() as folder, pytest.MonkeyPatch.context() as patch:
-        patch.setitem(stores.CHUNK, "maps", side)
+        patch.setitem(store_format.CHUNK, "maps", side)
         round_trip(Path(folder) / "a.zarr", "maps", [{"mean": mean, "theta": mean[:, ::-1]}])
 
 

@@ -21,7 +21,8 @@ from pipeline.images import read_image, write_png
 from pipeline.networks import srn
 from pipeline.networks.dsn import DSN
 from pipeline.settings import load_yaml
-from pipeline.stores import Store, StoreWriter
+from pipeline.store_writer import StoreWriter
+from pipeline.stores import Store
 from stages.cli import main
 
 ROOT = Path(__file__).parent.parent

@@ -17,7 +17,8 @@ from pipeline.errors import UserError
 from pipeline.filters import bicubic_downsample
 from pipeline.images import Image
 from pipeline.seeding import generator
-from pipeline.stores import Store, StoreWriter
+from pipeline.store_writer import StoreWriter
+from pipeline.stores import Store
 from pipeline.stream import (
     CaptureStream,
     PairStream,

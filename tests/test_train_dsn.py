@@ -37,7 +37,8 @@ from pipeline.judge import Judge, Judgement
 from pipeline.learner import Learner
 from pipeline.perceptual import VGG19Features
 from pipeline.settings import load_section
-from pipeline.stores import Store, StoreWriter
+from pipeline.store_writer import StoreWriter
+from pipeline.stores import Store
 from pipeline.train_dsn import DsnLoss, DsnTrainer, TrainDsnSettings, train_dsn
 from stages.train_dsn import command
 

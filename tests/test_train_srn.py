@@ -39,7 +39,8 @@ from pipeline.errors import UserError
 from pipeline.images import read_image
 from pipeline.learner import Learner, make_accelerator
 from pipeline.perceptual import VGG19Features
-from pipeline.stores import Store, StoreWriter
+from pipeline.store_writer import StoreWriter
+from pipeline.stores import Store
 from pipeline.stream import PairStream
 from pipeline.train_srn import (
     Architecture,

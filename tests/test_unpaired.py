@@ -11,7 +11,8 @@ from hypothesis import strategies as st
 
 from pipeline.errors import UserError
 from pipeline.memory import Memory
-from pipeline.stores import Store, StoreWriter
+from pipeline.store_writer import StoreWriter
+from pipeline.stores import Store
 from pipeline.unpaired import UnpairedCrops, split
 
 

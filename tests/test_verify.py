@@ -14,7 +14,7 @@ from click.testing import CliRunner
 from numpy.typing import NDArray
 from torch import nn
 
-from pipeline import stores
+from pipeline import store_format
 from pipeline.checkpoints import (
     load_foreign,
     load_state,
@@ -24,8 +24,9 @@ from pipeline.checkpoints import (
     save_weights,
 )
 from pipeline.errors import UserError
-from pipeline.store_format import seal
-from pipeline.stores import ARRAYS, Kind, Store, StoreWriter
+from pipeline.store_format import ARRAYS, Kind, seal
+from pipeline.store_writer import StoreWriter
+from pipeline.stores import Store
 from pipeline.verify import described, verify
 from stages.cli import main
 
@@ -175,7 +176,7 @@ def test_pytorch_itself_does_not_see_flips(tmp_path: Path) -> None:
 @pytest.fixture
 def path(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
     """Two images of equal size, of six chunks each array."""
-    monkeypatch.setitem(stores.CHUNK, "maps", 5)
+    monkeypatch.setitem(store_format.CHUNK, "maps", 5)
     return write(tmp_path / "m.zarr", "maps", {"one": (9, 12), "two": (9, 12)})
 
 
@@ -386,7 +387,7 @@ def chunks_in_order(arrays: dict[str, NDArray[Any]], side: int) -> Iterator[byte
 def test_the_digest_of_an_image_by_its_definition(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch, kind: Kind
 ) -> None:
-    monkeypatch.setitem(stores.CHUNK, kind, 7)
+    monkeypatch.setitem(store_format.CHUNK, kind, 7)
     path = write(tmp_path / "a.zarr", kind, {"one": (20, 32)})
     said = json.loads((path / "images" / "one" / "zarr.json").read_text())["attributes"]
     expected = hashlib.sha256(b"".join(chunks_in_order(image(kind, 0, 20, 32), 7))).hexdigest()
