@@ -135,4 +135,4 @@ def _copy(source: Path, target: Path) -> None:
     if source.is_dir():
         shutil.copytree(source, target, copy_function=lambda old, new: Path(new).hardlink_to(old))
     else:
-        shutil.copyfile(source, target)
+        target.write_bytes(source.read_bytes())

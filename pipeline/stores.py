@@ -119,7 +119,8 @@ class Store:
         try:
             array = self.root[f"images/{image_id}/{name}"]
         except (KeyError, FileNotFoundError) as error:
-            raise UserError(missing) from error
+            gone = isinstance(self.path, Path) and not self.path.exists()
+            raise UserError(f"{self.path}: is no longer there" if gone else missing) from error
         except Exception as error:  # JSON, and what Zarr makes of it
             reason = " ".join(str(error).split())[:160]
             raise UserError(f"{place}: its zarr.json cannot be read: {reason}") from error

@@ -163,24 +163,34 @@ def require_whole(why: str) -> None:
         raise SystemExit(f"{why}: a store is not whole")
 
 
+def forget() -> None:
+    """So that a command that has ended has something to do again; see ``pipeline.finished``."""
+    for kept in Path("data/work").glob("*/*.finished"):
+        shutil.rmtree(kept)
+
+
 def killed(stage: str, seconds: float, kills: int, source: random.Random) -> dict[str, object]:
     """Kill and disturb a command so many times, and let it end; returns what happened."""
     words, log = COMMANDS[stage], Path("log.txt")
     hits, places, attempts = 0, [], 0
     while hits < kills and attempts < 4 * kills:
         attempts += 1
+        forget()
         after = source.uniform(0, seconds)
         if disturb(words, log, after, signal.SIGKILL) == -signal.SIGKILL:
             hits += 1
             places.append(round(after / seconds, 2))
         require_whole(f"{stage}, killed after {after:.2f} s")
+    forget()
     interrupted = disturb(words, log, source.uniform(0.3, 0.7) * seconds, signal.SIGINT)
     said = log.read_text()
     faults = []
     for _ in range(kills):
+        forget()
         faults.append(crowd(words, int(10 ** source.uniform(1, 4))))
         require_whole(f"{stage}, {faults[-1].what}")
         for place in INPUTS.get(stage, []):
+            forget()
             faults.append(rob(words, log, source.uniform(0, seconds), Path(place)))
             require_whole(f"{stage}, {faults[-1].what}")
     finish(words, log)
