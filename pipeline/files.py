@@ -34,7 +34,7 @@ def whole(path: Path) -> Iterator[Path]:
         yield partial
         partial.replace(path)
     except OSError as error:  # a write says no name, and what names another file is its fault
-        if not error.strerror or error.filename not in (None, str(partial)):
+        if not error.strerror or Path(error.filename or partial).name != partial.name:
             raise
         raise UserError(f"{path}: cannot be written: {error.strerror}") from error
     finally:
