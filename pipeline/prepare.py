@@ -1,7 +1,7 @@
 """Preparation: every image file decoded once, checked, and put into a store."""
 
 from collections import Counter
-from collections.abc import Sequence
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Literal
@@ -11,12 +11,15 @@ from PIL.JpegImagePlugin import JpegImageFile, get_sampling
 from pydantic import Field
 from tqdm import tqdm
 
+from pipeline.checkpoints import file_hash, fingerprint
 from pipeline.cleaning import cleaned_hr
 from pipeline.errors import UserError
+from pipeline.finished import Finished
 from pipeline.image_ids import unique_ids
 from pipeline.images import Image, crop_to_multiple, open_header, read_image, size_text
 from pipeline.presets import Files, Pairs, Preset, find_files, find_pairs, find_val
 from pipeline.settings import Settings
+from pipeline.store_format import Kind
 from pipeline.store_writer import StoreWriter
 from pipeline.stores import Store
 
@@ -60,13 +63,18 @@ class Cleaning:
     """See ``cleaning.clean``."""
 
 
-def prepare(folders: Folders, settings: PrepareSettings, out: Path) -> dict[str, float]:
+def prepare(
+    folders: Folders, settings: PrepareSettings, out: Path, work: Path | None = None
+) -> dict[str, float]:
     """Find all images, then write ``lr.zarr``, ``hr.zarr``, ``val.zarr`` and ``pairs.zarr``.
+
+    Of an interrupted run, also one that met a bad image, all images are kept that it had written.
 
     Args:
         folders: Where the images are.
         settings: The section ``prepare``.
         out: Folder of the stores.
+        work: Folder where finished stores stay known; see ``finished``.
 
     Returns:
         Metrics; see ``describe``.
@@ -83,17 +91,17 @@ def prepare(folders: Folders, settings: PrepareSettings, out: Path) -> dict[str,
     lr = find_files(folders.lr, "lr", preset, scale)
     val, inputs = find_val(folders.val, preset, scale)
     pairs = find_pairs(folders.pairs, preset, scale)
-    prepare_lr(lr, scale, out / "lr.zarr")
+    prepare_lr(lr, scale, out / "lr.zarr", work)
     real = Store(out / "lr.zarr", "lr")
     cleaning = None
     if settings.hr_from != "folder":
         cleaning = Cleaning(real, lr, settings.cleaning_factor)
-    prepare_hr(hr, scale, out / "hr.zarr", cleaning)
+    prepare_hr(hr, scale, out / "hr.zarr", cleaning, work)
     if inputs:
-        prepare_lr(inputs, scale, out / "val.zarr")
+        prepare_lr(inputs, scale, out / "val.zarr", work)
     else:
-        prepare_pairs(val, scale, out / "val.zarr")
-    prepare_pairs(pairs, scale, out / "pairs.zarr")
+        prepare_pairs(val, scale, out / "val.zarr", work)
+    prepare_pairs(pairs, scale, out / "pairs.zarr", work)
     return describe(
         Store(out / "hr.zarr", "hr"),
         real,
@@ -102,7 +110,13 @@ def prepare(folders: Folders, settings: PrepareSettings, out: Path) -> dict[str,
     )
 
 
-def prepare_hr(files: Files, scale: int, target: Path, cleaning: Cleaning | None = None) -> None:
+def prepare_hr(
+    files: Files,
+    scale: int,
+    target: Path,
+    cleaning: Cleaning | None = None,
+    work: Path | None = None,
+) -> None:
     """Write a store of kind hr from sharp images, each cropped to a multiple of the scale.
 
     Args:
@@ -111,33 +125,34 @@ def prepare_hr(files: Files, scale: int, target: Path, cleaning: Cleaning | None
         target: The store.
         cleaning: Further images, ``ID-cleaned``, after these; the attribute ``cleaned`` then says
             what they were made from.
+        work: Folder where finished stores stay known; see ``finished``.
 
     Raises:
         UserError: An image cannot be read or is smaller than the scale, two names collide, or the
             store cannot be written.
 
     """
-    ids, attributes = list(files), {}
+    sharp = {i: (path,) for i, path in files.items()}
+    cleaned: dict[str, tuple[str, Path]] = {}
+    attributes = None
     if cleaning is not None:
-        ids = unique_ids([f"{i}.png" for i in [*ids, *(f"{j}-cleaned" for j in cleaning.files)]])
+        cleaned = {f"{i}-cleaned": (i, path) for i, path in cleaning.files.items()}
+        unique_ids([f"{i}.png" for i in [*sharp, *cleaned]])
         made = {"lr_digest": cleaning.lr.digest, "factor": cleaning.factor}
         attributes = {"cleaned": made}
-    with (
-        StoreWriter(target, "hr", scale, ids, attributes) as writer,
-        tqdm(total=len(ids), desc=f"prepare {target.stem}", unit="image") as bar,
-    ):
-        for image_id, path in files.items():
-            writer.add(image_id, {"image": crop_to_multiple(path, read_image(path), scale)})
-            bar.update()
-        if cleaning is None:
-            return
-        for image_id, path in cleaning.files.items():
-            image = cleaned_hr(path, cleaning.lr, image_id, cleaning.factor)
-            writer.add(f"{image_id}-cleaned", {"image": image})
-            bar.update()
+
+    def arrays(image_id: str) -> Arrays:
+        if cleaning is not None and image_id in cleaned:
+            original, path = cleaned[image_id]
+            return {"image": cleaned_hr(path, cleaning.lr, original, cleaning.factor)}
+        (path,) = sharp[image_id]
+        return {"image": crop_to_multiple(path, read_image(path), scale)}
+
+    sources = {**sharp, **{i: (path,) for i, (_, path) in cleaned.items()}}
+    _write(target, "hr", scale, sources, arrays, work, attributes)
 
 
-def prepare_lr(files: Files, scale: int, target: Path) -> None:
+def prepare_lr(files: Files, scale: int, target: Path, work: Path | None = None) -> None:
     """Write a store of kind lr from real LR images, kept as they are.
 
     The attribute ``jpeg`` says how most of the files were compressed; see ``compression``.
@@ -146,13 +161,16 @@ def prepare_lr(files: Files, scale: int, target: Path) -> None:
         UserError: An image cannot be read, or the store cannot be written.
 
     """
+
+    def arrays(image_id: str) -> Arrays:
+        return {"image": read_image(files[image_id])}
+
+    sources = {i: (path,) for i, path in files.items()}
     attributes = {"jpeg": compression(list(files.values()))}
-    with StoreWriter(target, "lr", scale, list(files), attributes) as writer:
-        for image_id, path in tqdm(files.items(), f"prepare {target.stem}", unit="image"):
-            writer.add(image_id, {"image": read_image(path)})
+    _write(target, "lr", scale, sources, arrays, work, attributes)
 
 
-def prepare_pairs(pairs: Pairs, scale: int, target: Path) -> None:
+def prepare_pairs(pairs: Pairs, scale: int, target: Path, work: Path | None = None) -> None:
     """Write a store of kind val, empty if there are no pairs.
 
     Raises:
@@ -160,17 +178,54 @@ def prepare_pairs(pairs: Pairs, scale: int, target: Path) -> None:
             written.
 
     """
-    with StoreWriter(target, "val", scale, list(pairs)) as writer:
-        bar = tqdm(pairs.items(), f"prepare {target.stem}", unit="pair")
-        for image_id, (hr_path, lr_path) in bar:
-            lr = read_image(lr_path)
-            hr = crop_to_multiple(hr_path, read_image(hr_path), scale)
-            if hr.shape[1:] != (lr.shape[1] * scale, lr.shape[2] * scale):
-                raise UserError(
-                    f"{hr_path} is {size_text(hr)} and {lr_path} is {size_text(lr)}: "
-                    f"HR must be {scale} times LR"
-                )
-            writer.add(image_id, {"hr": hr, "lr": lr})
+
+    def arrays(image_id: str) -> Arrays:
+        hr_path, lr_path = pairs[image_id]
+        lr = read_image(lr_path)
+        hr = crop_to_multiple(hr_path, read_image(hr_path), scale)
+        if hr.shape[1:] != (lr.shape[1] * scale, lr.shape[2] * scale):
+            raise UserError(
+                f"{hr_path} is {size_text(hr)} and {lr_path} is {size_text(lr)}: "
+                f"HR must be {scale} times LR"
+            )
+        return {"hr": hr, "lr": lr}
+
+    _write(target, "val", scale, pairs, arrays, work)
+
+
+Arrays = dict[str, Image]
+"""Of one image of a store, by name."""
+
+
+def _write(
+    target: Path,
+    kind: Kind,
+    scale: int,
+    files: Mapping[str, tuple[Path, ...]],
+    arrays: Callable[[str], Arrays],
+    work: Path | None,
+    attributes: Mapping[str, object] | None = None,
+) -> None:
+    """Write a store from files, which say whether an image, or all, were written before."""
+    words = f"prepare {target.stem}"
+    bar = tqdm(files.items(), f"{words}, hashes", unit="image", leave=False)
+    sources = {i: fingerprint(*(_file_hash(path) for path in paths)) for i, paths in bar}
+    finished = None
+    if work is not None:
+        finished = Finished(work, fingerprint(kind, scale, attributes, sources), [target])
+        if finished.again(words) is not None:
+            return
+    with StoreWriter(target, kind, scale, list(files), attributes, resumable=True) as writer:
+        for image_id, source in tqdm(sources.items(), words, unit="image"):
+            if not writer.has(image_id, source):
+                writer.add_from(image_id, source, arrays(image_id))
+    if finished is not None:
+        finished.keep({})
+
+
+def _file_hash(path: Path) -> str:
+    """Of an image file; one that is gone is found out when it is decoded."""
+    return file_hash(path) if path.is_file() else ""
 
 
 def compression(files: Sequence[Path]) -> dict[str, object] | None:

@@ -44,6 +44,10 @@ def round_mantissa(array: NDArray[np.float32], keep_bits: int) -> NDArray[np.flo
     return np.asarray(rounded).view(np.float32).reshape(array.shape).astype(np.float16)
 
 
+SOURCES = "sources"
+"""Name of the file in a partial store that says what images were made from."""
+
+
 def partial_path(path: Path) -> Path:
     """Where a store is written before it is whole."""
     return path.with_name(path.name + ".partial")
@@ -141,7 +145,8 @@ class StoreWriter(PartialStore):
     """Writes a store under ``PATH.partial`` and gives it its name when it is whole.
 
     Use it as a context manager.  If the block fails, a resumable partial store is kept and the next
-    writer with the same attributes goes on with it; any other is removed.
+    writer with the same attributes goes on with it; any other is removed.  Images made from files
+    are known by them: see ``has``.
 
     Args:
         path: The store to be.
@@ -180,6 +185,7 @@ class StoreWriter(PartialStore):
             **(attributes or {}),
             "ids": self.ids,
         }
+        self.sources: dict[str, str] = {}
         try:
             self._open()
         except OSError as error:
@@ -191,6 +197,7 @@ class StoreWriter(PartialStore):
             try:
                 self.root = zarr.open_group(self.partial, mode="r+", zarr_format=3)
                 if self.resumable and self.root.attrs.get("usrdu") == self.described:
+                    self._read_sources()
                     return
             except (OSError, ValueError, KeyError):
                 pass
@@ -203,6 +210,32 @@ class StoreWriter(PartialStore):
             self.partial, zarr_format=3, attributes={"usrdu": self.described}
         )
         self.root.create_group("images")
+
+    def _read_sources(self) -> None:
+        journal = self.partial / SOURCES
+        if journal.exists():
+            for line in journal.read_text().splitlines():
+                image_id, _, source = line.partition(" ")
+                self.sources[image_id] = source  # the last may be cut: then it is none of ours
+
+    def has(self, image_id: str, source: str) -> bool:
+        """Whether an image was written completely from this source, perhaps by an earlier run."""
+        return self.sources.get(image_id) == source and self.done(image_id)
+
+    def add_from(self, image_id: str, source: str, arrays: Mapping[str, NDArray[Any]]) -> None:
+        """Write a whole image, and take note of what it was made from.
+
+        Args:
+            image_id: The image.
+            source: Hash of the files it was made from.
+            arrays: (3, H, W) by name.
+
+        """
+        if self.done(image_id):  # from another source; it must not be taken for done any more
+            shutil.rmtree(self.partial / "images" / image_id)
+        self.add(image_id, arrays)
+        with (self.partial / SOURCES).open("a") as journal:
+            journal.write(f"{image_id} {source}\n")
 
     def __enter__(self) -> Self:
         return self
@@ -223,7 +256,7 @@ class StoreWriter(PartialStore):
             self._abandon(error)
 
     def _abandon(self, error: BaseException) -> None:
-        if not self.resumable:
+        if not self.resumable or not any(self.done(image_id) for image_id in self.ids):
             shutil.rmtree(self.partial, ignore_errors=True)
         self.lock.release()
         if isinstance(error, OSError) and error.strerror:
@@ -246,7 +279,8 @@ class StoreWriter(PartialStore):
         complete["digest"] = content_digest(complete, digests)
         complete["checksums"] = checksums
         self.root.attrs["usrdu"] = {**complete, "seal": seal(complete)}
-        (self.partial / LOCK).unlink(missing_ok=True)
+        for own in (LOCK, SOURCES):
+            (self.partial / own).unlink(missing_ok=True)
         replace_folder(self.partial, self.path)
         self.lock.release()
 

@@ -4,7 +4,15 @@ from pathlib import Path
 
 import click
 
-from stages.options import FILE, FOLDER, params_option, plain_errors, report, write_json
+from stages.options import (  # fmt: skip
+    FILE,
+    FOLDER,
+    params_option,
+    plain_errors,
+    report,
+    work_option,
+    write_json,
+)
 
 
 @click.command(
@@ -29,9 +37,10 @@ from stages.options import FILE, FOLDER, params_option, plain_errors, report, wr
 @click.option("--out", type=FOLDER, required=True, help="Folder for the stores.")
 @click.option("--metrics", type=FILE, required=True, help="JSON file for the metrics.")
 @params_option
+@work_option
 @plain_errors
 def command(
-    hr: Path, lr: Path, val: Path, pairs: Path, out: Path, metrics: Path, params: Path
+    hr: Path, lr: Path, val: Path, pairs: Path, out: Path, metrics: Path, params: Path, work: Path
 ) -> None:
     """Decode HR, real LR and validation images once, into stores.
 
@@ -48,6 +57,6 @@ def command(
 
     settings = load_section(params, "prepare", PrepareSettings)
     click.echo(f"prepare: {settings!r}")
-    result = prepare(Folders(hr, lr, val, pairs), settings, out)
+    result = prepare(Folders(hr, lr, val, pairs), settings, out, work / "prepare")
     write_json(metrics, result)
     report(result, *(out / f"{name}.zarr" for name in ("hr", "lr", "val", "pairs")), metrics)

@@ -461,6 +461,7 @@ def call(hr: Path | str, dsn: Path, folder: Path, *options: str, **changes: obje
     params.write_text(json.dumps(content))
     arguments = ["--hr", hr, "--dsn", dsn, "--maps", folder / "maps.zarr"]
     arguments += ["--metrics", folder / "metrics.json", "--params", params, *options]
+    arguments += ["--work", folder / "work"]
     return CliRunner().invoke(command, [str(argument) for argument in arguments])
 
 
@@ -475,7 +476,7 @@ def one_sentence(result: Result) -> str:
 def test_command(tiny: World, dsn_file: Path, tmp_path: Path) -> None:
     result = call(tiny.hr.path, dsn_file, tmp_path)
     assert result.exit_code == 0, result.output
-    assert names(tmp_path) == ["maps.zarr", "metrics.json", "params.yaml"]
+    assert names(tmp_path) == ["maps.zarr", "metrics.json", "params.yaml", "work"]
     assert json.loads((tmp_path / "metrics.json").read_text()).keys() == SUMMARY
     assert Store(tmp_path / "maps.zarr", "maps").ids == list(HR_SIZES)
     assert f"wrote {tmp_path / 'maps.zarr'}" in result.output

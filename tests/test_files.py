@@ -48,9 +48,14 @@ def test_replace_folder(tmp_path: Path) -> None:
 def test_a_write_that_fails_names_the_file(tmp_path: Path) -> None:
     """The error of a write itself names none."""
     path = tmp_path / "a.txt"
-    with pytest.raises(UserError) as caught, whole(path) as partial, partial.open("wb") as file:
-        file.write(b"half")
-        raise OSError(28, "No space left on device")
+
+    def fill() -> None:
+        with whole(path) as partial, partial.open("wb") as file:
+            file.write(b"half")
+            raise OSError(28, "No space left on device")
+
+    with pytest.raises(UserError) as caught:
+        fill()
     assert str(caught.value) == f"{path}: cannot be written: No space left on device"
     assert not list(tmp_path.iterdir())
 

@@ -496,9 +496,9 @@ def test_a_command_says_one_sentence(tmp_path: Path, world: Folders) -> None:
     params.write_text(f"prepare: {json.dumps(settings)}")
     places = [f"--{name}={folder}" for name, folder in world.__dict__.items()]
     done = run("prepare", *places, f"--out={tmp_path / 'out'}", f"--metrics={tmp_path / 'm.json'}",
-               f"--params={params}")  # fmt: skip
+               f"--params={params}", f"--work={tmp_path / 'work'}")  # fmt: skip
     assert done.exit_code == 1 and isinstance(done.exception, SystemExit)
     (line,) = [line for line in done.stderr.splitlines() if line.startswith("Error: ")]
     assert "bomb\\n.png: cannot be read as an image: Image size" in line
-    assert names(tmp_path) == ["in", "out", "params.yaml"]
-    assert names(tmp_path / "out") == ["lr.zarr"]
+    assert names(tmp_path) == ["in", "out", "params.yaml", "work"]
+    assert "lr.zarr" in names(tmp_path / "out") and "hr.zarr" not in names(tmp_path / "out")

@@ -17,6 +17,7 @@ from numpy.typing import NDArray
 from PIL import Image
 from scipy.stats import norm
 
+from pipeline import images
 from pipeline.cleaning import clean
 from pipeline.errors import UserError
 from pipeline.prepare import (
@@ -29,6 +30,7 @@ from pipeline.prepare import (
 )
 from pipeline.presets import Preset
 from pipeline.stores import Store
+from pipeline.verify import verify
 from stages.prepare import command
 
 Array = NDArray[Any]
@@ -78,6 +80,7 @@ class World:
     def run(self) -> Result:
         arguments = [part for name in FOLDERS for part in (f"--{name}", getattr(self, name))]
         arguments += ["--out", self.out, "--metrics", self.metrics, "--params", self.params]
+        arguments += ["--work", self.folder / "work"]
         return CliRunner().invoke(command, [str(argument) for argument in arguments])
 
     def outputs(self) -> dict[str, bytes]:
@@ -101,10 +104,11 @@ class World:
         for word in words:
             assert word in sentences[0], sentences[0]
         assert "Traceback" not in result.output
-        assert not [path for path in self.folder.rglob("*") if ".partial" in path.name]
+        for partial in self.out.glob("*.partial"):  # what can be gone on with
+            assert list(partial.glob("images/*/*/c"))
         assert not [path for path in self.folder.rglob("*") if path.name.endswith(".old")]
         after = self.outputs()
-        for name in (*(f"out/{kept}.zarr" for kept in keeps), "metrics.json"):
+        for name in (*(f"out/{kept}.zarr/" for kept in keeps), "metrics.json"):
             assert {k: v for k, v in before.items() if k.startswith(name)} == {
                 k: v for k, v in after.items() if k.startswith(name)
             }
@@ -589,6 +593,64 @@ def test_metrics_that_cannot_be_written(world: World) -> None:
 
 
 # The engine
+
+
+@pytest.fixture
+def decoded(monkeypatch: pytest.MonkeyPatch) -> list[str]:
+    """Names of the files that are decoded."""
+    names: list[str] = []
+    original = images.read_image
+
+    def read(path: Path) -> NDArray[np.uint8]:
+        names.append(f"{path.parent.name}/{path.name}")
+        return original(path)
+
+    monkeypatch.setattr("pipeline.prepare.read_image", read)
+    return names
+
+
+def test_after_a_bad_image_the_good_ones_are_kept(world: World, decoded: list[str]) -> None:
+    good = (world.hr / "c.png").read_bytes()
+    text(world.hr / "c.png")
+    world.fails("hr/c.png: is of no known format", keeps=("hr", "val", "pairs"))
+    (world.hr / "c.png").write_bytes(good)
+    decoded.clear()
+    assert world.run().exit_code == 0
+    assert [name for name in decoded if name[:2] in ("hr", "lr")][:1] == ["hr/c.png"]
+    assert "hr/a.png" not in decoded and "lr/a.png" not in decoded
+    resumed = world.outputs()
+    shutil.rmtree(world.out)
+    shutil.rmtree(world.folder / "work")
+    assert world.run().exit_code == 0
+    assert world.outputs() == resumed  # as in one go
+
+
+def test_an_image_that_changed_is_decoded_again(world: World, decoded: list[str]) -> None:
+    text(world.hr / "c.png")
+    world.fails("hr/c.png: is of no known format", keeps=("hr", "val", "pairs"))
+    changed = picture(77, 24, 32)
+    save(world.hr / "a.png", changed)
+    save(world.hr / "c.png", changed)
+    decoded.clear()
+    assert world.run().exit_code == 0
+    assert {"hr/a.png", "hr/c.png"} <= set(decoded) and "hr/b.png" not in decoded
+    store = Store(world.out / "hr.zarr", "hr")
+    for image_id in "ac":
+        np.testing.assert_array_equal(store.read(image_id, "image"), planes(changed))
+    assert not list(verify(world.out / "hr.zarr"))
+
+
+def test_finished_stores_are_not_made_again(world: World, decoded: list[str]) -> None:
+    """As if DVC had been killed before it took note of them, and deletes them."""
+    assert world.run().exit_code == 0
+    before = world.outputs()
+    shutil.rmtree(world.out)
+    decoded.clear()
+    assert world.run().exit_code == 0
+    assert decoded == [] and world.outputs() == before
+    save(world.lr / "a.png", picture(78, 9, 11))
+    assert world.run().exit_code == 0
+    assert decoded == ["lr/a.png", "lr/b.png", "lr/c.png"]
 
 
 def test_errors_of_the_engine(tmp_path: Path) -> None:

@@ -70,8 +70,8 @@ def write_images(folder: Path, scale: int) -> None:
 def test_the_whole_pipeline(scale: int, tmp_path: Path) -> None:
     write_images(tmp_path / "raw", scale)
     raw, out = tmp_path / "raw", tmp_path / "out"
-    settings = ["--params", params(tmp_path / "params.yaml", scale), "--work", tmp_path / "work"]
-    plain, metrics = settings[:2], ["--metrics", tmp_path / "metrics.json"]
+    plain = ["--params", params(tmp_path / "params.yaml", scale)]
+    work, metrics = ["--work", tmp_path / "work"], ["--metrics", tmp_path / "metrics.json"]
     hr, lr, val, maps = (out / f"{kind}.zarr" for kind in ("hr", "lr", "val", "maps"))
     dsn, model = out / "dsn.safetensors", out / "srn.safetensors"
     noise = out / "calibration.json"
@@ -88,11 +88,12 @@ def test_the_whole_pipeline(scale: int, tmp_path: Path) -> None:
             raw / "pairs",
             "--out",
             out,
+            *work,
         ],
-        ["train-dsn", "--hr", hr, "--lr", lr, "--out", out, *settings[2:]],
-        ["export", "--hr", hr, "--dsn", dsn, "--maps", maps],
+        ["train-dsn", "--hr", hr, "--lr", lr, "--out", out, *work],
+        ["export", "--hr", hr, "--dsn", dsn, "--maps", maps, *work],
         ["calibrate", "--maps", maps, "--lr", lr, "--out", noise],
-        ["train-srn", "--arch", "compact", "--hr", hr, "--maps", maps, "--out", out, *settings[2:]],
+        ["train-srn", "--arch", "compact", "--hr", hr, "--maps", maps, "--out", out, *work],
         ["evaluate", "--val", val, "--model", model, "--out", out / "scored"],
     ):
         result = call(*words, *metrics, *plain)
@@ -223,7 +224,7 @@ def test_two_scales_are_told_apart(
     placed += [target, tmp_path / "out"]
     if words[0] not in ("train-dsn", "train-srn", "recovery"):
         placed += ["--metrics", tmp_path / "metrics.json"]
-    else:
+    if words[0] in ("prepare", "train-dsn", "export", "train-srn", "recovery"):
         placed += ["--work", tmp_path / "work"]
     if "--params" not in words:
         placed += ["--params", mixed / "params.yaml"]
