@@ -7,12 +7,11 @@ RUN := $(UV) run --no-sync
 
 demo: .venv/ready  ## the whole pipeline on the demo camera
 	$(RUN) dvc repro
-	@$(RUN) dvc metrics show
 	@echo
 	@echo "pictures:  data/train_dsn/contact_sheet.png"
 	@ls data/train_srn/*/contact_sheet.png data/evaluate/*/side_by_side.png | sed 's/^/           /'
 	@echo "audit:     data/audit/page/index.html"
-	@echo "metrics:   data/*/metrics.json, data/*/*/metrics.json (also: dvc metrics show)"
+	@echo "metrics:   data/*/metrics.json, data/*/*/metrics.json (all at once: uv run dvc metrics show)"
 	@echo "models:    data/train_srn/*/srn.safetensors (open in chaiNNer or ComfyUI, or: usrdu upscale)"
 
 test: .venv/ready  ## all tests but the slow ones

@@ -66,6 +66,12 @@ def content_order(sizes: Mapping[str, tuple[int, ...]], side: int) -> Iterator[t
         yield from ((name, box) for name, box in zip(sizes, boxes, strict=True) if box)
 
 
+def planned(described: Mapping[str, Any]) -> dict[str, Any]:
+    """What a root attribute said when the store was begun, before its images were written."""
+    made = ("shapes", "digest", "checksums", "seal")
+    return {key: value for key, value in described.items() if key not in made}
+
+
 def content_digest(described: Mapping[str, Any], digests: Mapping[str, str]) -> str:
     """The digest of a store: of what its root says, and of the content of every image.
 
@@ -77,9 +83,7 @@ def content_digest(described: Mapping[str, Any], digests: Mapping[str, str]) -> 
 
     """
     shapes = described["shapes"]
-    made = ("shapes", "digest", "checksums", "seal")
-    kept = {key: value for key, value in described.items() if key not in made}
-    total = hashlib.sha256(json.dumps(kept, sort_keys=True).encode())
+    total = hashlib.sha256(json.dumps(planned(described), sort_keys=True).encode())
     for image_id in described["ids"]:
         total.update(f"{shapes[image_id]} {digests[image_id]}".encode())
     return total.hexdigest()

@@ -29,6 +29,7 @@ from pipeline.store_format import (
     Kind,
     content_digest,
     content_order,
+    planned,
     seal,
 )
 
@@ -196,10 +197,11 @@ class StoreWriter(PartialStore):
         if (self.partial / "zarr.json").exists():
             try:
                 self.root = zarr.open_group(self.partial, mode="r+", zarr_format=3)
-                if self.resumable and self.root.attrs.get("usrdu") == self.described:
+                found: Any = self.root.attrs.get("usrdu", {})
+                if self.resumable and planned(found) == self.described:
                     self._read_sources()
                     return
-            except (OSError, ValueError, KeyError):
+            except (OSError, ValueError, KeyError, AttributeError):
                 pass
         for left in self.partial.iterdir():
             if left.is_dir():
@@ -256,7 +258,8 @@ class StoreWriter(PartialStore):
             self._abandon(error)
 
     def _abandon(self, error: BaseException) -> None:
-        if not self.resumable or not any(self.done(image_id) for image_id in self.ids):
+        begun = any(path.is_dir() for path in (self.partial / "images").glob("*"))
+        if not (self.resumable and begun):
             shutil.rmtree(self.partial, ignore_errors=True)
         self.lock.release()
         if isinstance(error, OSError) and error.strerror:

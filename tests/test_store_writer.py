@@ -20,7 +20,7 @@ from small_stores import (
     write,
 )
 
-from pipeline import store_format
+from pipeline import store_format, store_writer
 from pipeline.image_ids import safe_id
 from pipeline.store_format import ARRAYS, Kind
 from pipeline.store_writer import StoreWriter, round_mantissa
@@ -271,6 +271,27 @@ def test_resume(tmp_path: Path) -> None:
     for image_id, arrays in images.items():
         for name, array in arrays.items():
             np.testing.assert_array_equal(resumed.read(image_id, name), array)
+
+
+def test_a_kill_before_the_store_has_its_name_loses_nothing(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """The root already says that the store is whole."""
+    path, image = tmp_path / "a.zarr", picture(1, 4, 4)
+
+    def killed(*_: object) -> None:
+        raise KeyboardInterrupt
+
+    with monkeypatch.context() as patch:
+        patch.setattr(store_writer, "replace_folder", killed)
+        with (
+            pytest.raises(KeyboardInterrupt),
+            StoreWriter(path, "hr", 4, ["a"], resumable=True) as writer,
+        ):
+            writer.add("a", {"image": image})
+    with StoreWriter(path, "hr", 4, ["a"], resumable=True) as writer:
+        assert writer.done("a")
+    np.testing.assert_array_equal(Store(path, "hr").read("a", "image"), image)
 
 
 @pytest.mark.parametrize(
