@@ -133,6 +133,16 @@ def _places(note: Path) -> object:
 
 def _copy(source: Path, target: Path) -> None:
     if source.is_dir():
-        shutil.copytree(source, target, copy_function=lambda old, new: Path(new).hardlink_to(old))
+        _link(source, target)
     else:
         target.write_bytes(source.read_bytes())
+
+
+def _link(source: Path, target: Path) -> None:
+    """Make a folder of the same files; the errors name one of them, as those of shutil do not."""
+    if source.is_dir():
+        target.mkdir()
+        for path in source.iterdir():
+            _link(path, target / path.name)
+    else:
+        target.hardlink_to(source)

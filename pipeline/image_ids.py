@@ -15,8 +15,9 @@ def safe_id(name: str) -> str:
     """Make an image id from a file name: the stem, letters, digits, ``.``, ``-`` and ``_`` only."""
     stem = unicodedata.normalize("NFKC", Path(name).stem)
     made = re.sub(r"[^\w.-]|^\.+", "_", stem, flags=re.ASCII) or "_"
-    made = made[:LONGEST_ID]
-    return f"x{made}" if made.startswith("__") or made == "zarr.json" else made  # Zarr's own names
+    if made.startswith("__") or made == "zarr.json":  # Zarr's own names
+        made = f"x{made}"
+    return made[:LONGEST_ID]
 
 
 def unique_ids(names: Sequence[str]) -> list[str]:
