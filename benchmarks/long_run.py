@@ -4,7 +4,6 @@ import math
 import os
 import statistics
 import subprocess
-import sys
 import time
 from collections.abc import Iterator, Sequence
 from pathlib import Path
@@ -58,9 +57,9 @@ def long_run(bench: Bench) -> Iterator[Line]:
                 f"{what}, growth of {'open files' if part == 'files' else part}",
                 f"usrdu {words.split()[0]}",
                 "",
-                [after - before],
+                [max(after - before, 0.0)],
                 [],
-                lambda grown, unit=unit: f"{grown:+.3g}{unit}",  # type: ignore[misc]
+                lambda grown, unit=unit: f"{grown:.3g}{unit}",  # type: ignore[misc]
                 Target("ours", leeway),
                 f"; {before:.0f}{unit} in the second quarter, {after:.0f} in the last",
             )
@@ -88,7 +87,7 @@ def _watched(folder: Path, words: str) -> list[Look]:
     environment = {**os.environ, "PATH": f"{HERE}{os.pathsep}{os.environ['PATH']}"}
     looks = []
     with subprocess.Popen(
-        ["usrdu", *words.split()], cwd=folder, env=environment, stdout=sys.stderr
+        ["usrdu", *words.split()], cwd=folder, env=environment, stdout=subprocess.DEVNULL
     ) as running:
         process = psutil.Process(running.pid)
         while running.poll() is None:

@@ -191,7 +191,7 @@ def killed(stage: str, seconds: float, kills: int, source: random.Random) -> dic
         require_whole(f"{stage}, {faults[-1].what}")
         for place in INPUTS.get(stage, []):
             forget()
-            faults.append(rob(words, log, source.uniform(0, seconds), Path(place)))
+            faults.append(rob(words, log, source.uniform(0, seconds / 2), Path(place)))
             require_whole(f"{stage}, {faults[-1].what}")
     finish(words, log)
     return {
