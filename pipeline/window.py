@@ -103,8 +103,8 @@ class Window:
         self._readers = ThreadPoolExecutor(READERS, "reader")
         self._held: dict[Key, _Held] = {}
         self._reading: list[Future[Arrays]] = []
-        self._step = 0
         self._restart(0)
+        self._step = -1  # step 0 has not been asked for, and need not be
 
     def images(self, step: int, share: int) -> dict[int, Arrays]:
         """The images of a share of a step's batch, by index; waits until they are read.

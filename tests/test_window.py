@@ -70,6 +70,17 @@ def test_a_rolling_window_stays_within_the_budget(
     window.close()
 
 
+def test_a_window_that_starts_later_reads_nothing_of_the_steps_before() -> None:
+    library = Library([(4, 4)] * 20)
+    schedule = Schedule(20, 1, 2, 0, "test", window=2)
+    window = Window(library.source, schedule, (0,), 4 * 48)
+    window.images(1, 0)
+    assert window.bytes <= 4 * 48
+    window.close()
+    before = {schedule.image(position) for position in range(2)}
+    assert not before & set(library.reads)
+
+
 def test_every_image_is_read_once_per_epoch() -> None:
     library = Library([(4, 4)] * 24)
     schedule = Schedule(24, 6, 4, 0, "test", window=4)
