@@ -32,7 +32,7 @@ from pipeline.errors import UserError
 from pipeline.files import replace_folder
 from pipeline.laplace import optimal_scale
 from pipeline.pile import Scores, compare
-from pipeline.stores import Store, require_same_scale
+from pipeline.stores import Store, require_exported_from, require_same_scale
 from pipeline.tally import THETA_VALUES, AuditSettings, Statistics, Tally, bin_index, statistics
 
 CHANNELS = ("red", "green", "blue")
@@ -111,10 +111,7 @@ def _plain(scores: Scores) -> dict[str, Any]:
 def _require_fit(maps: Store, hr: Store) -> None:
     """The stores belong together."""
     prior_scale(maps)
-    if maps.attributes.get("hr_digest") != hr.digest:
-        raise UserError(
-            f"{maps.path} was not exported from {hr.path} as it is now; export it again"
-        )
+    require_exported_from(maps, hr)
     if not maps.ids:
         raise UserError(f"{maps.path}: holds no images")
     for image_id in maps.ids:

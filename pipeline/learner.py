@@ -1,12 +1,13 @@
 """How the networks of both trainings learn: the optimiser, speed, and several processes.
 
-The generator and the discriminator of a training are a ``Learner`` each.  A step's batch is made of
+The generator and the discriminator of a training are a ``Learner`` each, both of them
+``Adversaries``.  A step's batch is made of
 shares: every process takes ``accumulate`` of them one after the other, and the gradient is the mean
 over all, so that processes and accumulation may be exchanged for each other.
 """
 
 import copy
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Callable, Iterator
 from contextlib import ExitStack, contextmanager
 from typing import Annotated, Any, Literal
 
@@ -19,6 +20,7 @@ from torch.optim.swa_utils import get_ema_multi_avg_fn
 
 from pipeline.batches import Demand
 from pipeline.errors import UserError
+from pipeline.losses import consult, discriminator_loss
 from pipeline.memory import Memory
 from pipeline.settings import Settings
 
@@ -188,32 +190,90 @@ def _fast(network: nn.Module, settings: StepSettings) -> nn.Module:
     return network
 
 
-def over_shares(
-    learners: Sequence[Learner], settings: StepSettings, one: Callable[[int], dict[str, Tensor]]
-) -> dict[str, Tensor]:
-    """Add up the gradients of the shares of this process.
+class Adversaries:
+    """A network that learns against a discriminator, or alone if the term has no weight.
 
     Args:
-        learners: Who learns from them; their gradients are averaged over the processes once, with
-            the last share.
+        learner: The network, which generates images.
+        opponent: The discriminator.
         settings: Of the step.
-        one: Runs forward and backward of a share, given its number among those of all processes;
-            returns scalar terms.
-
-    Returns:
-        The mean of each term, on the device.
+        weight: Of the adversarial term.
+        judged: What of an image the discriminator sees.
 
     """
-    own = settings.own_shares(learners[0].accelerator)
-    terms = []
-    for share in own:
-        with ExitStack() as block:
-            for learner in learners if share < own[-1] else ():
-                block.enter_context(learner.alone())
-            terms.append(one(share))
-    if len(terms) == 1:
-        return terms[0]
-    return {name: torch.stack([of[name] for of in terms]).mean() for name in terms[0]}
+
+    def __init__(
+        self,
+        learner: Learner,
+        opponent: Learner,
+        settings: StepSettings,
+        weight: float,
+        judged: Callable[[Tensor], Tensor],
+    ) -> None:
+        self.settings, self.weight = settings, weight
+        self._both = [learner, opponent] if weight else [learner]
+        self._opponent, self._judged = opponent, judged
+
+    def step(self, decay: float, learn: Callable[[int], dict[str, Tensor]]) -> dict[str, Tensor]:
+        """Make a step of both from the shares of this process.
+
+        Their gradients are averaged over the processes once, with the last share.
+
+        Args:
+            decay: What both rates are multiplied by.
+            learn: Runs forward and ``learn`` for a share, given its number among those of all
+                processes; returns scalar terms.
+
+        Returns:
+            The mean of each term, on the device.
+
+        """
+        for learner in self._both:
+            learner.start()
+        own = self.settings.own_shares(self._both[0].accelerator)
+        terms = []
+        for share in own:
+            with ExitStack() as block:
+                for learner in self._both if share < own[-1] else ():
+                    block.enter_context(learner.alone())
+                terms.append(learn(share))
+        for learner in self._both:
+            learner.update(decay)
+        if len(terms) == 1:
+            return terms[0]
+        return {name: torch.stack([of[name] for of in terms]).mean() for name in terms[0]}
+
+    def _judge(self, images: Tensor) -> Tensor:
+        logits: Tensor = self._opponent(self._judged(images))
+        return logits
+
+    def learn(self, total: Tensor, fake: Tensor, real: Tensor) -> dict[str, Tensor]:
+        """Add the gradients of a share to those of both networks.
+
+        Args:
+            total: The weighted sum of the other terms, with its graph.
+            fake: Images (N, C, H, W) that were generated, with their graph.
+            real: Images that were not.
+
+        Returns:
+            ``total``, with the adversarial term if there is one, ``adversarial``, unweighted, and
+            ``discriminator``.
+
+        """
+        shares = self.settings.accumulate
+        if not self.weight:
+            torch.autograd.backward(total / shares)
+            return {"total": total.detach()}
+        verdict = consult(self._judge, fake)
+        gradient = self.weight / shares * verdict.gradient
+        torch.autograd.backward([total / shares, fake], [None, gradient])
+        loss = discriminator_loss(self._judge(real), verdict.logits)
+        torch.autograd.backward(loss / shares)
+        return {
+            "adversarial": verdict.loss,
+            "total": total.detach() + self.weight * verdict.loss,
+            "discriminator": loss.detach(),
+        }
 
 
 class Average:

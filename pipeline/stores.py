@@ -249,3 +249,18 @@ def require_same_scale(*stores: Store) -> int:
                 f"{first.path} has the scale {first.scale}, but {store.path} has {store.scale}"
             )
     return first.scale
+
+
+def require_exported_from(maps: Store, hr: Store) -> None:
+    """Check that maps were made of the HR images as they are now.
+
+    Raises:
+        UserError: They were not; names both digests.
+
+    """
+    found = str(maps.attributes.get("hr_digest", "unknown"))
+    if found != hr.digest:
+        raise UserError(
+            f"{maps.path} was exported from HR images with the digest {found[:12]}, but {hr.path} "
+            f"has {hr.digest[:12]}; run the export stage again"
+        )

@@ -18,7 +18,7 @@ from pipeline.images import Image, to_float, to_uint8
 from pipeline.laplace import sample
 from pipeline.schedule import Schedule
 from pipeline.seeding import generator, of_share
-from pipeline.stores import Store, require_same_scale
+from pipeline.stores import Store, require_exported_from, require_same_scale
 from pipeline.window import Source
 
 Theta = Literal["raw", "calibrated", "constant", "none"]
@@ -97,12 +97,7 @@ class PairStream(_Batched):
         calibration: Calibration | None = None,
     ) -> None:
         self.scale = require_same_scale(hr, maps)
-        if maps.attributes["hr_digest"] != hr.digest:
-            raise UserError(
-                f"{maps.path} was exported from HR images with the digest "
-                f"{maps.attributes['hr_digest'][:12]}, but {hr.path} has {hr.digest[:12]}; "
-                "run the export stage again"
-            )
+        require_exported_from(maps, hr)
         require_crop(maps, patch, "train_srn.lr_patch")
         self.theta, self.demand, self.constant_theta = theta, demand, constant_theta
         self.calibrated: CalibratedSampler | None = None

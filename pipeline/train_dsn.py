@@ -16,8 +16,7 @@ from pipeline.filters import HIGH_PASS_SIZE, high_pass, low_pass
 from pipeline.finished import Finished
 from pipeline.judge import BestEpoch, Judge
 from pipeline.laplace import GRAY_LEVEL, sample, scale_terms, scaled_divergence
-from pipeline.learner import Learner, StepSettings, frozen, make_accelerator, over_shares
-from pipeline.losses import consult, discriminator_loss
+from pipeline.learner import Adversaries, Learner, StepSettings, frozen, make_accelerator
 from pipeline.memory import MachineSettings, allowed
 from pipeline.networks.discriminator import UNetDiscriminator
 from pipeline.networks.dsn import DSN, FORMAT, theta_from_log
@@ -176,6 +175,9 @@ class DsnTrainer:
         self.opponent = Learner(
             self.discriminator, settings.discriminator_learning_rate, settings, self.accelerator
         )
+        self.adversaries = Adversaries(
+            self.learner, self.opponent, settings, settings.adversarial_weight, high_pass
+        )
         vgg: nn.Module | None = None
         if settings.perceptual_weight:
             vgg = VGG19Features(settings.perceptual_weights)
@@ -184,14 +186,8 @@ class DsnTrainer:
 
     def step(self, step: int) -> dict[str, Tensor]:
         """Train both networks on one batch; returns the unweighted terms and theta statistics."""
-        settings, decay = self.settings, self.settings.decay(self.hr_schedule.epoch(step))
-        learners = [self.learner, self.opponent] if settings.adversarial_weight else [self.learner]
-        for learner in learners:
-            learner.start()
-        terms = over_shares(learners, settings, lambda share: self._learn(step, share))
-        for learner in learners:
-            learner.update(decay)
-        return terms
+        decay = self.settings.decay(self.hr_schedule.epoch(step))
+        return self.adversaries.step(decay, lambda share: self._learn(step, share))
 
     def draw_reference(self, step: int, hr: Tensor, share: int = 0) -> Tensor:
         """y_b of the HR crops of a share."""
@@ -200,40 +196,26 @@ class DsnTrainer:
 
     def _learn(self, step: int, share: int) -> dict[str, Tensor]:
         """Add the gradients of a share to those of both networks; returns its terms."""
-        settings, part = self.settings, 1 / self.settings.accumulate
+        settings = self.settings
         hr, real = self.crops.batch(step, share)
         reference = self.draw_reference(step, hr, share)
         mean, log_theta, log_sigma = self.learner(hr, with_sigma=self.with_sigma)
         terms = {"kl": self.loss.content(mean, log_theta, reference)}
         if settings.perceptual_weight:
             terms["kl_perceptual"] = self.loss.perceptual(mean, log_sigma, reference)
-        theta = self.theta(log_theta.detach()).mean() * 255
         total = settings.kl_weight * terms["kl"]
         total = total + settings.perceptual_weight * terms.get("kl_perceptual", 0)
-        if not settings.adversarial_weight:
-            torch.autograd.backward(part * total)
-            return {**terms, "total": total.detach(), "theta_mean": theta}
-        weight, shown = settings.adversarial_weight, self._shown(mean, log_theta, step, share)
-        verdict = consult(lambda image: self.opponent(high_pass(image)), shown)
-        torch.autograd.backward([part * total, shown], [None, part * weight * verdict.gradient])
-        terms["adversarial"] = verdict.loss
-        terms["total"] = total.detach() + weight * verdict.loss
-        terms["theta_mean"] = theta
-        terms["discriminator"] = self._learn_to_judge(verdict.logits, real)
-        return terms
+        terms["theta_mean"] = self.theta(log_theta.detach()).mean() * 255
+        shown = self._shown(mean, log_theta, step, share)
+        return {**terms, **self.adversaries.learn(total, shown, real)}
 
     def _shown(self, mean: Tensor, log_theta: Tensor, step: int, share: int = 0) -> Tensor:
         """What the discriminator sees of the LR images that were made."""
-        if self.settings.adversarial_on == "mean":
+        if self.settings.adversarial_on == "mean" or not self.settings.adversarial_weight:
             return mean
         purpose = of_share("train_dsn/noise", share)
         source = generator(self.settings.seed, purpose, step, self.device)
         return sample(mean, self.theta(log_theta), source)
-
-    def _learn_to_judge(self, fake_logits: Tensor, real: Tensor) -> Tensor:
-        loss = discriminator_loss(self.opponent(high_pass(real)), fake_logits)
-        torch.autograd.backward(loss / self.settings.accumulate)
-        return loss.detach()
 
     def degrade(self, hr: Tensor) -> tuple[Tensor, Tensor]:
         """Mean and theta of HR images (N, 3, H, W), in the unit of the image."""

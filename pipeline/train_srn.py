@@ -19,14 +19,13 @@ from pipeline.filters import bicubic_upsample, gradient_map, gradient_map_l1, lo
 from pipeline.finished import Finished
 from pipeline.laplace import GRAY_LEVEL
 from pipeline.learner import (
+    Adversaries,
     Average,
     Learner,
     StepSettings,
     frozen,
     make_accelerator,
-    over_shares,
 )
-from pipeline.losses import consult, discriminator_loss
 from pipeline.memory import MachineSettings, Memory, allowed
 from pipeline.networks import srn
 from pipeline.networks.discriminator import UNetDiscriminator, VGGDiscriminator
@@ -213,7 +212,9 @@ class SrnTrainer:
             self.discriminator, settings.discriminator_learning_rate, settings, accelerator
         )
         self.ema = Average(self.network, settings.ema_decay)
-        self.judged = settings.judged
+        self.adversaries = Adversaries(
+            self.learner, self.opponent, settings, settings.adversarial_weight, settings.judged
+        )
         self.vgg = None
         if settings.perceptual_weight and self.trained:
             vgg = VGG19Features(settings.perceptual_weights)
@@ -244,21 +245,16 @@ class SrnTrainer:
 
     def step(self, step: int) -> dict[str, Tensor]:
         """Train both networks on one batch; returns the unweighted terms of Eq. 12."""
-        settings, decay = self.settings, self.settings.decay(self.schedule.epoch(step))
-        learners = [self.learner, self.opponent] if settings.adversarial_weight else [self.learner]
-        for learner in learners:
-            learner.start()
-        terms = over_shares(
-            learners, settings, lambda share: self._learn(self.stream.batch(step, share))
+        decay = self.settings.decay(self.schedule.epoch(step))
+        terms = self.adversaries.step(
+            decay, lambda share: self._learn(self.stream.batch(step, share))
         )
-        for learner in learners:
-            learner.update(decay)
         self.ema.update(self.network)
         return terms
 
     def _learn(self, pair: Pair) -> dict[str, Tensor]:
         """Add the gradients of a share to those of both networks; returns its terms."""
-        settings, part = self.settings, 1 / self.settings.accumulate
+        settings = self.settings
         sr = self.learner(pair.lr)
         terms = {"content": F.l1_loss(sr, pair.hr)}
         if settings.low_pass_weight:
@@ -270,21 +266,7 @@ class SrnTrainer:
         total = settings.content_weight * terms["content"]
         total = total + settings.low_pass_weight * terms.get("low_pass", 0)
         total = total + settings.perceptual_weight * terms.get("perceptual", 0)
-        if not settings.adversarial_weight:
-            torch.autograd.backward(part * total)
-            return {**terms, "total": total.detach()}
-        weight = settings.adversarial_weight
-        verdict = consult(lambda image: self.opponent(self.judged(image)), sr)
-        torch.autograd.backward([part * total, sr], [None, part * weight * verdict.gradient])
-        terms["adversarial"] = verdict.loss
-        terms["total"] = total.detach() + weight * verdict.loss
-        terms["discriminator"] = self._learn_to_judge(verdict.logits, pair.hr)
-        return terms
-
-    def _learn_to_judge(self, fake_logits: Tensor, hr: Tensor) -> Tensor:
-        loss = discriminator_loss(self.opponent(self.judged(hr)), fake_logits)
-        torch.autograd.backward(loss / self.settings.accumulate)
-        return loss.detach()
+        return {**terms, **self.adversaries.learn(total, sr, pair.hr)}
 
     @torch.no_grad()
     def contact_sheet(self, path: Path) -> None:
