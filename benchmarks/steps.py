@@ -7,13 +7,12 @@ from collections.abc import Callable, Iterator, Mapping
 from typing import Any
 
 import torch
-from accelerate import Accelerator
-from accelerate.state import AcceleratorState
 from torch.utils.flop_counter import FlopCounterMode
 
 from benchmarks.bench import Bench
 from benchmarks.race import Entry, Line, Target, milliseconds, race
 from pipeline.batches import Demand
+from pipeline.learner import make_accelerator
 from pipeline.memory import MachineSettings, allowed
 from pipeline.stream import PairStream
 from pipeline.train_dsn import DsnTrainer, TrainDsnSettings
@@ -55,7 +54,7 @@ def dsn_step(bench: Bench, changes: Mapping[str, object]) -> Step:
 def srn_step(bench: Bench, changes: Mapping[str, object]) -> Step:
     """The SRN's, on samples of the maps."""
     settings = bench.size.srn_settings(**changes)
-    accelerator = Accelerator(mixed_precision=settings.precision)
+    accelerator = make_accelerator(settings)
     device = accelerator.device
     demand = Demand(
         settings.batch_size, settings.crops_per_image, settings.window, settings.seed, device,
@@ -98,7 +97,6 @@ def steps(bench: Bench) -> Iterator[Line]:
     for name, (make, settings) in sections.items():
         made = {}
         for way, changes in ways(device, settings).items():
-            AcceleratorState._reset_state(True)  # the next one may have another precision
             made[way] = make(bench, changes)
         work = flops(made[EAGER])
         entries = [Entry(way, _next(step)) for way, step in made.items()]

@@ -13,6 +13,7 @@ from typing import Annotated, Any, Literal
 
 import torch
 from accelerate import Accelerator, DistributedDataParallelKwargs
+from accelerate.state import AcceleratorState
 from pydantic import BeforeValidator, Field
 from torch import Tensor, nn
 from torch.optim import Adam, Optimizer
@@ -98,7 +99,13 @@ class _BuffersStay(DistributedDataParallelKwargs):  # type: ignore[misc]
 
 
 def make_accelerator(settings: StepSettings) -> Accelerator:
-    """Device, precision and processes, as ``accelerate launch`` or ``torchrun`` started them."""
+    """Device, precision and processes, as ``accelerate launch`` or ``torchrun`` started them.
+
+    One process may train several networks, one after the other, each with its own precision.
+    """
+    known = AcceleratorState._shared_state
+    if known and known.get("_mixed_precision") != settings.precision:
+        AcceleratorState._reset_state()  # it keeps the first one
     cpu = not torch.accelerator.is_available()  # processes find each other on CPUs only if told
     accelerator = Accelerator(mixed_precision=settings.precision, cpu=cpu)
     accelerator.ddp_handler = _BuffersStay()
