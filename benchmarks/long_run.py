@@ -1,7 +1,6 @@
 """Row i: trainings of many steps, whose memory, open files and threads must not grow."""
 
 import math
-import os
 import statistics
 import subprocess
 import time
@@ -84,10 +83,9 @@ def _params(images: int, steps: int) -> dict[str, Any]:
 
 def _watched(folder: Path, words: str) -> list[Look]:
     """Run a command, and look at its process from outside until it ends."""
-    environment = {**os.environ, "PATH": f"{HERE}{os.pathsep}{os.environ['PATH']}"}
     looks = []
     with subprocess.Popen(
-        ["usrdu", *words.split()], cwd=folder, env=environment, stdout=subprocess.DEVNULL
+        [str(HERE / "usrdu"), *words.split()], cwd=folder, stdout=subprocess.DEVNULL
     ) as running:
         process = psutil.Process(running.pid)
         while running.poll() is None:

@@ -132,23 +132,22 @@ def prepare_hr(
             store cannot be written.
 
     """
-    sharp = {i: (path,) for i, path in files.items()}
-    cleaned: dict[str, tuple[str, Path]] = {}
+    sources = {image_id: (path,) for image_id, path in files.items()}
+    originals: dict[str, str] = {}
     attributes = None
     if cleaning is not None:
-        cleaned = {f"{i}-cleaned": (i, path) for i, path in cleaning.files.items()}
-        unique_ids([f"{i}.png" for i in [*sharp, *cleaned]])
-        made = {"lr_digest": cleaning.lr.digest, "factor": cleaning.factor}
-        attributes = {"cleaned": made}
+        originals = {f"{image_id}-cleaned": image_id for image_id in cleaning.files}
+        unique_ids([f"{image_id}.png" for image_id in [*sources, *originals]])
+        sources |= {cleaned: (cleaning.files[i],) for cleaned, i in originals.items()}
+        attributes = {"cleaned": {"lr_digest": cleaning.lr.digest, "factor": cleaning.factor}}
 
     def arrays(image_id: str) -> Arrays:
-        if cleaning is not None and image_id in cleaned:
-            original, path = cleaned[image_id]
+        (path,) = sources[image_id]
+        if cleaning is not None and image_id in originals:
+            original = originals[image_id]
             return {"image": cleaned_hr(path, cleaning.lr, original, cleaning.factor)}
-        (path,) = sharp[image_id]
         return {"image": crop_to_multiple(path, read_image(path), scale)}
 
-    sources = {**sharp, **{i: (path,) for i, (_, path) in cleaned.items()}}
     _write(target, "hr", scale, sources, arrays, work, attributes)
 
 

@@ -23,8 +23,8 @@ from importlib import import_module
 from pathlib import Path
 from typing import NamedTuple
 
-from pipeline.store_format import ARRAYS
-from pipeline.stores import Store
+from small_stores import require_whole_stores
+
 from stages.cli import main
 
 COMMANDS = {
@@ -139,15 +139,6 @@ def rob(words: str, log: Path, after: float, place: Path) -> Fault:
     return Fault(f"{place} gone after {after:.2f} s", code, log.read_text(errors="replace"))
 
 
-def require_whole_stores() -> None:
-    """Every store that has its name is whole."""
-    for path in Path("data").rglob("*.zarr"):
-        store = Store(path, "hr", "lr", "val", "maps")
-        for image_id in store.ids:
-            for name in ARRAYS[store.kind]:
-                store.read(image_id, name)
-
-
 def require_whole(why: str) -> None:
     """Look at the stores in a child: one that forks must have no threads.
 
@@ -157,7 +148,7 @@ def require_whole(why: str) -> None:
     """
     child = os.fork()
     if not child:
-        require_whole_stores()
+        require_whole_stores(Path("data"))
         os._exit(0)
     if status(child):
         raise SystemExit(f"{why}: a store is not whole")

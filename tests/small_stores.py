@@ -10,7 +10,7 @@ import pytest
 from numpy.typing import NDArray
 
 from pipeline.errors import UserError
-from pipeline.store_format import Kind
+from pipeline.store_format import ARRAYS, Kind
 from pipeline.store_writer import StoreWriter
 from pipeline.stores import Store
 
@@ -70,6 +70,17 @@ def files(folder: Path) -> set[str]:
 
 def bytes_of(folder: Path) -> dict[str, bytes]:
     return {name: (folder / name).read_bytes() for name in files(folder)}
+
+
+def require_whole_stores(folder: Path) -> None:
+    """Every store in a folder that has its name can be read; one in a partial folder has not."""
+    for path in folder.rglob("*.zarr"):
+        if any(part.endswith(".partial") for part in path.parts):
+            continue
+        store = Store(path, *ARRAYS)
+        for image_id in store.ids:
+            for name in ARRAYS[store.kind]:
+                store.read(image_id, name)
 
 
 def root_json(path: Path) -> dict[str, Any]:

@@ -5,6 +5,7 @@ from pathlib import Path
 
 import pytest
 from conftest import MACHINE, World, compact, dsn_settings, names, srn_settings
+from small_stores import bytes_of
 
 from pipeline import finished as module
 from pipeline.export import ExportSettings, export
@@ -145,10 +146,6 @@ def test_nothing_is_kept_where_links_are_impossible(
 # --- the stages that use it: killed after they had ended, for instance while DVC hashed
 
 
-def content(folder: Path) -> dict[str, bytes]:
-    return {str(path): path.read_bytes() for path in folder.rglob("*") if path.is_file()}
-
-
 def no_step(*_: object) -> None:
     raise AssertionError("this was finished")
 
@@ -164,52 +161,47 @@ def test_a_finished_dsn_is_not_trained_again(
         return train_dsn(tiny.hr, tiny.lr, settings, MACHINE, tmp_path / "work", *files)
 
     metrics = run()
-    expected = content(out)
+    expected = bytes_of(out)
     shutil.rmtree(out)
     monkeypatch.setattr(DsnTrainer, "step", no_step)
     assert run() == metrics
-    assert content(out) == expected
+    assert bytes_of(out) == expected
     with pytest.raises(AssertionError, match="this was finished"):
         run(seed=4)
+
+
+def run_srn(tiny: World, folder: Path, **changes: object) -> dict[str, float]:
+    return train_srn(
+        Material(tiny.hr, tiny.maps), "mine", compact(), srn_settings(epochs=1, **changes),
+        MACHINE, folder / "work", folder / "out",
+    )  # fmt: skip
 
 
 def test_a_finished_srn_is_not_trained_again(
     tiny: World, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    def run(**changes: object) -> dict[str, float]:
-        return train_srn(
-            Material(tiny.hr, tiny.maps), "mine", compact(), srn_settings(epochs=1, **changes),
-            MACHINE, tmp_path / "work", tmp_path / "out",
-        )  # fmt: skip
-
-    metrics = run()
-    expected = content(tmp_path / "out")
+    metrics = run_srn(tiny, tmp_path)
+    expected = bytes_of(tmp_path / "out")
     shutil.rmtree(tmp_path / "out")
     monkeypatch.setattr(SrnTrainer, "step", no_step)
-    assert run() == metrics
-    assert content(tmp_path / "out") == expected
+    assert run_srn(tiny, tmp_path) == metrics
+    assert bytes_of(tmp_path / "out") == expected
     with pytest.raises(AssertionError, match="this was finished"):
-        run(learning_rate=0.002)
+        run_srn(tiny, tmp_path, learning_rate=0.002)
 
 
 def test_a_training_that_ends_keeps_its_checkpoint_until_the_results_are_kept(
     tiny: World, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    def run() -> dict[str, float]:
-        return train_srn(
-            Material(tiny.hr, tiny.maps), "mine", compact(), srn_settings(epochs=1),
-            MACHINE, tmp_path / "work", tmp_path / "out",
-        )  # fmt: skip
-
     def killed(_: Finished, __: object) -> None:
         raise KeyboardInterrupt
 
     with monkeypatch.context() as patch:
         patch.setattr(Finished, "keep", killed)
         with pytest.raises(KeyboardInterrupt):
-            run()
+            run_srn(tiny, tmp_path)
     monkeypatch.setattr(SrnTrainer, "step", no_step)
-    assert run()["content"] > 0
+    assert run_srn(tiny, tmp_path)["content"] > 0
 
 
 def test_a_finished_export_is_not_made_again(
@@ -227,10 +219,10 @@ def test_a_finished_export_is_not_made_again(
         return export(tiny.hr, weights, settings, target, work=tmp_path / "work")
 
     metrics = run()
-    expected = content(target)
+    expected = bytes_of(target)
     shutil.rmtree(target)
     monkeypatch.setattr("pipeline.export._export_images", no_step)
     assert run() == metrics
-    assert content(target) == expected
+    assert bytes_of(target) == expected
     with pytest.raises(AssertionError, match="this was finished"):
         run(tile=32)

@@ -13,9 +13,7 @@ from typing import NamedTuple
 
 import pytest
 from repository import clone, copy_repository, edit_params, environment, ok, ran, run
-
-from pipeline.store_format import ARRAYS
-from pipeline.stores import Store
+from small_stores import require_whole_stores
 
 pytestmark = pytest.mark.slow
 SHORTEST, LONGEST = 2.0, 15.0
@@ -54,17 +52,6 @@ def ended(log: Path) -> set[str]:
     return {line.split("'")[1] for line in started[:-1]}
 
 
-def require_whole_stores(repo: Path) -> None:
-    """Every store that has its name is whole."""
-    for path in (repo / "data").rglob("*.zarr"):
-        if "work" in path.parts:
-            continue
-        store = Store(path, *ARRAYS)
-        for image_id in store.ids:
-            for name in ARRAYS[store.kind]:
-                store.read(image_id, name)
-
-
 @pytest.fixture(scope="module")
 def killed(tmp_path_factory: pytest.TempPathFactory, request: pytest.FixtureRequest) -> Killed:
     straight, repo = (tmp_path_factory.mktemp(name) for name in ("straight", "killed"))
@@ -82,7 +69,7 @@ def killed(tmp_path_factory: pytest.TempPathFactory, request: pytest.FixtureRequ
             running.wait()
         lost |= over & ran(log.read_text())
         over |= ended(log)
-        require_whole_stores(repo)
+        require_whole_stores(repo / "data")
     lost |= over & ran(ok(repo, "dvc", "repro"))
     return Killed(straight, repo, hits, lost)
 
