@@ -11,13 +11,13 @@ from benchmarks.exporting import two_lines
 from benchmarks.processes import Task, take_turns
 from benchmarks.race import Line
 from benchmarks.sizes import ROOT
-from pipeline.audit import audit
-from pipeline.audit_graph import Inputs
-from pipeline.images import Image
-from pipeline.settings import load_section
-from pipeline.store_format import ARRAYS, Kind
-from pipeline.stores import Store
-from pipeline.tally import AuditSettings
+from pipeline.audit.audit import audit
+from pipeline.audit.graph import Inputs
+from pipeline.audit.histograms import AuditSettings
+from pipeline.base.settings import load_section
+from pipeline.images.io import Image
+from pipeline.stores.format import ARRAYS, Kind
+from pipeline.stores.reader import Store
 
 SIDE = 48
 """Of small maps."""

@@ -16,13 +16,13 @@ from numpy.typing import NDArray
 from tqdm import tqdm
 
 from benchmarks.sizes import Size
-from pipeline.checkpoints import load_weights, save_weights
-from pipeline.images import Image
-from pipeline.networks import srn
-from pipeline.networks.dsn import DSN, FORMAT
-from pipeline.photographs import HR, LR, VAL, photograph
-from pipeline.store_writer import StoreWriter, round_mantissa
-from pipeline.stores import Store
+from pipeline.demo.photographs import HR, LR, VAL, photograph
+from pipeline.dsn.network import DSN, FORMAT
+from pipeline.images.io import Image
+from pipeline.srn import network as srn
+from pipeline.stores.reader import Store
+from pipeline.stores.weights import load_weights, save_weights
+from pipeline.writing.writer import StoreWriter, round_mantissa
 
 SCALE = 4
 GRAIN = 1.5

@@ -12,12 +12,12 @@ from benchmarks.data import SCALE, picture, plain_dsn
 from benchmarks.processes import Taken, Task, take_turns
 from benchmarks.race import Line, Target, mebibytes, per_second
 from benchmarks.sizes import ROOT
-from pipeline.export import ExportSettings, export
-from pipeline.images import to_float
-from pipeline.networks.dsn import theta_from_log
-from pipeline.settings import load_section
-from pipeline.store_writer import StoreWriter
-from pipeline.stores import Store
+from pipeline.base.settings import load_section
+from pipeline.dsn.network import theta_from_log
+from pipeline.export.export import ExportSettings, export
+from pipeline.images.io import to_float
+from pipeline.stores.reader import Store
+from pipeline.writing.writer import StoreWriter
 
 OURS, NAIVE = "usrdu export", "whole images, np.save"
 

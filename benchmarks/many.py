@@ -12,11 +12,11 @@ from benchmarks.bench import Bench
 from benchmarks.data import picture, write_stores
 from benchmarks.processes import Task, take_turns
 from benchmarks.race import Line, Target, mebibytes, milliseconds
-from pipeline.batches import Demand
-from pipeline.memory import Memory
-from pipeline.store_format import Kind, seal
-from pipeline.stores import Store
-from pipeline.stream import PairStream
+from pipeline.crops.batches import Demand
+from pipeline.crops.memory import Memory
+from pipeline.stores.format import Kind, seal
+from pipeline.stores.reader import Store
+from pipeline.train_srn.streams import PairStream
 
 SIDE = 128
 """Of an HR image; all are one."""

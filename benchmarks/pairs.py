@@ -17,13 +17,13 @@ from torch import Tensor
 from benchmarks.bench import Bench
 from benchmarks.data import SCALE, Data, plain_dsn
 from benchmarks.race import Entry, Line, Target, Times, milliseconds, per_second, race
-from pipeline.batches import Demand
-from pipeline.images import Image
-from pipeline.memory import Memory
-from pipeline.networks.dsn import theta_from_log
-from pipeline.stores import Store
-from pipeline.stream import PairStream, Theta
-from pipeline.tiling import Box
+from pipeline.base.boxes import Box
+from pipeline.crops.batches import Demand
+from pipeline.crops.memory import Memory
+from pipeline.dsn.network import theta_from_log
+from pipeline.images.io import Image
+from pipeline.stores.reader import Store
+from pipeline.train_srn.streams import PairStream, Theta
 
 MANY_VISITS, ONE_VISIT = 64, 1
 """Crops of an image in an epoch: the demo's, and the fewest, where nothing is read twice."""

@@ -5,9 +5,9 @@ from dataclasses import dataclass, field
 from pathlib import Path
 from typing import TypeVar
 
-from pipeline.settings import changed, load_section
-from pipeline.train_dsn import TrainDsnSettings
-from pipeline.train_srn import Architecture, TrainSrnSettings
+from pipeline.base.settings import changed, load_section
+from pipeline.train_dsn.train import TrainDsnSettings
+from pipeline.train_srn.train import Architecture, TrainSrnSettings
 
 ROOT = Path(__file__).parent.parent
 S = TypeVar("S", TrainDsnSettings, TrainSrnSettings)

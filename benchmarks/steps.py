@@ -11,12 +11,12 @@ from torch.utils.flop_counter import FlopCounterMode
 
 from benchmarks.bench import Bench
 from benchmarks.race import Entry, Line, Target, milliseconds, race
-from pipeline.batches import Demand
-from pipeline.learner import make_accelerator
-from pipeline.memory import MachineSettings, allowed
-from pipeline.stream import PairStream
-from pipeline.train_dsn import DsnTrainer, TrainDsnSettings
-from pipeline.train_srn import SrnTrainer, TrainSrnSettings
+from pipeline.crops.batches import Demand
+from pipeline.crops.memory import MachineSettings, allowed
+from pipeline.train_dsn.train import DsnTrainer, TrainDsnSettings
+from pipeline.train_srn.streams import PairStream
+from pipeline.train_srn.train import SrnTrainer, TrainSrnSettings
+from pipeline.training.learner import make_accelerator
 
 EAGER = "eager float32"
 MACHINE = MachineSettings(memory="auto")

@@ -16,7 +16,7 @@ from benchmarks.data import SCALE, picture, write_png
 from benchmarks.exporting import growth, two_lines
 from benchmarks.processes import Task, take_turns
 from benchmarks.race import Line
-from pipeline.networks.srn import build
+from pipeline.srn.network import build
 from stages.cli import main
 
 OURS, PLAIN = "usrdu upscale", "spandrel, whole image"
@@ -24,7 +24,7 @@ OURS, PLAIN = "usrdu upscale", "spandrel, whole image"
 
 def ours(source: str, model: str) -> Callable[[], None]:
     """The command itself, in this process."""
-    from stages import upscale as _  # noqa: F401  what the command imports is not measured
+    from stages.tools import upscale as _  # noqa: F401  what the command imports is not measured
 
     words = ["upscale", source, str(Path(source).with_suffix(".ours.png")), "--model", model]
 

@@ -44,12 +44,12 @@ def command(
 
     On a cluster (--scheduler) the workers must see the stores under the same paths.
     """
-    from pipeline.audit import audit
-    from pipeline.audit_graph import Inputs
-    from pipeline.settings import load_section
-    from pipeline.store_format import Kind
-    from pipeline.stores import Store
-    from pipeline.tally import AuditSettings
+    from pipeline.audit.audit import audit
+    from pipeline.audit.graph import Inputs
+    from pipeline.audit.histograms import AuditSettings
+    from pipeline.base.settings import load_section
+    from pipeline.stores.format import Kind
+    from pipeline.stores.reader import Store
 
     def opened(path: Path | str, *kinds: Kind) -> Store:
         return Store(path.resolve() if scheduler and isinstance(path, Path) else path, *kinds)

@@ -24,9 +24,9 @@ def command(maps: Path | str, lr: Path | str, out: Path, metrics: Path, params: 
     The noise of the real LR images is estimated blind, by intensity and channel, with its
     correlation and its tails, and that of the means is taken off.  The maps are not changed.
     """
-    from pipeline.calibrate import CalibrateSettings, calibrate
-    from pipeline.settings import load_section
-    from pipeline.stores import Store
+    from pipeline.base.settings import load_section
+    from pipeline.calibrate.calibrate import CalibrateSettings, calibrate
+    from pipeline.stores.reader import Store
 
     settings = load_section(params, "calibrate", CalibrateSettings)
     calibration, result = calibrate(Store(maps, "maps"), Store(lr, "lr"), settings)

@@ -9,17 +9,20 @@ import click
 # training step takes half as long, and elsewhere as long as before.  Read when torch is imported.
 os.environ.setdefault("GOMP_SPINCOUNT", "5000")
 
-COMMANDS = {
-    "params": "Show the settings in force, or take those of a profile.",
+STAGES = {
     "demo": "Write the demo's photographs as a simulated camera sees them.",
     "prepare": "Decode HR, real LR and validation images once, into stores.",
     "train-dsn": "Learn the camera's degradation from unpaired HR and LR images.",
     "export": "Write mean and theta of every HR image into maps.zarr.",
-    "degrade": "Write sampled LR images, which any paired training reads.",
-    "audit": "Are generated LR images like the real ones?  Tables and a page.",
     "calibrate": "Measure how much noise samples of the maps need.",
+    "audit": "Are generated LR images like the real ones?  Tables and a page.",
     "train-srn": "Train an SR network on sampled degradations.",
     "evaluate": "Score an SR model on held-out images.",
+}
+"""Modules of ``stages``, in the order of ``dvc.yaml``."""
+TOOLS = {
+    "params": "Show the settings in force, or take those of a profile.",
+    "degrade": "Write sampled LR images, which any paired training reads.",
     "niqe-fit": "Fit a pristine model of NIQE on your own sharp photographs.",
     "upscale": "Super-resolve images with a trained model.",
     "convert": "Bring weights of other programs in, take SR models out.",
@@ -28,10 +31,12 @@ COMMANDS = {
     "recovery": "How much of a known camera's gain the pipeline recovers.",
     "plots-page": "Write the page that 'dvc plots show' needs without network.",
 }
+"""Modules of ``stages.tools``."""
+COMMANDS = STAGES | TOOLS
 
 
 class LazyGroup(click.Group):
-    """A group whose commands live in ``stages.NAME`` and are imported on use."""
+    """A group whose commands are imported on use."""
 
     def list_commands(self, ctx: click.Context) -> list[str]:  # noqa: ARG002
         """Names in the order of the pipeline."""
@@ -41,14 +46,16 @@ class LazyGroup(click.Group):
         """Import one command, or None if there is none of that name."""
         if cmd_name not in COMMANDS:
             return None
-        module = import_module(f"stages.{cmd_name.replace('-', '_')}")
+        package = "stages" if cmd_name in STAGES else "stages.tools"
+        module = import_module(f"{package}.{cmd_name.replace('-', '_')}")
         command: click.Command = module.command
         return command
 
     def format_commands(self, ctx: click.Context, formatter: click.HelpFormatter) -> None:  # noqa: ARG002
         """List the commands without importing them."""
-        with formatter.section("Commands"):
-            formatter.write_dl(list(COMMANDS.items()))
+        for title, commands in (("Stages", STAGES), ("Tools", TOOLS)):
+            with formatter.section(title):
+                formatter.write_dl(list(commands.items()))
 
 
 @click.group(cls=LazyGroup, context_settings={"help_option_names": ["-h", "--help"]})

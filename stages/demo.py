@@ -25,13 +25,13 @@ def command(out: Path, metrics: Path, cameras: Path, params: Path) -> None:
     HR images, LR images of other scenes, and held-out pairs, all from photographs that ship with
     scikit-image.  The truth about the camera is written beside them.
     """
-    from pipeline.camera import Camera
-    from pipeline.demo import DemoSettings, write_demo
-    from pipeline.prepare import PrepareSettings
-    from pipeline.settings import load_section
+    from pipeline.base.settings import load_section, load_value
+    from pipeline.base.units import Scale
+    from pipeline.demo.camera import Camera
+    from pipeline.demo.demo import DemoSettings, write_demo
 
     settings = load_section(params, "demo", DemoSettings)
-    scale = load_section(params, "prepare", PrepareSettings).scale
+    scale = load_value(params, "prepare.scale", Scale)
     camera = load_section(cameras, settings.camera, Camera)
     result = write_demo(out, scale, settings, camera)
     write_json(metrics, result)

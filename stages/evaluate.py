@@ -26,9 +26,9 @@ def command(val: Path | str, model: Path, out: Path, metrics: Path, params: Path
     images without HR by NIQE alone.  LPIPS needs AlexNet's ImageNet weights and NIQE a pristine
     model (see niqe-fit); each is left out without them.
     """
-    from pipeline.evaluate import EvaluateSettings, evaluate
-    from pipeline.settings import load_section
-    from pipeline.stores import Store
+    from pipeline.base.settings import load_section
+    from pipeline.evaluate.evaluate import EvaluateSettings, evaluate
+    from pipeline.stores.reader import Store
 
     settings = load_section(params, "evaluate", EvaluateSettings)
     result = evaluate(Store(val, "val", "lr"), model, settings, out)

@@ -46,9 +46,9 @@ def command(
     of several machines, start a scheduler and one worker for each, which must see all files under
     the same paths, and name it (--scheduler tcp://HOST:8786); an image is one task.
     """
-    from pipeline.export import ExportSettings, export
-    from pipeline.settings import load_section
-    from pipeline.stores import Store
+    from pipeline.base.settings import load_section
+    from pipeline.export.export import ExportSettings, export
+    from pipeline.stores.reader import Store
 
     settings = load_section(params, "export", ExportSettings)
     result = export(Store(hr, "hr"), dsn, settings, maps, scheduler, work / "export")

@@ -11,8 +11,8 @@ from typing import Any, TypeVar
 
 import click
 
-from pipeline.errors import UserError
-from pipeline.files import whole
+from pipeline.base.errors import UserError
+from pipeline.base.files import whole
 
 F = TypeVar("F", bound=Callable[..., Any])
 

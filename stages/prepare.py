@@ -52,8 +52,8 @@ def command(
 
     Writes hr.zarr, lr.zarr, pairs.zarr, and val.zarr, which is of kind lr without references.
     """
-    from pipeline.prepare import Folders, PrepareSettings, prepare
-    from pipeline.settings import load_section
+    from pipeline.base.settings import load_section
+    from pipeline.prepare.prepare import Folders, PrepareSettings, prepare
 
     settings = load_section(params, "prepare", PrepareSettings)
     click.echo(f"prepare: {settings!r}")

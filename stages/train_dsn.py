@@ -52,11 +52,11 @@ def command(
     latest contact sheet and curves are in a folder of WORK/train_dsn.  After an interruption the
     same command goes on from the last checkpoint.
     """
-    from pipeline.learner import leave
-    from pipeline.memory import MachineSettings
-    from pipeline.settings import load_section
-    from pipeline.stores import Store
-    from pipeline.train_dsn import TrainDsnSettings, train_dsn
+    from pipeline.base.settings import load_section
+    from pipeline.crops.memory import MachineSettings
+    from pipeline.stores.reader import Store
+    from pipeline.train_dsn.train import TrainDsnSettings, train_dsn
+    from pipeline.training.learner import leave
 
     settings = load_section(params, "train_dsn", TrainDsnSettings)
     machine = load_section(params, "machine", MachineSettings)

@@ -55,12 +55,12 @@ def command(
     srn.safetensors, which chaiNNer, ComfyUI and everything else that uses spandrel can open,
     contact_sheet.png, curves.csv and metrics.json.
     """
-    from pipeline.calibration import load_calibration
-    from pipeline.learner import leave
-    from pipeline.memory import MachineSettings
-    from pipeline.settings import load_section
-    from pipeline.stores import Store
-    from pipeline.train_srn import Architecture, Material, TrainSrnSettings, train_srn
+    from pipeline.base.settings import load_section
+    from pipeline.crops.memory import MachineSettings
+    from pipeline.sampling.calibration import load_calibration
+    from pipeline.stores.reader import Store
+    from pipeline.train_srn.train import Architecture, Material, TrainSrnSettings, train_srn
+    from pipeline.training.learner import leave
 
     settings = load_section(params, "train_srn", TrainSrnSettings)
     machine = load_section(params, "machine", MachineSettings)

@@ -12,15 +12,15 @@ import pytest
 import torch
 from numpy.typing import NDArray
 
-from pipeline.batches import Demand
-from pipeline.calibration import Calibration
-from pipeline.memory import MachineSettings, Memory
-from pipeline.perceptual import VGG19Features
-from pipeline.prepare import PrepareSettings
-from pipeline.store_writer import StoreWriter
-from pipeline.stores import Store
-from pipeline.train_dsn import TrainDsnSettings
-from pipeline.train_srn import Architecture, TrainSrnSettings
+from pipeline.crops.batches import Demand
+from pipeline.crops.memory import MachineSettings, Memory
+from pipeline.prepare.prepare import PrepareSettings
+from pipeline.sampling.calibration import Calibration
+from pipeline.stores.reader import Store
+from pipeline.train_dsn.train import TrainDsnSettings
+from pipeline.train_srn.train import Architecture, TrainSrnSettings
+from pipeline.training.vgg import VGG19Features
+from pipeline.writing.writer import StoreWriter
 
 os.environ.setdefault("ACCELERATE_USE_CPU", "true")  # golden logs and equal bits are the CPU's
 torch.set_num_threads(1)  # these tensors are so small that threads cost more than they give

@@ -14,7 +14,7 @@ from pathlib import Path
 import atheris
 import numpy as np
 
-with atheris.instrument_imports(include=["PIL", "tifffile", "imageio", "pipeline.images"]):
+with atheris.instrument_imports(include=["PIL", "tifffile", "imageio", "pipeline.images.io"]):
     import tifffile
     from PIL import (
         BmpImagePlugin,  # noqa: F401
@@ -25,9 +25,9 @@ with atheris.instrument_imports(include=["PIL", "tifffile", "imageio", "pipeline
         WebPImagePlugin,  # noqa: F401
     )
 
-    from pipeline.errors import UserError
-    from pipeline.images import image_size, read_image
-    from pipeline.prepare import compression
+    from pipeline.base.errors import UserError
+    from pipeline.images.io import image_size, read_image
+    from pipeline.prepare.prepare import compression
 
 logging.getLogger("tifffile").setLevel(logging.CRITICAL)  # what matters it also raises
 FOLDER = Path(tempfile.mkdtemp())

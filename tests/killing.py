@@ -155,7 +155,7 @@ def require_whole(why: str) -> None:
 
 
 def forget() -> None:
-    """So that a command that has ended has something to do again; see ``pipeline.finished``."""
+    """So that a command that has ended has something to do again; see ``pipeline.stores.kept``."""
     for kept in Path("data/work").glob("*/*.finished"):
         shutil.rmtree(kept)
 

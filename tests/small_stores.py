@@ -9,10 +9,10 @@ import numpy as np
 import pytest
 from numpy.typing import NDArray
 
-from pipeline.errors import UserError
-from pipeline.store_format import ARRAYS, Kind
-from pipeline.store_writer import StoreWriter
-from pipeline.stores import Store
+from pipeline.base.errors import UserError
+from pipeline.stores.format import ARRAYS, Kind
+from pipeline.stores.reader import Store
+from pipeline.writing.writer import StoreWriter
 
 Array = NDArray[Any]
 Contents = Mapping[str, Mapping[str, Array]]

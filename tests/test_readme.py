@@ -10,8 +10,8 @@ from conftest import calibration
 from repository import ROOT, TINY, clone, edit_params, ok
 from ruamel.yaml import YAML
 
-from pipeline.images import read_image, write_png
-from pipeline.stores import Store
+from pipeline.images.io import read_image, write_png
+from pipeline.stores.reader import Store
 
 SHRUNK = ["calibrated", "official", "paper"]
 RECOVERY: dict[str, object] = {

@@ -14,11 +14,11 @@ import torch
 from conftest import MACHINE, compact, dsn_settings, srn_settings
 from torch import Tensor
 
-from pipeline.errors import UserError
-from pipeline.learner import leave
-from pipeline.stores import Store
-from pipeline.train_dsn import DsnLoss, TrainDsnSettings, train_dsn
-from pipeline.train_srn import Material, SrnTrainer, TrainSrnSettings, train_srn
+from pipeline.base.errors import UserError
+from pipeline.stores.reader import Store
+from pipeline.train_dsn.train import DsnLoss, TrainDsnSettings, train_dsn
+from pipeline.train_srn.train import Material, SrnTrainer, TrainSrnSettings, train_srn
+from pipeline.training.learner import leave
 
 RANK = int(os.environ.get("RANK", "-1"))
 SRN: dict[str, dict[str, object]] = {

@@ -1,0 +1,1 @@
+"""The stage ``audit``: are the generated LR images like the real ones."""

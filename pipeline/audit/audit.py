@@ -1,0 +1,292 @@
+"""Audit: are the generated LR images like the real ones?  Tables, numbers and one page.
+
+Every pile of LR images is scored against the held-out part of the real ones.  The scores of their
+other part say what two parts of the same images differ by.
+"""
+
+import csv
+import json
+import shutil
+from collections.abc import Mapping, Sequence
+from dataclasses import asdict
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+
+from pipeline.audit import tables
+from pipeline.audit.difference import Differences, fit
+from pipeline.audit.graph import (  # fmt: skip
+    Inputs,
+    Measured,
+    closed_form_prior,
+    measure,
+    prior_scale,
+    workers,
+)
+from pipeline.audit.histograms import (
+    THETA_VALUES,
+    AuditSettings,
+    Statistics,
+    Tally,
+    bin_index,
+    statistics,
+)
+from pipeline.audit.page import Against, Summary, cut_panels, render
+from pipeline.audit.tables import Cell, ImageRow, Table
+from pipeline.audit.tasks import HELD_OUT, TRAINING
+from pipeline.base.errors import UserError
+from pipeline.base.files import replace_folder
+from pipeline.noise.statistics import Scores, compare
+from pipeline.sampling.calibration import CalibratedSampler, read_calibration, require_calibration
+from pipeline.sampling.laplace import optimal_scale
+from pipeline.stores.reader import Store, require_exported_from, require_same_scale
+
+CHANNELS = ("red", "green", "blue")
+FILES = (
+    "index.html",
+    "summary.json",
+    "images.csv",
+    "scores.csv",
+    "spectra.csv",
+    "noise.csv",
+    "correlations.csv",
+    "edges.csv",
+    "difference.csv",
+)
+AGAINST_FILE = "against.csv"
+JUDGED = ("mean", "raw", "calibrated", "mean (B)", "raw (B)")
+"""Piles that the page judges in words."""
+SEED = 0
+"""Of the classifier."""
+
+
+def audit(
+    inputs: Inputs, settings: AuditSettings, folder: Path, scheduler: str | None = None
+) -> dict[str, Any]:
+    """Measure all maps of a store and write tables, ``summary.json`` and ``index.html``.
+
+    Args:
+        inputs: What is read.
+        settings: The section ``audit``.
+        folder: Where the files go; what an earlier audit wrote there is replaced.
+        scheduler: Address of a dask.distributed scheduler; None for dask's threads, or whatever
+            ``dask.config`` names.
+
+    Returns:
+        Metrics: number of images and of LR pixels, ``statistics`` of all images together, and
+        ``scores``: those of the mean, raw and calibrated samples.
+
+    Raises:
+        UserError: The stores do not belong together, a chunk is damaged or holds values that are no
+            maps, no scheduler answers, or the folder holds something else or cannot be written.
+
+    """
+    stores = (inputs.maps, inputs.hr, inputs.lr, inputs.val, inputs.against)
+    require_same_scale(*(store for store in stores if store is not None))
+    _require_fit(inputs.maps, inputs.hr)
+    if inputs.against is not None:
+        _require_fit(inputs.against, inputs.hr)
+    if not inputs.lr.ids:
+        raise UserError(f"{inputs.lr.path}: holds no images")
+    _require_ours(folder)
+    sampler, fault = _sampler(inputs)
+    with workers(scheduler) as where:
+        measured = measure(inputs, settings, sampler, where)
+    real = measured.piles[HELD_OUT]
+    scores = {
+        name: compare(real, pile, SEED) for name, pile in measured.piles.items() if name != HELD_OUT
+    }
+    pixels = sum(row.height * row.width for row in measured.rows)
+    counted = {"images": len(measured.rows), "lr_pixels": pixels}
+    metrics = {**counted, **statistics(measured.total, settings)}
+    summary = _summarise(inputs, settings, measured, scores, metrics, fault)
+    worst = sorted(measured.rows, key=lambda row: -row.statistics["theta_mean"])
+    panels = [
+        cut_panels(inputs.maps, inputs.hr, row, sampler) for row in worst[: settings.worst_images]
+    ]
+    _write(folder, measured.rows, summary, render(summary, worst, panels))
+    scored = {name: _plain(found) for name, found in scores.items() if name in JUDGED[:3]}
+    return {**metrics, "scores": scored}
+
+
+def _plain(scores: Scores) -> dict[str, Any]:
+    """Scores without their remarks."""
+    return {name: value for name, value in asdict(scores).items() if name != "remarks"}
+
+
+def _require_fit(maps: Store, hr: Store) -> None:
+    """The stores belong together."""
+    prior_scale(maps)
+    require_exported_from(maps, hr)
+    if not maps.ids:
+        raise UserError(f"{maps.path}: holds no images")
+    for image_id in maps.ids:
+        expected = tuple(length * maps.scale for length in maps.size(image_id))
+        if image_id not in hr.ids or hr.size(image_id) != expected:
+            raise UserError(f"{hr.path}: has no image '{image_id}' of {expected} pixels")
+
+
+def _sampler(inputs: Inputs) -> tuple[CalibratedSampler | None, str | None]:
+    """The calibration, or why it says that nothing could be measured; neither if none is named."""
+    if inputs.calibration is None:
+        return None, None
+    calibration = read_calibration(inputs.calibration)
+    require_calibration(calibration, inputs.maps, inputs.calibration)
+    if calibration.fault:
+        return None, calibration.fault
+    return CalibratedSampler(calibration), None
+
+
+def _require_ours(folder: Path) -> None:
+    """What is in the folder will be replaced, so it may hold nothing but an earlier audit."""
+    if folder.exists() and not folder.is_dir():
+        raise UserError(f"{folder}: is a file, expected a folder")
+    foreign = sorted({path.name for path in folder.glob("*")} - {*FILES, AGAINST_FILE})
+    if foreign:
+        raise UserError(f"{folder}: holds other files ({foreign[0]}); name a new or empty folder")
+
+
+def _summarise(
+    inputs: Inputs,
+    settings: AuditSettings,
+    measured: Measured,
+    scores: Mapping[str, Scores],
+    metrics: Statistics,
+    calibration_fault: str | None,
+) -> Summary:
+    maps, total, piles = inputs.maps, measured.total, measured.piles
+    prior, bins = closed_form_prior(maps), settings.bins
+    distances = np.linspace(0, settings.distance_limit, bins + 1)
+    per_distance = total.joint.sum(axis=1).tolist()
+    sums = zip(total.theta_by_distance.tolist(), per_distance, strict=True)
+    counted = _differences(measured)
+    fits = {name: found for name, each in counted.items() if (found := fit(each)) is not None}
+    tallies = {"": total}
+    if measured.other_total is not None:
+        tallies[" (B)"] = measured.other_total
+    return Summary(
+        source=_source(maps) | {"hr": str(inputs.hr.path), "lr": str(inputs.lr.path)},
+        settings=settings.model_dump(),
+        prior_scale=prior_scale(maps),
+        metrics=metrics,
+        channels={name: statistics(total, settings, i) for i, name in enumerate(CHANNELS)},
+        theta_edges=np.linspace(0, settings.theta_limit, bins + 1).tolist(),
+        theta_counts=dict(zip(CHANNELS, _theta_counts(total, settings), strict=True)),
+        distance_edges=distances.tolist(),
+        joint_counts=total.joint.tolist(),
+        mean_theta=[total / count if count else None for total, count in sums],
+        closed_form=None if prior is None else optimal_scale(distances, prior).tolist(),
+        calibration_fault=calibration_fault,
+        scores=dict(scores),
+        verdicts={
+            name: tables.verdict(found, scores.get(TRAINING))
+            for name, found in scores.items()
+            if name in JUDGED
+        },
+        spectra=tables.spectra(piles),
+        noise=tables.noise(piles, piles[HELD_OUT]),
+        correlations=tables.correlations(piles),
+        edges=tables.edges(tallies, "calibrated" in piles),
+        pairs=measured.pairs is not None,
+        differences={name: tables.difference(counted[name], fits[name]) for name in fits},
+        fits=fits,
+        outliers=tables.outliers(measured.rows, settings.outlier_score),
+        against=_against(inputs, settings, measured),
+    )
+
+
+def _source(maps: Store) -> dict[str, Any]:
+    """What is said of a store of maps itself."""
+    described = ("digest", "hr_digest", "dsn_hash", "dsn_settings", "reference", "relative_error")
+    attributes = {key: maps.attributes.get(key) for key in described}
+    return {"maps": str(maps.path), "scale": maps.scale, **attributes}
+
+
+def _theta_counts(total: Tally, settings: AuditSettings) -> list[list[int]]:
+    """Values of theta in every bin, for every channel."""
+    place = bin_index(THETA_VALUES, settings.bins, settings.theta_limit)
+    return [np.bincount(place, part, settings.bins).astype(int).tolist() for part in total.theta]
+
+
+def _differences(measured: Measured) -> dict[str, Differences]:
+    """What Figure 2 shows: real - bicubic over pairs, or high-pass values without pairs."""
+    if measured.pairs is not None:
+        return {"real LR − bicubic LR": measured.pairs}
+    return {
+        f"high-pass of {words}": Differences.of_high_pass(measured.piles[name].signature.high_pass)
+        for words, name in (("real LR", HELD_OUT), ("bicubic LR", "bicubic"))
+    }
+
+
+def _against(inputs: Inputs, settings: AuditSettings, measured: Measured) -> Against | None:
+    """What is said of the other maps, if there are any."""
+    total, rows = measured.other_total, measured.other_rows
+    if inputs.against is None or total is None or rows is None:
+        return None
+    head = ["image", "means, |B − A|", "means, B − A", "theta, |B − A|", "theta, B − A"]
+    head += ["theta A", "theta B", "distance A", "distance B"]
+    other = {row.id: row.statistics for row in rows}
+    table: list[list[Cell]] = []
+    for row, found in zip(measured.rows, measured.differences, strict=True):
+        sums = (found.mean, found.mean_shift, found.theta, found.theta_shift)
+        both = (row.statistics, other[row.id])
+        cells = [s[key] for key in ("theta_mean", "distance_mean") for s in both]
+        table.append([row.id, *(x / found.values for x in sums), *cells])
+    counts = np.array(_theta_counts(total, settings)).sum(axis=0).tolist()
+    return Against(
+        source=_source(inputs.against),
+        metrics=statistics(total, settings),
+        channels={name: statistics(total, settings, i) for i, name in enumerate(CHANNELS)},
+        theta_counts=counts,
+        table=Table(head, sorted(table, key=lambda cells: -float(cells[1] or 0))),
+    )
+
+
+def _write(
+    folder: Path,
+    rows: Sequence[ImageRow],
+    summary: Summary,
+    page: str,
+) -> None:
+    """Write all files under another name; the folder appears when it is whole."""
+    partial = folder.with_name(folder.name + ".partial")
+    try:
+        shutil.rmtree(partial, ignore_errors=True)
+        partial.mkdir(parents=True)
+        for name, table in _tables(rows, summary).items():
+            with (partial / name).open("w", newline="", encoding="utf-8") as file:
+                csv.writer(file).writerows([table.head, *table.rows])
+        content = json.dumps(asdict(summary)) + "\n"
+        (partial / "summary.json").write_text(content, encoding="utf-8")
+        (partial / "index.html").write_text(page, encoding="utf-8")
+        replace_folder(partial, folder)
+    except OSError as error:
+        shutil.rmtree(partial, ignore_errors=True)
+        raise UserError(f"{folder}: cannot be written: {error.strerror}") from error
+
+
+def _tables(rows: Sequence[ImageRow], summary: Summary) -> dict[str, Table]:
+    """The CSV files by name."""
+    scores = {name: _plain(found) for name, found in summary.scores.items()}
+    differences = [
+        [name, *row] for name, table in summary.differences.items() for row in table.rows
+    ]
+    tables = {
+        "images.csv": Table(
+            ["image", "height", "width", *rows[0].statistics],
+            [[row.id, row.height, row.width, *row.statistics.values()] for row in rows],
+        ),
+        "scores.csv": Table(
+            ["images", *next(iter(scores.values()))],
+            [[name, *found.values()] for name, found in scores.items()],
+        ),
+        "spectra.csv": summary.spectra,
+        "noise.csv": summary.noise,
+        "correlations.csv": summary.correlations,
+        "edges.csv": summary.edges,
+        "difference.csv": Table(["of", "gray levels", "share", "Laplace", "Gaussian"], differences),
+    }
+    if summary.against is not None:
+        tables[AGAINST_FILE] = summary.against.table
+    return tables

@@ -1,0 +1,219 @@
+"""The graph of all tasks of an audit: one per chunk of maps, per real LR image and per pair.
+
+Counts are merged image by image, then over all images, always in the same order, so no figure
+depends on the number of workers.  Memory is bounded by a few chunks per worker (see
+``audit.tasks``) and by the piles, of 49 MB each at most (see ``noise.statistics``); of every image
+only a row of figures is kept.
+"""
+
+from collections.abc import Iterator
+from contextlib import contextmanager
+from dataclasses import dataclass
+from functools import reduce
+from operator import add
+from pathlib import Path
+from typing import Any, NamedTuple
+
+from dask.base import compute
+from dask.delayed import delayed
+from tqdm.dask import TqdmCallback
+
+from pipeline.audit.difference import Differences
+from pipeline.audit.histograms import AuditSettings, ClosedForm, Tally, statistics
+from pipeline.audit.tables import ImageRow
+from pipeline.audit.tasks import (
+    HELD_OUT,
+    Counted,
+    MapsDifference,
+    Piles,
+    Reader,
+    add_piles,
+    chunks,
+    compare_maps,
+    count_pair,
+    count_real,
+)
+from pipeline.base.errors import UserError
+from pipeline.noise.statistics import Allowance
+from pipeline.sampling.calibration import CalibratedSampler
+from pipeline.stores.reader import Store
+
+
+@dataclass(frozen=True)
+class Inputs:
+    """What an audit reads."""
+
+    maps: Store
+    """Store of kind maps."""
+    hr: Store
+    """The store of kind hr it was exported from; gives the bicubic reference."""
+    lr: Store
+    """Store of kind lr: the real LR images."""
+    calibration: Path | None = None
+    """A calibration of these maps."""
+    val: Store | None = None
+    """Store of kind val: pairs, for the difference of real and bicubic LR; one of kind lr, which
+    has no references, counts as none."""
+    against: Store | None = None
+    """Other maps of the same HR images."""
+
+
+@dataclass(frozen=True, eq=False)
+class Measured:
+    """Everything that was counted."""
+
+    rows: list[ImageRow]
+    total: Tally
+    other_rows: list[ImageRow] | None
+    other_total: Tally | None
+    differences: list[MapsDifference]
+    """Of every image, if there are other maps."""
+    piles: Piles
+    """The held-out real images first."""
+    pairs: Differences | None
+
+
+@contextmanager
+def workers(scheduler: str | None) -> Iterator[Any]:
+    """Where dask computes: its threads with a progress bar, or the cluster of a scheduler.
+
+    Args:
+        scheduler: Address of a dask.distributed scheduler; None for threads, or whatever
+            ``dask.config`` names.
+
+    Yields:
+        What ``compute`` wants as its scheduler.
+
+    Raises:
+        UserError: No scheduler answers.
+
+    """
+    if scheduler is None:
+        with TqdmCallback(desc="audit", unit="task"):
+            yield None
+        return
+    from pipeline.parallel.dask_workers import connected
+
+    with connected(scheduler) as client:
+        yield client
+
+
+def prior_scale(maps: Store) -> float | None:
+    """The prior scale in gray levels, None where theta is constant."""
+    try:
+        dsn = maps.attributes["dsn_settings"]
+        return float(dsn["prior_scale"]) if dsn["learn_theta"] else None
+    except (KeyError, TypeError) as error:
+        raise UserError(f"{maps.path}: does not say how it was made: {error}") from error
+
+
+def closed_form_prior(maps: Store) -> float | None:
+    """The prior scale in gray levels where theta has a closed form of |mean - bicubic| (Eq. 2).
+
+    None where theta is constant, and where the DSN was trained on another reference than bicubic.
+    """
+    return prior_scale(maps) if maps.attributes.get("reference") == "bicubic" else None
+
+
+def measure(
+    inputs: Inputs, settings: AuditSettings, sampler: CalibratedSampler | None, scheduler: Any
+) -> Measured:
+    """Build the graph of all tasks and run it on what ``workers`` gave."""
+    own = _graph(inputs.maps, inputs.hr, settings, sampler)
+    other: Any = None
+    differences: list[Any] = []
+    if inputs.against is not None:
+        other = _graph(inputs.against, inputs.hr, settings, None)
+        differences = _difference_graph(inputs.maps, inputs.against)
+    real = _real_graph(inputs.lr)
+    pairs = None if inputs.val is None else _pair_graph(inputs.val)
+    own, other, differences, real, pairs = compute(  # type: ignore[no-untyped-call]
+        own, other, differences, real, pairs, scheduler=scheduler
+    )
+    piles = {**real, **own.counted.piles}
+    if HELD_OUT not in piles:
+        raise UserError(f"{inputs.lr.path}: no image has a part of 4 columns to be held out")
+    if other is not None:
+        kept = {name: pile for name, pile in other.counted.piles.items() if name != "bicubic"}
+        piles |= {f"{name} (B)": pile for name, pile in kept.items()}
+    total, other_total = own.counted.tally, None if other is None else other.counted.tally
+    other_rows = None if other is None else other.rows
+    return Measured(own.rows, total, other_rows, other_total, differences, piles, pairs)
+
+
+class Images(NamedTuple):
+    """Some images: a row of each, and what was counted in all of them.
+
+    Rows travel with the counts, so that the graph is one tree: were they results of their own, dask
+    would hold the counts of nearly all images, 0.8 MB each, before it adds any.
+    """
+
+    rows: list[ImageRow]
+    counted: Counted
+
+    def __add__(self, other: "Images") -> "Images":  # type: ignore[override]
+        return Images(self.rows + other.rows, self.counted + other.counted)
+
+
+def _graph(
+    maps: Store, hr: Store, settings: AuditSettings, sampler: CalibratedSampler | None
+) -> Any:
+    """The delayed ``Images`` of all together."""
+    prior = closed_form_prior(maps)
+    curve = None if prior is None else ClosedForm(prior)
+    areas = {image_id: chunks(maps, image_id) for image_id in maps.ids}
+    allowance = Allowance.of(sum(len(each) for each in areas.values()))
+    shared = delayed(Reader(maps, hr, settings, curve, sampler, allowance), traverse=False)
+    count, one = delayed(Reader.count), delayed(_one_image)
+    images, piece = [], 0
+    for image_id, of_image in areas.items():
+        parts = [count(shared, image_id, a, piece + number) for number, a in enumerate(of_image)]
+        piece += len(parts)
+        images.append(one(image_id, maps.size(image_id), _tree(parts), settings))
+    return _tree(images)
+
+
+def _difference_graph(first: Store, second: Store) -> list[Any]:
+    """The delayed ``MapsDifference`` of every image."""
+    a, b = delayed(first, traverse=False), delayed(second, traverse=False)
+    one = delayed(compare_maps)
+    return [
+        _tree([one(a, b, image_id, area) for area in chunks(first, image_id)])
+        for image_id in first.ids
+    ]
+
+
+def _real_graph(lr: Store) -> Any:
+    """The delayed piles of the real images: held out, and the rest."""
+    shared, allowance = delayed(lr, traverse=False), Allowance.of(len(lr.ids))
+    entering = [(i, image_id) for i, image_id in enumerate(lr.ids) if allowance.enters(i)]
+    count = delayed(count_real)
+    return _tree([count(shared, image_id, allowance, i) for i, image_id in entering], add_piles)
+
+
+def _pair_graph(val: Store) -> Any:
+    """The delayed differences of all pairs; None without pairs."""
+    if val.kind != "val":
+        return None
+    shared = delayed(val, traverse=False)
+    parts = [delayed(count_pair)(shared, image_id) for image_id in val.ids]
+    return _tree(parts) if parts else None
+
+
+def _tree(parts: list[Any], plus: Any = add, width: int = 8) -> Any:
+    """Add delayed parts, ``width`` at a time, in an order that depends on their number only."""
+    merge = delayed(_sum)
+    while len(parts) > 1:
+        parts = [merge(parts[start : start + width], plus) for start in range(0, len(parts), width)]
+    return parts[0]
+
+
+def _sum(parts: list[Any], plus: Any) -> Any:
+    return reduce(plus, parts)
+
+
+def _one_image(
+    image_id: str, size: tuple[int, int], counted: Counted, settings: AuditSettings
+) -> Images:
+    figures, hottest = statistics(counted.tally, settings), counted.tally.hottest[1]
+    return Images([ImageRow(image_id, *size, figures, hottest)], counted.of_one_image())

@@ -1,0 +1,221 @@
+"""What the audit counts in a piece of ``maps.zarr``: tallies that add up, and figures of them.
+
+Theta is float16 in the store: counting each of its values makes its mean, spread and percentiles
+exact, in whatever pieces it was counted.  All figures are in gray levels (unit of the image times
+255) and taken over the three channels of every LR pixel.
+"""
+
+from dataclasses import dataclass
+
+import numpy as np
+import torch
+import torch.nn.functional as F
+from numpy.typing import NDArray
+from pydantic import Field
+from torch import Tensor
+
+from pipeline.base.boxes import Box
+from pipeline.base.settings import Settings
+from pipeline.sampling.laplace import optimal_scale
+
+Statistics = dict[str, float]
+"""Figures by name."""
+
+LEVELS = 255
+PERCENTILES = (5, 50, 95)
+GRADIENTS = np.array([0.0, 1, 2, 4, 8, 16, 32])
+"""Lower ends of the bins of the gradient, in gray levels per pixel; the last has no upper end."""
+STRUCTURES = ("edges", "textures")
+COHERENT = 0.5
+"""From this coherence on a place is an edge, below a texture."""
+THETA_VALUES = np.arange(0x7C00, dtype=np.uint16).view(np.float16).astype(np.float64) * LEVELS
+"""Gray levels of every theta a store can hold, ascending; the index is its float16 bit pattern."""
+
+
+class AuditSettings(Settings):
+    """The section ``audit``."""
+
+    worst_images: int = Field(ge=0)
+    """How many images, those of the highest mean theta, are pictured; about 0.4 MB of page each."""
+    bins: int = Field(ge=2, le=500)
+    """Bins of every axis of the histograms."""
+    theta_limit: float = Field(gt=0)
+    """Upper end of the theta axis in gray levels; the last bin also counts what lies beyond."""
+    distance_limit: float = Field(gt=0)
+    """Upper end of the |mean - bicubic| axis in gray levels; the last bin counts what is beyond."""
+    outlier_score: float = Field(gt=0)
+    """Images whose robust z-score is beyond are listed as outliers."""
+
+
+class ClosedForm:
+    """The scale that minimises Eq. 2 for a distance, by interpolation in a table.
+
+    Within 1e-4 gray levels of ``optimal_scale`` up to 1000 times the prior, and far faster.
+
+    Args:
+        prior: Laplace scale of the reference in gray levels.
+
+    """
+
+    def __init__(self, prior: float) -> None:
+        self.distance = prior * np.expm1(np.linspace(0, np.log(1e8), 2**14))
+        self.scale = optimal_scale(self.distance, prior)
+
+    def __call__(self, distance: NDArray[np.float64]) -> NDArray[np.float64]:
+        """The best theta for distances of any shape; both in gray levels."""
+        return np.interp(distance, self.distance, self.scale)
+
+
+@dataclass(frozen=True, eq=False)
+class Tally:
+    """What was counted in a part of the maps; parts add up.  Sums are in gray levels."""
+
+    theta: NDArray[np.int64]
+    """(3, 31744): how often each of ``THETA_VALUES`` occurs in each channel."""
+    joint: NDArray[np.int64]
+    """(bins, bins): values by |mean - bicubic| (rows) and theta (columns)."""
+    theta_by_distance: NDArray[np.float64]
+    """(bins,): sum of theta by |mean - bicubic|."""
+    sums: NDArray[np.float64]
+    """(4, 3): |d|, d, |theta - closed form|, number of means outside [0, 1]; per channel."""
+    edges: NDArray[np.float64]
+    """(2, 7, 3): pixels, sum of theta and of the calibrated theta (0 if there is none), both the
+    mean of the channels; by ``STRUCTURES`` and ``GRADIENTS``."""
+    hottest: tuple[float, Box]
+    """The tile with the highest sum of theta: that sum, and where it is on the LR grid."""
+
+    def __add__(self, other: "Tally") -> "Tally":
+        return Tally(
+            self.theta + other.theta,
+            self.joint + other.joint,
+            self.theta_by_distance + other.theta_by_distance,
+            self.sums + other.sums,
+            self.edges + other.edges,
+            self.hottest if self.hottest[0] >= other.hottest[0] else other.hottest,
+        )
+
+
+def statistics(tally: Tally, settings: AuditSettings, channel: int | None = None) -> Statistics:
+    """Figures of a tally, of one channel or of all three; in gray levels, shares in [0, 1].
+
+    ``theta_mean``, ``theta_std``, ``theta_p05``, ``theta_p50``, ``theta_p95`` (nearest rank),
+    ``theta_max``, ``theta_high_share`` (theta at or above ``theta_limit``), ``distance_mean`` (of
+    |mean - bicubic|), ``mean_shift`` (of mean - bicubic), ``mean_outside_share`` (mean outside
+    [0, 1]) and, where there is a closed form, ``closed_form_gap`` (of |theta - its optimum|).
+    """
+    part = slice(None) if channel is None else slice(channel, channel + 1)
+    counts = tally.theta[part].sum(axis=0)
+    number, rank = int(counts.sum()), np.cumsum(counts)
+    places = {q: np.searchsorted(rank, -(-number * q // 100)) for q in PERCENTILES}
+    mean = float(counts @ THETA_VALUES) / number
+    distance, shift, gap, outside = (float(total) / number for total in tally.sums[:, part].sum(1))
+    result = {
+        "theta_mean": mean,
+        "theta_std": float(np.sqrt(counts @ (THETA_VALUES - mean) ** 2 / number)),
+        **{f"theta_p{q:02}": float(THETA_VALUES[place]) for q, place in places.items()},
+        "theta_max": float(THETA_VALUES[np.flatnonzero(counts)[-1]]),
+        "theta_high_share": int(counts[settings.theta_limit <= THETA_VALUES].sum()) / number,
+        "distance_mean": distance,
+        "mean_shift": shift,
+        "mean_outside_share": outside,
+    }
+    return result if np.isnan(gap) else {**result, "closed_form_gap": gap}
+
+
+def tally(
+    mean: NDArray[np.float16],
+    theta: NDArray[np.float16],
+    reference: NDArray[np.float64],
+    area: Box,
+    settings: AuditSettings,
+    curve: ClosedForm | None,
+) -> Tally:
+    """Tally one area, without its edges.
+
+    Args:
+        mean: (3, H, W), in the unit of the image.
+        theta: The same shape and unit.
+        reference: The same shape, in gray levels.
+        area: Where it is on the LR grid.
+        settings: The section ``audit``.
+        curve: None where there is no closed form; the gap to it is then not a number.
+
+    """
+    bins = settings.bins
+    levels = theta.astype(np.float64) * LEVELS
+    shift = mean.astype(np.float64) * LEVELS - reference
+    distance = np.abs(shift)
+    gap = np.full_like(levels, np.nan) if curve is None else curve(distance) - levels
+    row = bin_index(distance, bins, settings.distance_limit).ravel()
+    column = bin_index(levels, bins, settings.theta_limit).ravel()
+    counts = [np.bincount(x.ravel(), minlength=len(THETA_VALUES)) for x in theta.view(np.uint16)]
+    each = (distance, shift, np.abs(gap), (mean < 0) | (mean > 1))
+    return Tally(
+        np.stack(counts),
+        np.bincount(row * bins + column, minlength=bins * bins).reshape(bins, bins),
+        np.bincount(row, weights=levels.ravel(), minlength=bins).astype(np.float64),
+        np.stack([values.sum(axis=(1, 2), dtype=np.float64) for values in each]),
+        np.zeros((len(STRUCTURES), len(GRADIENTS), 3)),
+        (float(levels.sum()), area),
+    )
+
+
+def structure(reference: NDArray[np.floating]) -> tuple[Tensor, Tensor]:
+    """How steep an image is around every pixel, and whether it is so in one direction.
+
+    The structure tensor: products of the central differences, averaged over the channels and over
+    5x5 pixels.
+
+    Args:
+        reference: (3, H, W) in gray levels, H and W at least 7.
+
+    Returns:
+        Root mean square gradient in gray levels per pixel, and coherence, the difference of the
+        eigenvalues over their sum, 0 to 1; (H - 6, W - 6) each.
+
+    """
+    pixels = torch.from_numpy(np.asarray(reference, dtype=np.float32))
+    right = (pixels[:, 1:-1, 2:] - pixels[:, 1:-1, :-2]) / 2
+    down = (pixels[:, 2:, 1:-1] - pixels[:, :-2, 1:-1]) / 2
+    products = torch.stack([(right**2).mean(0), (down**2).mean(0), (right * down).mean(0)])
+    xx, yy, xy = F.avg_pool2d(products, 5, stride=1).double()
+    trace = xx + yy
+    coherence = ((xx - yy) ** 2 + 4 * xy**2).sqrt() / trace.clamp(min=1e-12)
+    return trace.sqrt(), coherence
+
+
+def tally_edges(
+    reference: NDArray[np.floating],
+    theta: NDArray[np.floating],
+    calibrated: NDArray[np.floating] | None,
+) -> NDArray[np.float64]:
+    """Theta at edges and in textures, by gradient.
+
+    Args:
+        reference: (3, H, W) in gray levels.
+        theta: The same shape, in the unit of the image.
+        calibrated: The same of the calibrated theta, if there is one.
+
+    Returns:
+        ``Tally.edges`` of the pixels that are 3 or more from the border.
+
+    """
+    shape = (len(STRUCTURES), len(GRADIENTS), 3)
+    if min(reference.shape[1:]) < 7:
+        return np.zeros(shape)
+    gradient, coherence = (part.numpy() for part in structure(reference))
+    kind = (coherence < COHERENT).astype(np.int64)
+    index = kind * len(GRADIENTS) + np.searchsorted(GRADIENTS, gradient, side="right") - 1
+    inside = (slice(None), slice(3, -3), slice(3, -3))
+    sums = [np.ones(index.size)]
+    for values in (theta, calibrated):
+        levels = 0 if values is None else values[inside].mean(axis=0, dtype=np.float64) * LEVELS
+        sums.append(np.broadcast_to(levels, index.shape).ravel())
+    size = shape[0] * shape[1]
+    counted = [np.bincount(index.ravel(), weights=weights, minlength=size) for weights in sums]
+    return np.stack(counted, axis=-1).reshape(shape).astype(np.float64)
+
+
+def bin_index(values: NDArray[np.float64], bins: int, limit: float) -> NDArray[np.int64]:
+    """Which of ``bins`` equal bins of [0, limit) each value >= 0 is in; beyond, the last one."""
+    return np.minimum(values * (bins / limit), bins - 1).astype(np.int64)

@@ -1,0 +1,251 @@
+"""What one dask task of the audit does: read a piece of a store, count it, return something small.
+
+A task holds one chunk of the maps (1024x1024 LR pixels) with the HR pixels under it; measured, it
+needs 450 MB at most while it counts.  A real LR image is worked through in pieces of the same size.
+What a task returns is 1 MB of counts and, of the pieces that enter, their share of the piles
+(``noise.statistics.Allowance``).
+"""
+
+from collections.abc import Iterator
+from dataclasses import dataclass, replace
+from functools import reduce
+from operator import add
+from typing import Any, NamedTuple
+
+import numpy as np
+import torch
+from numpy.typing import NDArray
+
+from pipeline.audit.difference import Differences
+from pipeline.audit.histograms import LEVELS, AuditSettings, ClosedForm, Tally, tally, tally_edges
+from pipeline.base.boxes import Box, tiles
+from pipeline.base.errors import UserError
+from pipeline.base.seeding import generator
+from pipeline.images.filters import bicubic_downsample
+from pipeline.images.io import Image, to_uint8
+from pipeline.noise.statistics import SIDE, Allowance, Pile, pile_of
+from pipeline.sampling.calibration import CalibratedSampler
+from pipeline.sampling.laplace import sample
+from pipeline.stores.reader import Store
+from pipeline.stores.split import held_out_box, training_box
+
+TILE = 128
+"""Side in LR pixels of the areas in which a chunk is worked through."""
+JPEG_GRID = 16
+"""Pixels.  The held-out part starts on a multiple: JPEG blocks then lie as in other images."""
+HELD_OUT, TRAINING = "real, held out", "real, training part"
+
+Piles = dict[str, Pile]
+"""Piles by name."""
+
+
+class Counted(NamedTuple):
+    """What was counted in some chunks of the maps."""
+
+    tally: Tally
+    piles: Piles
+    """Empty if none of the chunks enter a pile."""
+
+    def __add__(self, other: "Counted") -> "Counted":  # type: ignore[override]
+        return Counted(self.tally + other.tally, add_piles(self.piles, other.piles))
+
+    def of_one_image(self) -> "Counted":
+        """The same for chunks of one image."""
+        return Counted(self.tally, {name: p.of_one_image() for name, p in self.piles.items()})
+
+
+def add_piles(first: Piles, second: Piles) -> Piles:
+    """Piles of the same name together, in the order of the first."""
+    names = dict.fromkeys([*first, *second])
+    return {
+        name: first[name] + second[name]
+        if name in first and name in second
+        else (first.get(name) or second[name])
+        for name in names
+    }
+
+
+class MapsDifference(NamedTuple):
+    """How two maps of an image differ; sums over values, in gray levels."""
+
+    values: int
+    mean: float
+    """Of |mean B - mean A|."""
+    mean_shift: float
+    """Of mean B - mean A."""
+    theta: float
+    """Of |theta B - theta A|."""
+    theta_shift: float
+    """Of theta B - theta A."""
+
+    def __add__(self, other: "MapsDifference") -> "MapsDifference":  # type: ignore[override]
+        return MapsDifference(
+            self.values + other.values,
+            self.mean + other.mean,
+            self.mean_shift + other.mean_shift,
+            self.theta + other.theta,
+            self.theta_shift + other.theta_shift,
+        )
+
+
+@dataclass(frozen=True, eq=False)
+class Reader:
+    """Counts chunks of maps; every task shares it."""
+
+    maps: Store
+    hr: Store
+    settings: AuditSettings
+    curve: ClosedForm | None
+    """None where there is no closed form; see ``graph.closed_form_prior``."""
+    sampler: CalibratedSampler | None
+    """None without a calibration."""
+    allowance: Allowance
+
+    def count(self, image_id: str, chunk: Box, piece: int) -> Counted:
+        """Read one chunk of an image at once and count it.
+
+        Args:
+            image_id: The image.
+            chunk: Its area on the LR grid.
+            piece: Its number among all chunks of the store; seeds its samples.
+
+        Raises:
+            UserError: A chunk is damaged, or a value cannot be a mean or a theta.
+
+        """
+        mean, theta = read_maps(self.maps, image_id, chunk)
+        reference = bicubic_reference(self.hr, "image", image_id, chunk)
+        parts = []
+        for tile in tiles(mean.shape[1], mean.shape[2], TILE):
+            corner = Box(chunk.top, chunk.top, chunk.left, chunk.left)
+            area = Box(*(a + b for a, b in zip(tile, corner, strict=True)))
+            own, inside = (mean[tile.slices], theta[tile.slices]), reference[tile.slices]
+            parts.append(tally(*own, inside, area, self.settings, self.curve))
+        unit = torch.from_numpy(mean).float()
+        calibrated = None if self.sampler is None else self.sampler.theta(unit[None])[0].numpy()
+        edges = tally_edges(reference, theta, calibrated)
+        whole = replace(reduce(add, parts), edges=edges)
+        if not self.allowance.enters(piece):
+            return Counted(whole, {})
+        images = self._images(unit, torch.from_numpy(theta).float(), reference, piece)
+        return Counted(
+            whole,
+            {
+                name: pile_of(image, self.allowance, generator(0, f"audit/windows/{name}", piece))
+                for name, image in images
+            },
+        )
+
+    def _images(
+        self, mean: torch.Tensor, theta: torch.Tensor, reference: NDArray[np.float64], piece: int
+    ) -> Iterator[tuple[str, Image]]:
+        """The LR images of a chunk, 8-bit as real ones are, one after the other."""
+        yield "bicubic", to_uint8(torch.from_numpy(reference) / LEVELS)
+        yield "mean", to_uint8(mean)
+        yield "raw", to_uint8(sample(mean, theta, generator(0, "audit/raw", piece)))
+        if self.sampler is not None:
+            random = generator(0, "audit/calibrated", piece)
+            yield "calibrated", to_uint8(self.sampler.sample(mean[None], random)[0])
+
+
+def chunks(maps: Store, image_id: str) -> list[Box]:
+    """The chunks of an image of maps, as areas on the LR grid."""
+    height, width = maps.size(image_id)
+    return list(tiles(height, width, max(maps.array(image_id, "mean").chunks)))
+
+
+def read_maps(
+    maps: Store, image_id: str, box: Box
+) -> tuple[NDArray[np.float16], NDArray[np.float16]]:
+    """Mean and theta (3, H, W) of a part of an image, checked.
+
+    Raises:
+        UserError: A chunk is damaged, or a value cannot be a mean or a theta.
+
+    """
+    mean, theta = (maps.read(image_id, name, box) for name in ("mean", "theta"))
+    if theta.dtype != np.float16:
+        raise UserError(f"{maps.path}: theta of image '{image_id}' is not float16")
+    good = np.isfinite(mean) & np.isfinite(theta) & (theta > 0)
+    if not good.all():
+        raise UserError(
+            f"{maps.path}: image '{image_id}' holds {np.sum(~good)} values that are no "
+            "maps: the mean must be finite, theta finite and positive; export it again"
+        )
+    return mean, theta
+
+
+def bicubic_reference(store: Store, name: str, image_id: str, box: Box) -> NDArray[np.float64]:
+    """The bicubic reference (3, H, W) of a box of the LR grid, in gray levels, tile by tile.
+
+    Args:
+        store: Store of kind hr or val.
+        name: Its array of HR pixels.
+        image_id: The image.
+        box: On the LR grid.
+
+    """
+    scale = store.scale
+    _, height, width = store.array(image_id, name).shape
+    halo = 4 * scale  # the bicubic kernel reaches 2 scale pixels to either side
+    seen = box.times(scale).grown(halo, height, width)
+    image = store.read(image_id, name, seen)
+    reference = np.empty((3, box.bottom - box.top, box.right - box.left))
+    for tile in tiles(reference.shape[1], reference.shape[2], TILE):
+        top, left = box.top + tile.top, box.left + tile.left
+        area = Box(top, box.top + tile.bottom, left, box.left + tile.right)
+        outer = area.times(scale).grown(halo, height, width)
+        pixels = torch.from_numpy(image[outer.within(seen).slices]).double()
+        small = bicubic_downsample(pixels, scale).numpy()
+        reference[tile.slices] = small[area.within(outer.over(scale)).slices]
+    return reference
+
+
+def count_real(lr: Store, image_id: str, allowance: Allowance, piece: int) -> Piles:
+    """The piles of one real LR image: its held-out part and the rest.
+
+    Args:
+        lr: Store of kind lr.
+        image_id: The image.
+        allowance: What it may give to each of the two; shared by its pieces if it is large.
+        piece: Its number in the store.
+
+    """
+    image: Image = lr.read(image_id, "image")
+    held_out = held_out_box(lr, image_id)
+    aligned = -(-held_out.left // JPEG_GRID) * JPEG_GRID
+    if held_out.right - aligned >= 2 * JPEG_GRID:
+        held_out = held_out._replace(left=aligned)
+    piles = {}
+    for name, box in ((HELD_OUT, held_out), (TRAINING, training_box(lr, image_id))):
+        part = image[box.slices]
+        if part.size == 0:
+            continue
+        areas = list(tiles(part.shape[1], part.shape[2], SIDE))
+        each = replace(
+            allowance,
+            blocks=-(-allowance.blocks // len(areas)),
+            windows=-(-allowance.windows // len(areas)),
+        )
+        random = generator(0, f"audit/windows/{name}", piece)
+        parts = [pile_of(part[area.slices], each, random) for area in areas]
+        piles[name] = reduce(add, parts).of_one_image()
+    return piles
+
+
+def count_pair(val: Store, image_id: str) -> Differences:
+    """Count real LR - bicubic LR over one pair, piece by piece."""
+    _, height, width = val.array(image_id, "lr").shape
+    parts = []
+    for box in tiles(height, width, SIDE):
+        real = val.read(image_id, "lr", box).astype(np.float64)
+        parts.append(Differences.of(real - bicubic_reference(val, "hr", image_id, box)))
+    return reduce(add, parts)
+
+
+def compare_maps(first: Store, second: Store, image_id: str, box: Box) -> MapsDifference:
+    """How two maps of a part of an image differ."""
+    pairs: Any = zip(read_maps(first, image_id, box), read_maps(second, image_id, box), strict=True)
+    mean, theta = ((b.astype(np.float64) - a.astype(np.float64)) * LEVELS for a, b in pairs)
+    sums = [float(x.sum()) for x in (np.abs(mean), mean, np.abs(theta), theta)]
+    return MapsDifference(mean.size, *sums)

@@ -1,0 +1,1 @@
+"""What everything stands on: errors, settings, files, hashes, seeds, boxes and ids."""

@@ -1,0 +1,1 @@
+"""The stage ``calibrate``: how much noise samples need."""

@@ -1,0 +1,200 @@
+"""Calibration: how much noise the samples need so that they agree with the real LR images."""
+
+from dataclasses import dataclass, replace
+
+import numpy as np
+import torch
+from numpy.typing import NDArray
+from pydantic import Field, ValidationError
+from tqdm import tqdm
+
+from pipeline.base.errors import UserError
+from pipeline.base.seeding import generator
+from pipeline.base.settings import Settings
+from pipeline.noise.estimate import (
+    LAGS,
+    Blocks,
+    Noise,
+    cut_blocks,
+    estimate_noise,
+    join,
+    read_blocks,
+    white_correlation,
+)
+from pipeline.sampling.calibration import FORMAT, CalibratedSampler, Calibration, noise_filter
+from pipeline.sampling.jpeg import JpegTables
+from pipeline.stores.reader import Store, require_same_scale
+
+LARGEST_STEP = 2.0
+"""The variance changes by this factor at most from one round to the next."""
+FEEDBACK = 0.7
+"""Share of the missing correlation that is added in a round."""
+
+
+class CalibrateSettings(Settings):
+    """The section ``calibrate``."""
+
+    blocks: int = Field(ge=1000)
+    """Blocks of 8x8 pixels kept of each pile at most, spread over its images."""
+    rounds: int = Field(ge=0)
+    """How often the samples are measured like the real images, and corrected."""
+    least_correlation: float = Field(ge=0, le=1)
+    """Noise whose correlations are all weaker is drawn independently."""
+
+
+@dataclass(frozen=True, eq=False)
+class Sampling:
+    """What samples are drawn with, while it is being found."""
+
+    variance: NDArray[np.float64]
+    """(3, 9), in gray levels squared, at ``noise.estimate.KNOTS``."""
+    correlation: NDArray[np.float64]
+    """(3, 3, 7, 7), as in ``noise.estimate.Noise``."""
+    excess_kurtosis: float
+    jpeg: JpegTables | None
+
+
+def calibrate(
+    maps: Store, lr: Store, settings: CalibrateSettings
+) -> tuple[Calibration, dict[str, object]]:
+    """Measure the noise of the real LR images, and find what gives samples of the means the same.
+
+    The first guess is the variance the real images have more than the means.  Then samples are
+    drawn, measured in the same way, and what is missing is added: so that what a JPEG takes away,
+    or the ends of the 8 bits, was there before.
+
+    Args:
+        maps: Store of kind maps; only its means are read.
+        lr: Store of kind lr; its held-out part is not read.
+        settings: The section ``calibrate``.
+
+    Returns:
+        The calibration, and metrics: noise levels (standard deviations in gray levels, over the
+        intensities of the means) of the real LR images, the means and the samples, the strongest
+        correlations of the real noise between neighbours and between channels, and the fault.
+
+    Raises:
+        UserError: The scales differ, a chunk is damaged, or the real LR images do not say well how
+            they are compressed.
+
+    """
+    require_same_scale(maps, lr)
+    tables = _tables(lr)
+    try:
+        real = estimate_noise(read_blocks(lr, settings.blocks))
+        means = read_blocks(maps, settings.blocks)
+        own = estimate_noise(means)
+        sampling = Sampling(
+            np.maximum(real.variance - own.variance, 0),
+            white_correlation() if tables else real.correlation,
+            real.excess_kurtosis,
+            tables,
+        )
+        drawn = own
+        for step in tqdm(range(settings.rounds + 1), "calibrate", unit="round"):
+            found = _calibration(maps, lr, sampling, settings, means)
+            drawn = estimate_noise(_sample_blocks(maps, found, settings, step))
+            if step < settings.rounds:
+                sampling = _corrected(sampling, real, drawn)
+    except ValueError as error:
+        return _faulty(maps, lr, str(error)), {"fault": str(error)}
+    neighbours, channels = _strongest(real)
+    return found, {
+        "noise_level_real": real.deviation(means),
+        "noise_level_mean": own.deviation(means),
+        "noise_level_samples": drawn.deviation(means),
+        "constant_theta": found.constant_theta,
+        "neighbour_correlation": neighbours,
+        "channel_correlation": channels,
+        "excess_kurtosis": real.excess_kurtosis,
+        "laplace_share": found.laplace_share,
+        "flat_areas": real.flat,
+        "jpeg": found.jpeg is not None,
+        "fault": None,
+    }
+
+
+def _tables(lr: Store) -> JpegTables | None:
+    """How most of the real LR images are compressed."""
+    tables = lr.attributes.get("jpeg")
+    try:
+        return None if tables is None else JpegTables.model_validate(tables)
+    except ValidationError as error:
+        raise UserError(f"{lr.path}: its attribute 'jpeg' is damaged; prepare it again") from error
+
+
+def _corrected(sampling: Sampling, real: Noise, drawn: Noise) -> Sampling:
+    """The next guess: the variance times what was missing, the correlation plus it."""
+    factor = np.clip(real.variance / drawn.variance, 1 / LARGEST_STEP, LARGEST_STEP)
+    correlation = sampling.correlation + FEEDBACK * (real.correlation - drawn.correlation)
+    return replace(sampling, variance=sampling.variance * factor, correlation=correlation)
+
+
+def _calibration(
+    maps: Store, lr: Store, sampling: Sampling, settings: CalibrateSettings, means: Blocks
+) -> Calibration:
+    correlated = max(_strongest(sampling)) >= settings.least_correlation
+    kernels = noise_filter(sampling.correlation) if correlated else None
+    added = Noise(sampling.variance, sampling.correlation, 0.0, True).deviation(means)
+    return Calibration.model_validate(
+        {
+            "format": FORMAT,
+            "scale": maps.scale,
+            "maps_digest": maps.digest,
+            "lr_digest": lr.digest,
+            "fault": None,
+            "variance": sampling.variance.tolist(),
+            "noise_filter": None if kernels is None else kernels.tolist(),
+            "laplace_share": _laplace_share(sampling.excess_kurtosis, kernels),
+            "jpeg": sampling.jpeg,
+            "constant_theta": float(added / np.sqrt(2)),
+        }
+    )
+
+
+def _faulty(maps: Store, lr: Store, fault: str) -> Calibration:
+    return Calibration(
+        format=FORMAT,
+        scale=maps.scale,
+        maps_digest=maps.digest,
+        lr_digest=lr.digest,
+        fault=fault,
+        variance=[],
+        noise_filter=None,
+        laplace_share=1.0,
+        jpeg=None,
+        constant_theta=0.0,
+    )
+
+
+def _sample_blocks(
+    maps: Store, calibration: Calibration, settings: CalibrateSettings, step: int
+) -> Blocks:
+    """Blocks of one sample of every mean."""
+    sampler, limit = CalibratedSampler(calibration), max(settings.blocks // len(maps.ids), 1)
+    parts = []
+    for number, image_id in enumerate(maps.ids):
+        mean = torch.from_numpy(maps.read(image_id, "mean")).float()[None]
+        source = generator(step, "calibrate/sample", number)
+        drawn = sampler.sample(mean, source)[0].mul(255).round()
+        parts.append(cut_blocks(drawn.numpy(), limit))
+    return join(parts)
+
+
+def _strongest(noise: Noise | Sampling) -> tuple[float, float]:
+    """The strongest correlation between neighbours of a channel, and between channels."""
+    own = np.abs(noise.correlation[range(3), range(3)])[:, LAGS - 1 : LAGS + 2, LAGS - 1 : LAGS + 2]
+    own[:, 1, 1] = 0
+    across = np.abs(noise.correlation[:, :, LAGS, LAGS])
+    across[range(3), range(3)] = 0
+    return float(own.max()), float(across.max())
+
+
+def _laplace_share(excess_kurtosis: float, kernels: NDArray[np.float64] | None) -> float:
+    """The share of eps that is Laplace, whose fourth power times 3 is the excess kurtosis.
+
+    A filter makes independent noise more Gaussian: by the sum of the fourth powers of its weights
+    where the sum of their squares is one.
+    """
+    left = 1.0 if kernels is None else float((kernels**4).sum(axis=(1, 2, 3)).mean())
+    return float(np.clip(excess_kurtosis / left / 3, 0, 1) ** 0.25)

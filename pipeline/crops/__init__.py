@@ -1,0 +1,1 @@
+"""Batches of random crops from stores of any size."""

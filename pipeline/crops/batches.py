@@ -1,0 +1,192 @@
+"""Batches of crops on the training device, from wherever the images are held.
+
+Images lie on the training device if they fit there, else in host memory, else in a rolling window
+of it.  Batches are the same bit by bit in all three cases.
+"""
+
+import time
+from collections.abc import Callable, Sequence
+from concurrent.futures import Future, ThreadPoolExecutor
+from dataclasses import dataclass
+
+import torch
+from torch import Tensor
+
+from pipeline.crops.memory import Memory
+from pipeline.crops.places import Place, cut, draw_places, gather
+from pipeline.crops.schedule import Schedule
+from pipeline.crops.window import MIB, Source, Window
+
+Generators = Callable[[int], tuple[torch.Generator, torch.Generator]]
+"""From a step to the CPU generators of its crops' corners and turns."""
+
+
+@dataclass(frozen=True)
+class Demand:
+    """How many crops a training wants, of what, and where."""
+
+    batch_size: int
+    """Crops in a share of a batch."""
+    crops_per_image: int
+    """Crops of every image in one epoch."""
+    window: int
+    """Images that are shuffled together, see ``Schedule``."""
+    seed: int
+    """Seed of the run."""
+    device: torch.device
+    """Where batches go."""
+    memory: Memory
+    """What images may take."""
+    shares: int = 1
+    """Parts of a step's batch, one per process and accumulation of gradients."""
+    own: Sequence[int] = (0,)
+    """The shares of this process, in the order in which it asks for them."""
+
+    def schedule(self, images: int, purpose: str) -> Schedule:
+        """Which of so many images make the batch of each step."""
+        return Schedule(
+            images, self.crops_per_image, self.batch_size, self.seed, purpose, self.window,
+            self.shares,
+        )  # fmt: skip
+
+    def places(
+        self,
+        schedule: Schedule,
+        step: int,
+        share: int,
+        sizes: Sequence[tuple[int, int]],
+        patch: int,
+        generators: Generators,
+    ) -> tuple[list[int], list[Place]]:
+        """Images and places of a share, of those that are drawn for the whole batch."""
+        chosen = schedule.batch(step)
+        places = draw_places([sizes[image] for image in chosen], patch, *generators(step))
+        own = slice(share * self.batch_size, (share + 1) * self.batch_size)
+        return chosen[own], places[own]
+
+
+class Batches:
+    """Random crops of the images of a source, batch by batch.
+
+    Only what a batch needs is read before it; threads read on while the device works.
+
+    Args:
+        source: The images.
+        purpose: Names the use of the schedule, see ``seeding.generator``.
+        patch: Side of a crop of the first array.
+        generators: Of corners and turns.
+        demand: Everything else.
+
+    Raises:
+        UserError: The memory is smaller than what a group of the schedule may take.
+
+    """
+
+    def __init__(
+        self, source: Source, purpose: str, patch: int, generators: Generators, demand: Demand
+    ) -> None:
+        self.source, self.patch, self.generators, self.demand = source, patch, generators, demand
+        self.schedule = demand.schedule(len(source.sizes), purpose)
+        self.bytes = sum(source.bytes(image) for image in range(len(source.sizes)))
+        """Size of all images."""
+        self.waited = 0.0
+        """Seconds that ``batch`` had to wait for data so far."""
+        memory, device = demand.memory, demand.device
+        on_device, on_host = self.bytes <= memory.device, self.bytes <= memory.host
+        budget = None if on_device or on_host else memory.host
+        self.window = Window(source, self.schedule, demand.own, budget)
+        self.resident = _Resident(self.window, device) if on_device else None
+        self.held = f"on {device}" if on_device else "in host memory"
+        if budget is not None:
+            self.held = f"in a rolling window of at most {budget / MIB:.0f} MiB of host memory"
+        self._cutter = ThreadPoolExecutor(1, "cutter")
+        self._next: tuple[tuple[int, int], Future[list[Tensor]]] | None = None
+
+    def __str__(self) -> str:
+        return (
+            f"{self.source.name}: {self.schedule.images} images, {self.bytes / MIB:.0f} MiB, "
+            f"held {self.held}"
+        )
+
+    def batch(self, step: int, share: int = 0) -> list[Tensor]:
+        """One crop, cut and turned, of every image of a share of a step's batch.
+
+        Returns:
+            For every array of the source (N, 3, S, S), S the patch times how much finer the array
+            is, of the array's type, on the device.
+
+        Raises:
+            UserError: An image cannot be read.
+
+        """
+        begin = time.perf_counter()
+        if self.resident is not None:
+            crops = self.resident.crops(step, share, *self._places(step, share), self.patch)
+        else:
+            crops = self._cut_before(step, share)
+        self.waited += time.perf_counter() - begin
+        return [part.to(self.demand.device, non_blocking=True) for part in crops]
+
+    def close(self) -> None:
+        """End all threads."""
+        self.window.close()
+        self._cutter.shutdown(wait=False, cancel_futures=True)
+
+    def _cut_before(self, step: int, share: int) -> list[Tensor]:
+        """What was cut during the step before; then let the next share be cut."""
+        wanted = (step, share)
+        if self._next is not None and self._next[0] == wanted:
+            crops = self._next[1].result()
+        else:
+            crops = self._cutter.submit(self._cut, *wanted).result()
+        own = self.demand.own
+        place = own.index(share) + 1
+        following = (step, own[place]) if place < len(own) else (step + 1, own[0])
+        self._next = following, self._cutter.submit(self._cut, *following)
+        return crops
+
+    def _cut(self, step: int, share: int) -> list[Tensor]:
+        images = self.window.images(step, share)
+        chosen, places = self._places(step, share)
+        pinned = self.demand.device.type == "cuda"
+        return [
+            cut([images[i][array] for i in chosen], places, self.patch, finer, pinned)
+            for array, finer in enumerate(self.source.finer)
+        ]
+
+    def _places(self, step: int, share: int) -> tuple[list[int], list[Place]]:
+        return self.demand.places(
+            self.schedule, step, share, self.source.sizes, self.patch, self.generators
+        )
+
+
+class _Resident:
+    """All images on the training device, end to end; each is copied there when first needed."""
+
+    def __init__(self, window: Window, device: torch.device) -> None:
+        self.window, self.source = window, window.source
+        self.flat: list[Tensor] = []
+        self.starts: list[list[int]] = []
+        for array, dtype in enumerate(self.source.dtypes):
+            starts, end = [], 0
+            for image in range(window.schedule.images):
+                starts.append(end)
+                end += self.source.values(image, array)
+            self.starts.append(starts)
+            self.flat.append(torch.empty(end, dtype=dtype, device=device))
+
+    def crops(
+        self, step: int, share: int, chosen: Sequence[int], places: Sequence[Place], patch: int
+    ) -> list[Tensor]:
+        """Cut crops on the device, see ``gather``."""
+        for image, arrays in self.window.images(step, share).items():
+            for array, values in enumerate(arrays):
+                start = self.starts[array][image]
+                self.flat[array][start : start + values.numel()] = values.flatten()
+            if arrays:
+                self.window.forget(image)
+        sizes = [self.source.sizes[image] for image in chosen]
+        return [
+            gather(flat, [starts[image] for image in chosen], sizes, places, patch, finer)
+            for flat, starts, finer in zip(self.flat, self.starts, self.source.finer, strict=True)
+        ]

@@ -1,0 +1,39 @@
+"""How much memory the images of a training may take."""
+
+from typing import Annotated, Literal, NamedTuple
+
+import psutil
+import torch
+from pydantic import Field
+
+from pipeline.base.settings import Settings
+
+GIB = 2**30
+PART = 0.5
+"""Of the memory that is free, where the settings name no number."""
+
+
+class MachineSettings(Settings):
+    """The section ``machine``: what changes no result, so that no stage is run again for it."""
+
+    memory: Annotated[float, Field(gt=0)] | Literal["auto"]
+    """GiB that the images of a training may take, on the training device or else in host memory;
+    ``auto``: half of what is free."""
+
+
+class Memory(NamedTuple):
+    """Bytes that images may take."""
+
+    device: int
+    """On the training device; 0 where that is the CPU."""
+    host: int
+
+
+def allowed(settings: MachineSettings, device: torch.device, processes: int = 1) -> Memory:
+    """What the settings allow one of so many processes of this machine."""
+    free = torch.cuda.mem_get_info(device)[0] if device.type == "cuda" else 0
+    host = psutil.virtual_memory().available
+    if settings.memory == "auto":
+        return Memory(int(PART * free), int(PART * host / processes))
+    asked = int(settings.memory * GIB)
+    return Memory(min(asked, int(PART * free)), asked // processes)

@@ -1,0 +1,118 @@
+"""Which images make the batch of each step: a function of (seed, purpose, step) alone.
+
+It does not depend on where images are held, so that a training from memory and one from a rolling
+window see the same batches.
+"""
+
+from bisect import bisect_right
+from collections.abc import Iterator
+
+import torch
+
+from pipeline.base.seeding import generator
+
+
+class Schedule:
+    """Epochs of crops, shuffled within groups of images, cut into batches.
+
+    Every epoch shuffles the images, cuts them into groups of nearly equal size, and shuffles the
+    visits of each group; with no more images than a group holds that is a shuffle of all visits.
+    Batches run on over the ends of groups and epochs, and every image is visited exactly
+    ``crops_per_image`` times per epoch.
+
+    Args:
+        images: Number of images.
+        crops_per_image: Visits of each image in one epoch.
+        batch_size: Crops in a share of a batch.
+        seed: Seed of the run.
+        purpose: Names the use, see ``seeding.generator``.
+        window: Images in a group, at most: no more than two groups are under way at a time.
+        shares: Parts of equal size that a step's batch is made of, one per process and
+            accumulation of gradients.
+
+    """
+
+    def __init__(
+        self,
+        images: int,
+        crops_per_image: int,
+        batch_size: int,
+        seed: int,
+        purpose: str,
+        window: int | None = None,
+        shares: int = 1,
+    ) -> None:
+        self.images, self.crops_per_image = images, crops_per_image
+        self.share_size, self.batch_size = batch_size, batch_size * shares
+        self.seed, self.purpose = seed, purpose
+        self.crops_per_epoch = images * crops_per_image
+        count = -(-images // (window or images))
+        self.starts = [images * k // count for k in range(count + 1)]
+        """Places in the order of an epoch at which its groups begin, and its end."""
+        self.largest_group = max(b - a for a, b in zip(self.starts, self.starts[1:], strict=False))
+        """Images in the largest group."""
+        self._orders: dict[int, list[int]] = {}
+        self._visits: dict[int, list[int]] = {}
+
+    def steps(self, epochs: int) -> int:
+        """Steps that cover ``epochs`` epochs."""
+        return -(-epochs * self.crops_per_epoch // self.batch_size)
+
+    def epoch(self, step: int) -> int:
+        """Epoch, from 0, of the first crop of a step."""
+        return step * self.batch_size // self.crops_per_epoch
+
+    def batch(self, step: int) -> list[int]:
+        """Image indices of a step, one share after the other."""
+        first = step * self.batch_size
+        return [self.image(position) for position in range(first, first + self.batch_size)]
+
+    def group(self, position: int) -> int:
+        """Number, counted from the start of the run, of the group that a crop belongs to."""
+        epoch, place = divmod(position, self.crops_per_epoch)
+        within = bisect_right(self.starts, place // self.crops_per_image) - 1
+        return epoch * (len(self.starts) - 1) + within
+
+    def visits(self, group: int) -> Iterator[tuple[int, int]]:
+        """Positions in the run, and image indices, of the crops of a group."""
+        return enumerate(self._group_visits(group), self._first(group))
+
+    def share(self, position: int) -> int:
+        """Which share of its batch a crop belongs to."""
+        return position % self.batch_size // self.share_size
+
+    def image(self, position: int) -> int:
+        """Image index of a crop."""
+        group = self.group(position)
+        return self._group_visits(group)[position - self._first(group)]
+
+    def _first(self, group: int) -> int:
+        """Position of the first crop of a group."""
+        epoch, within = divmod(group, len(self.starts) - 1)
+        return epoch * self.crops_per_epoch + self.starts[within] * self.crops_per_image
+
+    def _group_visits(self, group: int) -> list[int]:
+        if group not in self._visits:
+            epoch, within = divmod(group, len(self.starts) - 1)
+            members = self._order(epoch)[self.starts[within] : self.starts[within + 1]]
+            shuffled = torch.randperm(
+                len(members) * self.crops_per_image,
+                generator=generator(self.seed, self.purpose, group),
+            )
+            visits = [members[place] for place in (shuffled % len(members)).tolist()]
+            self._visits = {**_latest(self._visits), group: visits}
+        return self._visits[group]
+
+    def _order(self, epoch: int) -> list[int]:
+        if len(self.starts) == 2:
+            return list(range(self.images))
+        if epoch not in self._orders:
+            source = generator(self.seed, f"{self.purpose}/order", epoch)
+            order = torch.randperm(self.images, generator=source).tolist()
+            self._orders = {**_latest(self._orders), epoch: order}
+        return self._orders[epoch]
+
+
+def _latest(cached: dict[int, list[int]], count: int = 3) -> dict[int, list[int]]:
+    """The last entries of a cache."""
+    return dict(list(cached.items())[-count:])

@@ -1,0 +1,210 @@
+"""Whole images in host memory: those that the coming steps of a schedule need, read ahead of time.
+
+Threads read images in the order in which a schedule first needs them, while others are in use.
+Either every image stays once it was read, or a rolling window within a budget: an image goes with
+its last visit in its group.
+"""
+
+from collections import deque
+from collections.abc import Callable, Sequence
+from concurrent.futures import Future, ThreadPoolExecutor
+from dataclasses import dataclass
+from typing import Any, NamedTuple
+
+import torch
+from numpy.typing import NDArray
+from torch import Tensor
+
+from pipeline.base.errors import UserError
+from pipeline.crops.schedule import Schedule
+
+READERS = 4
+"""Threads that read; decoding runs outside of Python's lock."""
+AHEAD = 16
+"""Images asked for beyond those that are needed now, at least."""
+MIB = 2**20
+
+
+@dataclass(frozen=True)
+class Source:
+    """Images that are read one at a time, each as arrays that belong together."""
+
+    name: str
+    """For messages."""
+    sizes: Sequence[tuple[int, int]]
+    """(H, W) of the first array of every image."""
+    finer: Sequence[int]
+    """How many times finer each array is than the first."""
+    dtypes: Sequence[torch.dtype]
+    """Of each array."""
+    read: Callable[[int], Sequence[NDArray[Any]]]
+    """The arrays (3, finer H, finer W) of an image; called from several threads."""
+
+    def values(self, image: int, array: int) -> int:
+        """Number of values of one array of an image."""
+        height, width = self.sizes[image]
+        return 3 * height * width * self.finer[array] ** 2
+
+    def bytes(self, image: int) -> int:
+        """Size of an image in memory."""
+        sizes = enumerate(dtype.itemsize for dtype in self.dtypes)
+        return sum(self.values(image, array) * size for array, size in sizes)
+
+
+Arrays = list[Tensor]
+"""The arrays of an image, (3, finer H, finer W) each."""
+
+
+class _Need(NamedTuple):
+    """An image of a group: it is read for its first visit there and goes after its last."""
+
+    image: int
+    last: int
+    """Position of the last visit."""
+
+
+Key = tuple[int, int]
+"""Group and image; where every image stays, 0 and image."""
+
+
+class _Held(NamedTuple):
+    """An image that is held or being read."""
+
+    need: _Need
+    arrays: "Future[Arrays]"
+
+
+class Window:
+    """Images of a source in host memory, for the batches of a schedule.
+
+    Steps are asked for one after the other; any other step starts the window anew.  One thread at a
+    time may use it.
+
+    Args:
+        source: Where images come from.
+        schedule: Which images make the batch of a step.
+        shares: Which shares of the batches will be asked for.
+        budget: Bytes that images may take; None: every image stays.
+
+    Raises:
+        UserError: The budget is smaller than what a group of the schedule may take.
+
+    """
+
+    def __init__(
+        self, source: Source, schedule: Schedule, shares: Sequence[int], budget: int | None
+    ) -> None:
+        self.source, self.schedule, self.shares, self.budget = source, schedule, shares, budget
+        if budget is not None:
+            _require_room(source, schedule, budget)
+        self.bytes = 0
+        """Size of the images that are held or being read."""
+        self._ahead = max(AHEAD, 2 * schedule.share_size)
+        self._readers = ThreadPoolExecutor(READERS, "reader")
+        self._held: dict[Key, _Held] = {}
+        self._reading: list[Future[Arrays]] = []
+        self._restart(0)
+        self._step = -1  # step 0 has not been asked for, and need not be
+
+    def images(self, step: int, share: int) -> dict[int, Arrays]:
+        """The images of a share of a step's batch, by index; waits until they are read.
+
+        Raises:
+            UserError: One cannot be read.
+
+        """
+        if step not in (self._step, self._step + 1):
+            self._restart(step)
+        self._step = step
+        schedule = self.schedule
+        start = step * schedule.batch_size
+        self._release(start)
+        first = start + share * schedule.share_size
+        positions = range(first, first + schedule.share_size)
+        needed = dict.fromkeys(self._key(schedule.group(p), schedule.image(p)) for p in positions)
+        while not needed.keys() <= self._held.keys():
+            if not self._queue:
+                self._enqueue()
+            self._read(*self._queue.popleft())
+        self._read_ahead(schedule.group(start))
+        return {image: self._held[_, image].arrays.result() for _, image in needed}
+
+    def forget(self, image: int) -> None:
+        """Let go of the arrays of an image that was given out; it will be given without any."""
+        nothing: Future[Arrays] = Future()
+        nothing.set_result([])
+        self._held[0, image] = _Held(self._held[0, image].need, nothing)
+        self.bytes -= self.source.bytes(image)
+
+    def close(self) -> None:
+        """Stop reading."""
+        self._readers.shutdown(wait=False, cancel_futures=True)
+
+    def _restart(self, step: int) -> None:
+        self._step = step
+        if self.budget is not None:
+            self._held.clear()
+            self.bytes = 0
+        self._queue: deque[tuple[Key, _Need]] = deque()
+        self._begin = step * self.schedule.batch_size
+        self._next_group = self.schedule.group(self._begin)
+
+    def _key(self, group: int, image: int) -> Key:
+        return (0, image) if self.budget is None else (group, image)
+
+    def _enqueue(self) -> None:
+        """Append the images of the next group that are not held, in the order of first need."""
+        group, self._next_group = self._next_group, self._next_group + 1
+        visits = [
+            (position, image)
+            for position, image in self.schedule.visits(group)
+            if position >= self._begin and self.schedule.share(position) in self.shares
+        ]
+        last = {image: position for position, image in visits}
+        for image in dict.fromkeys(image for _, image in visits):
+            if (key := self._key(group, image)) not in self._held:
+                self._queue.append((key, _Need(image, last[image])))
+
+    def _read_ahead(self, group: int) -> None:
+        """Ask for more images, up to the end of the next group, as far as the budget allows."""
+        self._reading = [arrays for arrays in self._reading if not arrays.done()]
+        while len(self._reading) < self._ahead:
+            if self._queue:
+                more = self.source.bytes(self._queue[0][1].image)
+                if self.budget is not None and self.bytes + more > self.budget:
+                    return
+                self._read(*self._queue.popleft())
+            elif self._next_group <= group + 1:
+                self._enqueue()
+            else:
+                return
+
+    def _read(self, key: Key, need: _Need) -> None:
+        if key in self._held:
+            return
+        arrays = self._readers.submit(self._tensors, need.image)
+        self._held[key] = _Held(need, arrays)
+        self._reading.append(arrays)
+        self.bytes += self.source.bytes(need.image)
+
+    def _tensors(self, image: int) -> Arrays:
+        return [torch.from_numpy(array) for array in self.source.read(image)]
+
+    def _release(self, start: int) -> None:
+        """Let go of images whose last visit is over."""
+        if self.budget is None:
+            return
+        for key in [key for key, held in self._held.items() if held.need.last < start]:
+            self.bytes -= self.source.bytes(self._held.pop(key).need.image)
+
+
+def _require_room(source: Source, schedule: Schedule, budget: int) -> None:
+    """A group, and a batch that reaches into the next ones, must fit into the budget."""
+    sizes = sorted((source.bytes(image) for image in range(schedule.images)), reverse=True)
+    needed = sum(sizes[: schedule.largest_group]) + schedule.batch_size * sizes[0]
+    if needed > budget:
+        raise UserError(
+            f"{source.name}: {schedule.largest_group} images that are in use at a time take up to "
+            f"{needed / MIB:.0f} MiB, but machine.memory allows {budget / MIB:.0f} MiB; "
+            "lower the setting window or raise machine.memory"
+        )

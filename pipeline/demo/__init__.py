@@ -1,0 +1,1 @@
+"""The stage ``demo``: photographs as a simulated camera sees them."""

@@ -1,0 +1,184 @@
+"""Simulated cameras: the truth that tests, the demo and the recovery experiment know.
+
+A camera blurs the HR image, samples it on the LR grid, adds noise whose strength depends on the
+brightness, and may interpolate that noise from a Bayer mosaic, remove colour from it, and write a
+JPEG.
+"""
+
+import math
+from typing import Literal
+
+import torch
+import torch.nn.functional as F
+from pydantic import Field, model_validator
+from torch import Tensor
+
+from pipeline.base.settings import Settings
+from pipeline.base.units import GRAY_LEVEL
+from pipeline.images.filters import bicubic_downsample
+from pipeline.images.io import Image, Subsampling, jpeg_round_trip, to_float, to_uint8
+from pipeline.sampling.laplace import standard_laplace
+
+NARROWEST_TURNED = 0.5
+"""HR pixels; the least standard deviation of a blur that lies across the pixel grid."""
+SMALLEST_GAIN = 1e-9
+"""What a photon adds, in the unit of the image.  With less there are more of them than torch can
+count, and their law is Gaussian."""
+BILINEAR = ((1.0, 2.0, 1.0), (2.0, 4.0, 2.0), (1.0, 2.0, 1.0))
+"""Interpolation of red and blue from a quarter of the sites, times 4."""
+BILINEAR_GREEN = ((0.0, 1.0, 0.0), (1.0, 4.0, 1.0), (0.0, 1.0, 0.0))
+"""Interpolation of green from half of the sites, times 4."""
+
+
+class Camera(Settings):
+    """What a simulated camera does to an HR image."""
+
+    blur_along: float = Field(ge=0)
+    """Standard deviation of the Gaussian blur along ``blur_angle``, in HR pixels."""
+    blur_across: float = Field(ge=0)
+    """The same, at a right angle to it."""
+    blur_angle: float
+    """Degrees, from the rows' direction towards the bottom."""
+    noise: Literal["laplace", "gaussian", "poisson"]
+    """Law of the noise.  Laplace and Gaussian: the standard deviation is linear in the brightness.
+    Poisson (with Gaussian read noise, the standard deviation at black): the variance is."""
+    noise_at_black: float = Field(ge=0)
+    """Standard deviation of the noise at black, in gray levels."""
+    noise_at_white: float = Field(ge=0)
+    """Standard deviation of the noise at white, in gray levels."""
+    mosaic: bool
+    """Noise on the sites of a Bayer mosaic (RGGB), bilinearly interpolated."""
+    chroma_denoising: float = Field(ge=0, le=1)
+    """Share of the noise's difference between the channels that is taken away."""
+    jpeg_quality: int | None = Field(ge=1, le=100)
+    """Quality of the JPEG the camera writes, or null."""
+    jpeg_subsampling: Subsampling
+    """Size of the JPEG's colour planes: whole, or half along both sides."""
+
+    @model_validator(mode="after")
+    def _photons_add(self) -> "Camera":
+        if self.noise == "poisson" and self.noise_at_white < self.noise_at_black:
+            raise ValueError(
+                f"noise_at_white is {self.noise_at_white}, below noise_at_black "
+                f"({self.noise_at_black}), but photons only add to the read noise"
+            )
+        return self
+
+    @model_validator(mode="after")
+    def _turned_blur_meets_pixels(self) -> "Camera":
+        narrow = min(self.blur_along, self.blur_across)
+        turned = self.blur_along != self.blur_across and self.blur_angle % 90 != 0
+        if turned and narrow < NARROWEST_TURNED:
+            raise ValueError(
+                f"blur_angle is {self.blur_angle} and the blur {narrow} pixels narrow; at this "
+                f"angle less than {NARROWEST_TURNED} falls between the pixels"
+            )
+        return self
+
+    def clean(self, hr: Image, scale: int) -> Tensor:
+        """What lens and sensor grid make of an HR image (3, H, W): (3, H/s, W/s) in [0, 1]."""
+        kernel = blur_kernel(self.blur_along, self.blur_across, self.blur_angle)
+        radius = kernel.shape[-1] // 2
+        padded = F.pad(to_float(hr)[None], (radius,) * 4, mode="replicate")
+        blurred = F.conv2d(padded, kernel.float().expand(3, 1, -1, -1), groups=3)
+        return bicubic_downsample(blurred, scale)[0].clamp(0, 1)
+
+    def noise_deviation(self, clean: Tensor) -> Tensor:
+        """Standard deviation of the noise at a site, in the unit of ``clean``, per value."""
+        black, white = self.noise_at_black * GRAY_LEVEL, self.noise_at_white * GRAY_LEVEL
+        if self.noise == "poisson":
+            return (black**2 + (white**2 - black**2) * clean).sqrt()
+        return black + (white - black) * clean
+
+    def expose(self, clean: Tensor, generator: torch.Generator) -> Image:
+        """One picture of a clean LR image: what the file holds that the camera writes.
+
+        Args:
+            clean: (3, H, W) in [0, 1].
+            generator: Source of the noise.
+
+        Returns:
+            (3, H, W), uint8.
+
+        """
+        image = self.capture(clean, generator)
+        if self.jpeg_quality is None:
+            return image
+        return jpeg_round_trip(image, self.jpeg_quality, self.jpeg_subsampling)
+
+    def capture(self, clean: Tensor, generator: torch.Generator) -> Image:
+        """``expose`` without the JPEG: noise, then 8 bit.
+
+        Raises:
+            ValueError: The clean image is not (3, H, W).
+
+        """
+        if clean.ndim != 3 or clean.shape[0] != 3:
+            raise ValueError(f"clean must be (3, H, W), got {tuple(clean.shape)}")
+        noise = self._site_noise(clean, generator)
+        if self.mosaic:
+            noise = interpolate_mosaic(noise)
+        common = noise.mean(dim=0, keepdim=True)
+        return to_uint8(clean + torch.lerp(noise, common, self.chroma_denoising))
+
+    def _site_noise(self, clean: Tensor, generator: torch.Generator) -> Tensor:
+        if self.noise == "laplace":
+            unit = standard_laplace(clean, generator) / math.sqrt(2)
+            return unit * self.noise_deviation(clean)
+        gaussian = torch.empty_like(clean).normal_(generator=generator)
+        if self.noise == "gaussian":
+            return gaussian * self.noise_deviation(clean)
+        read, white = self.noise_at_black * GRAY_LEVEL, self.noise_at_white * GRAY_LEVEL
+        gain = white**2 - read**2  # of one photon, in the unit of the image
+        if gain < SMALLEST_GAIN:
+            return gaussian * self.noise_deviation(clean)
+        photons = torch.poisson(clean / gain, generator=generator)
+        return photons * gain - clean + gaussian * read
+
+
+def blur_kernel(along: float, across: float, angle: float) -> Tensor:
+    """A Gaussian (k, k), k odd, of sum one, float64; its long side ``angle`` degrees off the rows.
+
+    It is sampled at the pixels, four standard deviations far.  So below about 0.7 pixels it is
+    narrower than its name, and with both deviations zero a single one.
+
+    Args:
+        along: Standard deviation in pixels, in the direction of ``angle``.
+        across: The same, at a right angle to it.
+        angle: Degrees, from left to right turning towards the bottom.
+
+    """
+    radius = max(math.ceil(4 * max(along, across)), 1)
+    place = torch.arange(-radius, radius + 1, dtype=torch.float64)
+    y, x = torch.meshgrid(place, place, indexing="ij")
+    turn = math.radians(angle)
+    u, v = x * math.cos(turn) + y * math.sin(turn), y * math.cos(turn) - x * math.sin(turn)
+    exponent = (u / max(along, 1e-3)) ** 2 + (v / max(across, 1e-3)) ** 2  # exp(-5e5) is zero
+    kernel = torch.exp(-exponent / 2)
+    return kernel / kernel.sum()
+
+
+def interpolate_mosaic(sites: Tensor) -> Tensor:
+    """Keep of an image what an RGGB mosaic sees of it and interpolate the rest bilinearly.
+
+    Args:
+        sites: (3, H, W), any unit; H and W at least 2.
+
+    Returns:
+        The same shape.  Of a white input of variance one, red and blue keep 9/16 on average over
+        the four sites, green 5/8.
+
+    Raises:
+        ValueError: The shape is another.
+
+    """
+    if sites.ndim != 3 or sites.shape[0] != 3 or min(sites.shape) < 2:
+        raise ValueError(f"sites must be (3, H, W) of at least 2x2, got {tuple(sites.shape)}")
+    seen = torch.zeros_like(sites)
+    seen[0, ::2, ::2] = sites[0, ::2, ::2]
+    seen[1, ::2, 1::2] = sites[1, ::2, 1::2]
+    seen[1, 1::2, ::2] = sites[1, 1::2, ::2]
+    seen[2, 1::2, 1::2] = sites[2, 1::2, 1::2]
+    kernels = torch.tensor([BILINEAR, BILINEAR_GREEN, BILINEAR])[:, None].to(sites) / 4
+    padded = F.pad(seen[None], (1, 1, 1, 1), mode="reflect")  # keeps even and odd apart
+    return F.conv2d(padded, kernels, groups=3)[0]

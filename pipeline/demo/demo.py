@@ -1,0 +1,82 @@
+"""The demo: photographs that ship inside scikit-image, seen through a simulated camera."""
+
+import json
+from pathlib import Path
+
+import numpy as np
+from pydantic import Field
+
+from pipeline.base.seeding import generator
+from pipeline.base.settings import Settings
+from pipeline.demo.camera import Camera
+from pipeline.demo.photographs import HR, LR, VAL, photograph
+from pipeline.images.io import Image, to_uint8, write_jpeg, write_png
+
+
+class DemoSettings(Settings):
+    """The section ``demo``."""
+
+    seed: int = Field(ge=0)
+    """Seed of the noise."""
+    camera: str
+    """An entry of ``cameras.yaml``."""
+
+
+def write_demo(
+    folder: Path, scale: int, settings: DemoSettings, camera: Camera
+) -> dict[str, float]:
+    """Write ``hr/``, ``lr/``, ``val/hr/``, ``val/lr/``, and the truth beside them.
+
+    ``truth/clean`` holds the LR images before noise and JPEG, ``truth/camera.json`` the camera.
+
+    Args:
+        folder: Where to write; the folders in it are made.
+        scale: HR pixels per LR pixel.
+        settings: Seed, and the name of the camera.
+        camera: The entry of that name.
+
+    Returns:
+        Metrics: numbers of images; the true noise level of the LR images in gray levels, the root
+        of the mean variance at the sites, every image counting the same.
+
+    """
+    for name in HR:
+        _write_hr(folder / "hr", name, scale)
+    variances = [_shoot(name, folder, folder / "lr", scale, settings.seed, camera) for name in LR]
+    for name in VAL:
+        _write_hr(folder / "val" / "hr", name, scale)
+        _shoot(name, folder, folder / "val" / "lr", scale, settings.seed, camera)
+    truth = {"scale": scale, **settings.model_dump(), **camera.model_dump()}
+    (folder / "truth" / "camera.json").write_text(json.dumps(truth, indent=2) + "\n")
+    return {
+        "hr_images": len(HR),
+        "lr_images": len(LR),
+        "val_pairs": len(VAL),
+        "true_noise_level": float(np.sqrt(np.mean(variances)) * 255),
+    }
+
+
+def _write_hr(target: Path, name: str, scale: int) -> None:
+    target.mkdir(parents=True, exist_ok=True)
+    write_png(target / f"{Path(name).stem}.png", photograph(name, scale))
+
+
+def _shoot(name: str, folder: Path, target: Path, scale: int, seed: int, camera: Camera) -> float:
+    """Write the camera's file and the clean view; returns the mean variance at the sites."""
+    clean = camera.clean(photograph(name, scale), scale)
+    image = camera.capture(clean, generator(seed, f"demo/{name}"))
+    for where in (target, folder / "truth" / "clean"):
+        where.mkdir(parents=True, exist_ok=True)
+    _write_lr(target, Path(name).stem, image, camera)
+    write_png(folder / "truth" / "clean" / f"{Path(name).stem}.png", to_uint8(clean))
+    return camera.noise_deviation(clean).square().mean().item()
+
+
+def _write_lr(target: Path, stem: str, image: Image, camera: Camera) -> None:
+    for suffix in (".jpg", ".png"):  # of a run with another camera
+        (target / f"{stem}{suffix}").unlink(missing_ok=True)
+    if camera.jpeg_quality is None:
+        write_png(target / f"{stem}.png", image)
+    else:
+        path = target / f"{stem}.jpg"
+        write_jpeg(path, image, camera.jpeg_quality, camera.jpeg_subsampling)

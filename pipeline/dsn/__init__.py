@@ -1,0 +1,1 @@
+"""The downsampling network (DSN) and its file."""

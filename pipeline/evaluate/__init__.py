@@ -1,0 +1,1 @@
+"""The stage ``evaluate``: scores of an SR network."""

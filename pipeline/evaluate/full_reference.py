@@ -1,0 +1,96 @@
+"""How close an SR image is to its HR image under a protocol: PSNR, SSIM, HaarPSI and LPIPS."""
+
+import warnings
+from pathlib import Path
+
+import lpips
+import numpy as np
+import piq
+import torch
+from skimage.metrics import peak_signal_noise_ratio, structural_similarity
+
+from pipeline.base.errors import UserError
+from pipeline.evaluate.protocols import Protocol
+from pipeline.images.io import Image, to_float
+from pipeline.stores.weights import load_foreign
+
+
+def psnr(sr: Image, hr: Image, protocol: Protocol) -> float:
+    """Peak signal-to-noise ratio in dB over all pixels and channels that the protocol sees.
+
+    The peak is 255 for Y too.  Infinite for equal images.
+    """
+    with np.errstate(divide="ignore"):
+        return float(peak_signal_noise_ratio(protocol.view(hr), protocol.view(sr), data_range=255))
+
+
+def ssim(sr: Image, hr: Image, protocol: Protocol) -> float:
+    """Structural similarity (Wang et al. 2004), mean over the pixels and channels of a protocol.
+
+    The window is the protocol's, only its valid part counts; float64.
+    """
+    gaussian = protocol.window == "gaussian"
+    return float(
+        structural_similarity(
+            protocol.view(hr),
+            protocol.view(sr),
+            win_size=protocol.window_side,
+            channel_axis=0,
+            data_range=255,
+            gaussian_weights=gaussian,
+            sigma=1.5,
+            use_sample_covariance=not gaussian,
+        )
+    )
+
+
+def haarpsi(sr: Image, hr: Image, protocol: Protocol) -> float:
+    """HaarPSI (Reisenhofer et al. 2018) of two shaved images; in [0, 1], 1 for equal images.
+
+    A perceptual measure that needs no trained weights: how alike the Haar wavelet coefficients of
+    two images are, weighted by how much an eye would look at them.
+    """
+    pair = [to_float(np.ascontiguousarray(protocol.shave(image)))[None] for image in (sr, hr)]
+    return float(piq.haarpsi(*pair, data_range=1.0))
+
+
+class Lpips:
+    """LPIPS v0.1 with AlexNet (Zhang et al. 2018) of two shaved images; lower is closer.
+
+    Args:
+        weights: ``"imagenet"`` (torchvision's AlexNet, downloaded once) or a file with its state
+            dict.  There is no random variant: its figures would not be LPIPS.
+
+    Raises:
+        UserError: The weights cannot be had or do not fit.
+
+    """
+
+    def __init__(self, weights: str) -> None:
+        try:
+            from_file = weights != "imagenet"
+            with warnings.catch_warnings():
+                warnings.simplefilter("ignore", UserWarning)  # lpips uses torchvision's old words
+                self.network = lpips.LPIPS(net="alex", pnet_rand=from_file, verbose=False).eval()
+            if from_file:
+                self._load_alexnet(Path(weights))
+        except Exception as error:  # network, file, unpickling and shape errors, all the user's
+            raise UserError(
+                f"AlexNet weights '{weights}' for LPIPS cannot be had "
+                f"({' '.join(str(error).split())[:160]}); name a state dict file, or 'none'"
+            ) from error
+
+    def _load_alexnet(self, path: Path) -> None:
+        """Fill the five slices of the lpips package from torchvision's keys."""
+        state, _ = load_foreign(path)
+        for name, parameter in self.network.net.named_parameters():
+            index = name.split(".", 1)[1]  # "slice2.3.weight" is "features.3.weight"
+            with torch.no_grad():
+                parameter.copy_(state[f"features.{index}"])
+
+    @torch.inference_mode()
+    def __call__(self, sr: Image, hr: Image, protocol: Protocol) -> float:
+        """Distance of two images (3, H, W), 0..255; RGB, with the protocol's border cut."""
+        shaved = [np.ascontiguousarray(protocol.shave(image)) for image in (sr, hr)]
+        pair = [to_float(image)[None] * 2 - 1 for image in shaved]
+        return float(self.network(*pair).item())

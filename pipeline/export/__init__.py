@@ -1,0 +1,1 @@
+"""The stage ``export``: mean and theta of every HR image."""

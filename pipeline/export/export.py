@@ -1,0 +1,258 @@
+"""Export: every HR image once through the DSN, mean and theta into ``maps.zarr``."""
+
+import hashlib
+from collections.abc import Callable, Iterator, Sequence
+from contextlib import contextmanager
+from dataclasses import dataclass
+from functools import lru_cache, partial
+from pathlib import Path
+from threading import Lock
+from typing import NamedTuple
+
+import numpy as np
+from numpy.typing import NDArray
+from pydantic import Field
+from tqdm import tqdm
+
+from pipeline.base.boxes import Box, tiles
+from pipeline.base.errors import UserError
+from pipeline.base.hashes import file_hash, fingerprint
+from pipeline.base.settings import Settings
+from pipeline.dsn.network import FORMAT
+from pipeline.export.degrader import Degrader
+from pipeline.images.io import Image
+from pipeline.parallel.background import read_ahead, write_behind
+from pipeline.stores.format import CHUNK
+from pipeline.stores.kept import Finished
+from pipeline.stores.reader import Store
+from pipeline.stores.weights import load_weights
+from pipeline.writing.writer import PartialStore, StoreWriter, round_mantissa
+
+
+class ExportSettings(Settings):
+    """The section ``export``.
+
+    There is no bfloat16 here: with its 8 significant bits a trained DSN's means are off by 2^-9 in
+    the median and by 2^-7 at worst, where the store promises 2^-11.
+    """
+
+    tile: int = Field(gt=0)
+    """Side of a tile in LR pixels; memory grows with its square."""
+    batch: int = Field(gt=0)
+    """Tiles that go through the network together; memory grows with it."""
+    mean_keep_bits: int = Field(ge=1, le=10)
+    """Mantissa bits of the mean that are kept: relative error at most 2^-(bits + 1)."""
+    theta_keep_bits: int = Field(ge=1, le=10)
+    """Mantissa bits of theta that are kept."""
+
+
+def export(
+    hr: Store,
+    weights: Path,
+    settings: ExportSettings,
+    target: Path,
+    scheduler: str | None = None,
+    work: Path | None = None,
+) -> dict[str, float]:
+    """Write ``maps.zarr`` for all images of an HR store, or go on with an interrupted export.
+
+    Memory is bounded by a few blocks of the store and the tiles of a batch, whatever the size of
+    the images: the next block is read, and the one before is written, while one is computed.
+
+    Args:
+        hr: Store of kind hr.
+        weights: DSN file.
+        settings: The section ``export``.
+        target: The store to write.
+        scheduler: Address of a dask.distributed scheduler, whose workers export one image each at
+            a time and see all files under the same paths; None for this process alone.
+        work: Folder where a finished export stays known; see ``finished``.
+
+    Returns:
+        Metrics: number of images and of LR pixels, mean, lowest and highest theta in gray levels.
+
+    Raises:
+        UserError: The scales differ, a file cannot be read or written, no scheduler answers, or
+            workers die.
+
+    """
+    degrader = Degrader.load(weights)
+    if degrader.scale != hr.scale:
+        raise UserError(f"{weights} has the scale {degrader.scale}, but {hr.path} has {hr.scale}")
+    metadata, dsn_hash = load_weights(weights, FORMAT)[1], file_hash(weights)
+    attributes = {
+        "reference": metadata.get("reference", "unknown"),
+        "dsn_hash": dsn_hash,
+        "dsn_settings": metadata["settings"],
+        "export_settings": settings.model_dump(),
+        "relative_error": {
+            "mean": 2.0 ** -(settings.mean_keep_bits + 1),
+            "theta": 2.0 ** -(settings.theta_keep_bits + 1),
+        },
+        "hr_digest": hr.digest,
+    }
+    finished = None if work is None else Finished(work, fingerprint(attributes), [target], __name__)
+    if finished and finished.again("export") is not None:
+        return _summary(Store(target, "maps"))
+    with (
+        _workers(scheduler) as run,
+        StoreWriter(target, "maps", hr.scale, hr.ids, attributes, resumable=True) as writer,
+    ):
+        left = [image_id for image_id in hr.ids if not writer.done(image_id)]
+        done = len(hr.ids) - len(left)
+        with tqdm(desc="export", initial=done, total=len(hr.ids), unit="image") as bar:
+            if run is None:
+                _export_images(hr, left, degrader, settings, writer, bar.update)
+            else:
+                place = hr.path.resolve() if isinstance(hr.path, Path) else hr.path
+                inputs = Inputs(place, hr.digest, weights.resolve(), dsn_hash)
+                for _ in run(Task(inputs, settings, target.resolve()), left):
+                    bar.update()
+    if finished:
+        finished.keep({})
+    return _summary(Store(target, "maps"))
+
+
+@contextmanager
+def _workers(
+    scheduler: str | None,
+) -> Iterator[Callable[["Task", Sequence[str]], Iterator[None]] | None]:
+    """Give what runs tasks on the workers of a scheduler, if one is named."""
+    if scheduler is None:
+        yield None
+        return
+    from pipeline.parallel.dask_workers import connected, spread
+
+    with connected(scheduler) as client:
+        yield partial(spread, client)
+
+
+class Block(NamedTuple):
+    """A chunk of the maps of an image."""
+
+    image_id: str
+    size: tuple[int, int]
+    """(H, W) of the maps."""
+    chunk: Box
+    """Its place in the maps."""
+    inner: Box
+    """Its place in what is computed."""
+    hr: Image
+    """The HR pixels it depends on."""
+
+
+def _read(hr: Store, ids: Sequence[str], degrader: Degrader) -> Iterator[Block]:
+    for image_id in ids:
+        height, width = (length // hr.scale for length in hr.size(image_id))
+        for chunk in tiles(height, width, CHUNK["maps"]):
+            outer, inner = degrader.part(hr.size(image_id), chunk)
+            pixels = hr.read(image_id, "image", outer)
+            yield Block(image_id, (height, width), chunk, inner, pixels)
+
+
+Maps = tuple[NDArray[np.float32], NDArray[np.float32]]
+"""Mean and theta."""
+
+
+def _export_images(
+    hr: Store,
+    ids: Sequence[str],
+    degrader: Degrader,
+    settings: ExportSettings,
+    writer: PartialStore,
+    finished: Callable[[], object],
+) -> None:
+    """Export images in this process; ``finished`` is called, in a thread, after each of them."""
+
+    def write(computed: Iterator[tuple[Block, Maps]]) -> None:
+        _write(computed, settings, writer, finished)
+
+    with write_behind(write) as put, read_ahead(_read(hr, ids, degrader)) as blocks:
+        for block in blocks:
+            mean, theta = degrader.tiled(block.hr, settings.tile, batch=settings.batch)
+            inner = block.inner.slices
+            put((block._replace(hr=block.hr[:, :0]), (mean[inner], theta[inner])))
+
+
+def _write(
+    computed: Iterator[tuple[Block, Maps]],
+    settings: ExportSettings,
+    writer: PartialStore,
+    finished: Callable[[], object],
+) -> None:
+    keep = {"mean": settings.mean_keep_bits, "theta": settings.theta_keep_bits}
+    arrays, digest = {}, hashlib.sha256()
+    for block, maps in computed:
+        chunk, (height, width) = block.chunk, block.size
+        if (chunk.top, chunk.left) == (0, 0):
+            digest = hashlib.sha256()
+            arrays = {
+                name: writer.start(block.image_id, height, width, name, "float16") for name in keep
+            }
+        for name, values in zip(keep, maps, strict=True):
+            rounded = round_mantissa(values, keep[name])
+            arrays[name][chunk.slices] = rounded
+            digest.update(rounded.tobytes())
+        if (chunk.bottom, chunk.right) == block.size:
+            writer.finish(block.image_id, digest.hexdigest())
+            finished()
+
+
+class Inputs(NamedTuple):
+    """What all images have in common, and how a worker knows that it is the same there."""
+
+    hr: Path | str
+    hr_digest: str
+    weights: Path
+    dsn_hash: str
+
+
+@dataclass(frozen=True)
+class Task:
+    """What a worker does: one image of a store that another process has begun."""
+
+    inputs: Inputs
+    settings: ExportSettings
+    target: Path
+
+    def __call__(self, image_id: str) -> None:
+        """Write the maps of an image into the partial store.
+
+        Raises:
+            UserError: A file cannot be read here, or is another one than the first process has.
+
+        """
+        with _OPENING:
+            hr, degrader = _opened(self.inputs)
+        writer = PartialStore(self.target, "maps")
+        _export_images(hr, [image_id], degrader, self.settings, writer, lambda: None)
+
+
+_OPENING = Lock()
+"""So that threads of one worker open its inputs once."""
+
+
+@lru_cache(maxsize=1)
+def _opened(inputs: Inputs) -> tuple[Store, Degrader]:
+    hr, degrader = Store(inputs.hr, "hr"), Degrader.load(inputs.weights)
+    same = hr.digest == inputs.hr_digest, file_hash(inputs.weights) == inputs.dsn_hash
+    for path, unchanged in zip((inputs.hr, inputs.weights), same, strict=True):
+        if not unchanged:
+            raise UserError(f"{path}: is not what it is where the export was started")
+    return hr, degrader
+
+
+def _summary(maps: Store) -> dict[str, float]:
+    total, pixels, low, high = 0.0, 0, np.inf, 0.0
+    for image_id in maps.ids:
+        for box in tiles(*maps.size(image_id), CHUNK["maps"]):
+            theta = maps.read(image_id, "theta", box).astype(np.float64) * 255
+            total, pixels = total + theta.sum(), pixels + theta.size
+            low, high = min(low, theta.min()), max(high, theta.max())
+    return {
+        "images": len(maps.ids),
+        "lr_pixels": pixels // 3,
+        "theta_mean": float(total / pixels),
+        "theta_min": float(low),
+        "theta_max": float(high),
+    }

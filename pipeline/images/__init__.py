@@ -1,0 +1,1 @@
+"""Image files, filters of images, and pictures for people."""

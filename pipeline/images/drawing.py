@@ -1,0 +1,72 @@
+"""Pictures made for people: contact sheets and heat maps, drawn with matplotlib."""
+
+from collections.abc import Sequence
+from io import BytesIO
+from pathlib import Path
+
+import numpy as np
+from matplotlib.axes import Axes
+from matplotlib.figure import Figure
+from numpy.typing import NDArray
+from torch import Tensor
+
+from pipeline.base.files import whole
+from pipeline.images.io import Image, to_uint8
+
+THETA_COLOURS = "magma"
+
+
+def show(axes: Axes, image: Image | Tensor, title: str = "") -> None:
+    """Put an RGB image (3, H, W), uint8 or in [0, 1], into axes."""
+    pixels = to_uint8(image) if isinstance(image, Tensor) else image
+    axes.imshow(np.moveaxis(pixels, 0, -1), interpolation="nearest")
+    axes.set_title(title, fontsize=8)
+    axes.set_axis_off()
+
+
+def show_theta(
+    axes: Axes, theta: NDArray[np.floating], title: str = "", highest: float | None = None
+) -> None:
+    """Put a theta map (3, H, W) into axes: the mean of the channels in gray levels."""
+    levels = theta.mean(axis=0, dtype=np.float64) * 255
+    drawn = axes.imshow(levels, cmap=THETA_COLOURS, vmin=0, vmax=highest, interpolation="nearest")
+    axes.set_title(title, fontsize=8)
+    axes.set_axis_off()
+    figure = axes.get_figure()
+    assert figure is not None
+    bar = figure.colorbar(drawn, ax=axes, fraction=0.046, pad=0.03)
+    bar.ax.tick_params(labelsize=6)
+
+
+def sheet(rows: int, columns: int, side: float = 1.6) -> tuple[Figure, NDArray[np.object_]]:
+    """A figure of ``rows`` by ``columns`` axes and the (rows, columns) array of them."""
+    figure = Figure(figsize=(columns * side, rows * side), layout="constrained")
+    return figure, np.asarray(figure.subplots(rows, columns, squeeze=False))
+
+
+def save(figure: Figure, path: Path, dpi: int = 110) -> None:
+    """Write a figure as PNG; the file appears only when it is whole."""
+    path.parent.mkdir(parents=True, exist_ok=True)
+    with whole(path) as partial:
+        figure.savefig(partial, format="png", dpi=dpi, metadata={"Software": None})
+
+
+def as_svg(figure: Figure) -> str:
+    """The figure as an ``<svg>`` element for a page."""
+    buffer = BytesIO()
+    figure.savefig(buffer, format="svg", metadata={"Date": None})
+    text = buffer.getvalue().decode()
+    return text[text.index("<svg") :]
+
+
+def as_png(figure: Figure, dpi: int = 110) -> bytes:
+    """The figure as the bytes of a PNG file."""
+    buffer = BytesIO()
+    figure.savefig(buffer, format="png", dpi=dpi)
+    return buffer.getvalue()
+
+
+def label_columns(axes: NDArray[np.object_], titles: Sequence[str]) -> None:
+    """Write a title over every column of a sheet."""
+    for axis, title in zip(axes[0], titles, strict=True):
+        axis.set_title(title, fontsize=8)

@@ -1,1 +1,0 @@
-"""Networks; they know no store and no file but their own weights."""

@@ -1,0 +1,1 @@
+"""The stage ``prepare``: image files into stores."""

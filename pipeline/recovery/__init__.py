@@ -1,0 +1,1 @@
+"""What a learned degradation is worth downstream, on cameras whose truth is known."""

@@ -1,0 +1,122 @@
+"""What the recovery experiment found, as rows and as text; see ``pipeline.recovery.recovery``."""
+
+import csv
+import io
+import math
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
+from typing import Any
+
+import numpy as np
+
+MEASURES = ("psnr", "perceptual")
+"""Fields of a score that are compared."""
+NAMES = {"haarpsi": "HaarPSI", "lpips": "LPIPS"}
+"""The perceptual measures, as they are written."""
+
+Row = dict[str, Any]
+
+
+@dataclass(frozen=True)
+class Score:
+    """What one SRN reached on the held-out photographs."""
+
+    camera: str
+    recipe: str
+    """Empty for sources that need no DSN."""
+    source: str
+    seed: int
+    psnr: float
+    """In dB, protocol ``usrdu``."""
+    perceptual: float
+    """HaarPSI, higher is better, or LPIPS, lower is better."""
+
+
+def recovery(score: float, bicubic: float, camera: float) -> float | None:
+    """Share of the way from the score of bicubic to that of the true camera.
+
+    It is the same for measures where higher and where lower is better.
+
+    Returns:
+        0 at bicubic, 1 at the true camera; None where the two do not differ, or where a score is
+        infinite: there is no way to measure.
+
+    """
+    way, gone = camera - bicubic, score - bicubic
+    return gone / way if way and math.isfinite(way) and math.isfinite(gone) else None
+
+
+def recovery_table(scores: Sequence[Score]) -> list[Row]:
+    """Scores and recovery of every camera, recipe and source: means over seeds, and spreads.
+
+    The spread is the standard deviation (n - 1) over the seeds, zero for one seed; recovery is
+    taken seed by seed, and None where one of the seeds has none.
+    """
+    found = {(s.camera, s.recipe, s.source, s.seed): s for s in scores}
+    rows = []
+    for kind in dict.fromkeys(key[:3] for key in found):
+        row: Row = dict(zip(("camera", "recipe", "source"), kind, strict=True))
+        mine = [score for key, score in found.items() if key[:3] == kind]
+        for measure in MEASURES:
+            shares = []
+            for score in mine:
+                ends = (found[score.camera, "", end, score.seed] for end in ("bicubic", "camera"))
+                shares.append(recovery(*(getattr(one, measure) for one in (score, *ends))))
+            values = [getattr(score, measure) for score in mine]
+            row[measure], row[f"{measure}_spread"] = _mean_and_spread(values)
+            row[f"{measure}_recovery"], row[f"{measure}_recovery_spread"] = _mean_and_spread(shares)
+        rows.append(row)
+    return rows
+
+
+def table_text(rows: Sequence[Row], perceptual: str) -> str:
+    """The table as Markdown whose columns are aligned, to be read as it is.
+
+    Args:
+        rows: See ``recovery_table``.
+        perceptual: A key of ``NAMES``.
+
+    """
+    name = NAMES[perceptual]
+    head = ["camera", "recipe", "source", "PSNR (dB)", "recovery (%)", name, "recovery (%)"]
+    lines = [head]
+    for row in rows:
+        line = [row["camera"], row["recipe"] or "–", row["source"]]
+        for measure, decimals in (("psnr", 2), ("perceptual", 4)):
+            line.append(_text(row, measure, 1, decimals))
+            line.append(_text(row, f"{measure}_recovery", 100, 0))
+        lines.append(line)
+    widths = [max(map(len, column)) for column in zip(*lines, strict=True)]
+    rule = ["-" * w if i < 3 else "-" * (w - 1) + ":" for i, w in enumerate(widths)]
+    return "".join(_markdown(line, widths) for line in (lines[0], rule, *lines[1:]))
+
+
+def csv_text(rows: Sequence[Mapping[str, Any]]) -> str:
+    """Rows as CSV with a header; None is an empty field."""
+    text = io.StringIO(newline="")
+    writer = csv.DictWriter(text, rows[0].keys())
+    writer.writeheader()
+    writer.writerows(rows)
+    return text.getvalue()
+
+
+def _mean_and_spread(values: Sequence[float | None]) -> tuple[float | None, float | None]:
+    known = [value for value in values if value is not None and math.isfinite(value)]
+    if len(known) < len(values):
+        return None, None
+    return float(np.mean(known)), float(np.std(known, ddof=1)) if len(known) > 1 else 0.0
+
+
+def _text(row: Row, key: str, times: float, decimals: int) -> str:
+    mean, spread = row[key], row[f"{key}_spread"]
+    if mean is None:
+        return "n/a"
+    return f"{mean * times:.{decimals}f} ± {spread * times:.{decimals}f}"
+
+
+def _markdown(cells: Sequence[str], widths: Sequence[int]) -> str:
+    padded = [
+        cell.ljust(width) if i < 3 else cell.rjust(width)
+        for i, (cell, width) in enumerate(zip(cells, widths, strict=True))
+    ]
+    return f"| {' | '.join(padded)} |\n"

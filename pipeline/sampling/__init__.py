@@ -1,0 +1,1 @@
+"""How an LR image is drawn from mean and theta."""

@@ -1,0 +1,107 @@
+"""JPEG on the training device: what a file's compression does to an image, without the file.
+
+The steps of the baseline standard (ITU-T T.81) and of JFIF that lose something: colour planes of
+half size, quantised cosine transforms of 8x8 blocks, 8-bit samples.
+"""
+
+import math
+from typing import Literal
+
+import torch
+import torch.nn.functional as F
+from pydantic import Field
+from torch import Tensor
+
+from pipeline.base.settings import Settings
+
+BLOCK = 8
+TIE = 1e-4
+"""What is so little under a half counts as one: flat blocks often lie on it."""
+TO_YCBCR = (
+    (0.299, 0.587, 0.114),
+    (-0.168735892, -0.331264108, 0.5),
+    (0.5, -0.418687589, -0.081312411),
+)
+
+
+class JpegTables(Settings):
+    """How a JPEG file was compressed."""
+
+    luma: list[int] = Field(min_length=64, max_length=64)
+    """Quantisation steps of the brightness, row by row (not in zigzag order)."""
+    chroma: list[int] = Field(min_length=64, max_length=64)
+    """The same of the two colour planes."""
+    subsampling: Literal["4:4:4", "4:2:0"]
+    """Size of the colour planes: whole, or half along both sides."""
+
+
+class Jpeg:
+    """Compresses and decompresses images; no gradient goes through it.
+
+    Args:
+        tables: How.
+        device: Where the images are.
+
+    """
+
+    def __init__(self, tables: JpegTables, device: torch.device | str = "cpu") -> None:
+        self.halved = tables.subsampling == "4:2:0"
+        shape = (BLOCK, 1, BLOCK)
+        self.luma = torch.tensor(tables.luma, device=device).reshape(shape).float()
+        self.chroma = torch.tensor(tables.chroma, device=device).reshape(shape).float()
+        self.cosines = _cosines().to(device)
+        self.to_ycbcr = torch.tensor(TO_YCBCR, device=device)
+        self.to_rgb = torch.linalg.inv(self.to_ycbcr.double()).float()
+
+    def __call__(self, images: Tensor) -> Tensor:
+        """Compress and decompress (N, 3, H, W) in [0, 1]: the same shape, 8-bit values over 255.
+
+        The grid of blocks starts at the top left of every image.
+        """
+        height, width = images.shape[-2:]
+        halves = 2 if self.halved else 1
+        padding = (0, -width % (BLOCK * halves), 0, -height % halves)  # rows follow in the planes
+        levels = F.pad((images.float() * 255).round().clamp(0, 255), padding, mode="replicate")
+        planes = _nearest(torch.einsum("cd,ndhw->nchw", self.to_ycbcr, levels))
+        luma = self._quantise(planes[:, :1] - 128, self.luma) + 128
+        colour = planes[:, 1:]
+        if self.halved:
+            colour = self._quantise(_floor(F.avg_pool2d(colour, 2), 1 / 4, 1 / 2), self.chroma)
+            colour = _nearest(colour[..., : -(-height // 2), : -(-width // 2)])
+            colour = F.interpolate(colour, scale_factor=2.0, mode="bilinear")
+            colour = _floor(colour, 8 / 16, 7 / 16)
+        else:
+            colour = _nearest(self._quantise(colour, self.chroma))
+        luma = _nearest(luma[..., :height, :width]).clamp(0, 255)
+        colour = colour[..., :height, :width].clamp(-128, 127)
+        decoded = torch.einsum("cd,ndhw->nchw", self.to_rgb, torch.cat([luma, colour], dim=1))
+        return _nearest(decoded).clamp(0, 255) / 255
+
+    def _quantise(self, plane: Tensor, steps: Tensor) -> Tensor:
+        """Round the cosine transform of every block to multiples of the steps, halves outwards."""
+        plane = F.pad(plane, (0, 0, 0, -plane.shape[2] % BLOCK), mode="replicate")
+        n, channels, height, width = plane.shape
+        blocks = plane.reshape(n, channels, height // BLOCK, BLOCK, width // BLOCK, BLOCK)
+        blocks = torch.einsum("ui,nchiwj,vj->nchuwv", self.cosines, blocks, self.cosines)
+        blocks = _nearest(blocks.abs() / steps) * steps * blocks.sign()
+        blocks = torch.einsum("ui,nchuwv,vj->nchiwj", self.cosines, blocks, self.cosines)
+        return blocks.reshape(n, channels, height, width)
+
+
+def _nearest(values: Tensor) -> Tensor:
+    """Round, halves up, as libjpeg does."""
+    return (values + 0.5 + TIE).floor()
+
+
+def _floor(plane: Tensor, even: float, odd: float) -> Tensor:
+    """Round down after ``even`` was added to even columns and ``odd`` to odd ones, as libjpeg."""
+    offset = torch.tensor([even, odd], device=plane.device).repeat(plane.shape[-1] // 2 + 1)
+    return (plane + offset[: plane.shape[-1]] + TIE).floor()
+
+
+def _cosines() -> Tensor:
+    """The orthonormal cosine transform of 8 samples, (frequency, place)."""
+    place = torch.arange(BLOCK, dtype=torch.float64)
+    table = torch.cos((2 * place + 1) * place[:, None] * math.pi / (2 * BLOCK)) / 2
+    table[0] /= math.sqrt(2)
+    return table.float()

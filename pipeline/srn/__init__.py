@@ -1,0 +1,1 @@
+"""Super-resolution networks (SRN), built and opened through spandrel."""

@@ -1,0 +1,167 @@
+"""SR networks: any architecture of spandrel, built by name and opened from file.
+
+Built from spandrel's own classes, so that what is trained here opens in every program that reads
+models through spandrel, such as chaiNNer and ComfyUI.
+"""
+
+import importlib
+import inspect
+import pkgutil
+from collections.abc import Mapping
+from pathlib import Path
+from typing import Any, TypeAlias
+
+import spandrel.architectures
+import torch
+from spandrel import Architecture, ImageModelDescriptor, ModelLoader, canonicalize_state_dict
+from torch import Tensor, nn
+
+from pipeline.base.errors import UserError
+from pipeline.stores.weights import require_whole
+
+FORMAT = "usrdu-srn"
+"""Mark of an SRN weights file."""
+
+SrModel: TypeAlias = ImageModelDescriptor[nn.Module]
+"""An SR network as spandrel opened it, with its scale and the sizes it accepts."""
+
+SCALE_NAMES = ("scale", "upscale", "up_scale", "upscale_factor", "upscaling_factor")
+"""What the constructors of spandrel's networks call the scale."""
+
+
+def architectures() -> list[str]:
+    """Names of the architectures that spandrel ships, such as ESRGAN, Compact or SwinIR."""
+    modules = pkgutil.iter_modules(spandrel.architectures.__path__)
+    return sorted(module.name for module in modules if not module.name.startswith("_"))
+
+
+def build(name: str, scale: int, options: Mapping[str, object]) -> nn.Module:
+    """Build an SR network with fresh weights from the global torch generator.
+
+    Args:
+        name: An architecture of spandrel, in any case.
+        scale: Handed to the network under the name its constructor uses.
+        options: Further keyword arguments of the constructor.
+
+    Returns:
+        A network from (N, 3, H, W) in [0, 1] to (N, 3, scale H, scale W).
+
+    Raises:
+        UserError: No such architecture, its constructor refuses the options or the scale, or its
+            files do not say that scale.
+
+    """
+    known = {known.lower(): known for known in architectures()}
+    if name.lower() not in known:
+        raise UserError(
+            f"architecture '{name}' is unknown; spandrel has {', '.join(known.values())}"
+        )
+    constructor = _network_class(known[name.lower()])
+    parameters = inspect.signature(constructor).parameters
+    arguments = dict(options)
+    for scale_name in SCALE_NAMES:
+        if scale_name in parameters:
+            arguments.setdefault(scale_name, scale)
+            break
+    unknown = [option for option in arguments if option not in parameters]
+    if unknown:
+        raise UserError(
+            f"architecture '{name}' has no option '{unknown[0]}'; it has {', '.join(parameters)}"
+        )
+    try:
+        network = constructor(**arguments)
+        with torch.no_grad():
+            side = network.eval()(torch.zeros(1, 3, 64, 64)).shape[-1]
+    except Exception as error:  # forty constructors raise whatever they like
+        raise UserError(f"architecture '{name}' cannot be built: {error}") from error
+    if side != 64 * scale:
+        raise UserError(
+            f"architecture '{name}' enlarges by {side / 64:g}, not by the scale {scale}"
+        )
+    _require_readable(network, name, scale)
+    return network.train()
+
+
+def _require_readable(network: nn.Module, name: str, scale: int) -> None:
+    """A file of its weights is opened as a network of that scale; ESRGAN's at scale 3 is not."""
+    state = dict(network.state_dict())
+    try:
+        with torch.random.fork_rng(devices=[]):  # the network that is opened first draws weights
+            found = ModelLoader(device="cpu").load_from_state_dict(state).scale
+    except Exception as error:  # spandrel raises whatever its many loaders raise
+        raise UserError(
+            f"architecture '{name}': no program could open its file: {error}"
+        ) from error
+    if found != scale:
+        raise UserError(
+            f"architecture '{name}' at the scale {scale} would be opened from its file as one of "
+            f"the scale {found}; choose another architecture"
+        )
+
+
+def open_model(path: Path) -> SrModel:
+    """Open a model file of any kind spandrel knows, in evaluation mode on the CPU.
+
+    Files are read without running code from them.
+
+    Raises:
+        UserError: The file is missing, damaged, or no SR model for three channels.
+
+    """
+    if not path.is_file():
+        raise UserError(f"{path}: there is no such model file")
+    require_whole(path)
+    try:
+        model = ModelLoader(device="cpu").load_from_file(path)
+    except Exception as error:  # spandrel raises whatever its many loaders raise
+        raise _not_a_model(path, error) from error
+    return _checked(path, model)
+
+
+def open_state(state: Mapping[str, Tensor], path: Path) -> SrModel:
+    """Like ``open_model``, from tensors that were read from ``path``."""
+    try:
+        model = ModelLoader(device="cpu").load_from_state_dict(dict(state))
+    except Exception as error:  # spandrel raises whatever its many loaders raise
+        raise _not_a_model(path, error) from error
+    return _checked(path, model)
+
+
+def unwrapped(content: Mapping[str, Any]) -> dict[str, Any]:
+    """The tensors of a model file without the wrappers and prefixes that programs put around them.
+
+    Such as ``params_ema``, ``params``, ``state_dict``, and ``module.`` before every name.
+    """
+    return dict(canonicalize_state_dict(_named(content)))
+
+
+def _named(content: Mapping[Any, Any]) -> dict[str, Any]:
+    """The same with text for every key, as spandrel expects; optimizers number theirs."""
+    return {
+        str(key): _named(value) if isinstance(value, Mapping) else value
+        for key, value in content.items()
+    }
+
+
+def _not_a_model(path: Path, error: Exception) -> UserError:
+    reason = " ".join(str(error).split())[:200]
+    return UserError(f"{path}: is not a model that spandrel can open: {reason}")
+
+
+def _checked(path: Path, model: object) -> SrModel:
+    if not isinstance(model, ImageModelDescriptor) or model.input_channels != 3:
+        raise UserError(f"{path}: is not a super-resolution model for RGB images")
+    return model.eval()
+
+
+def _network_class(name: str) -> type[nn.Module]:
+    module = importlib.import_module(f"spandrel.architectures.{name}")
+    for exported in module.__all__:
+        candidate = getattr(module, exported)
+        if (
+            inspect.isclass(candidate)
+            and issubclass(candidate, nn.Module)
+            and not issubclass(candidate, Architecture)
+        ):
+            return candidate
+    raise UserError(f"architecture '{name}' of spandrel holds no network")

@@ -1,0 +1,1 @@
+"""Reading of stores and weights, their checks, and results that are kept."""

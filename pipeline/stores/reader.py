@@ -1,0 +1,266 @@
+"""Reading of image stores, strict: what is not as it was written is an error that names the place.
+
+``format`` says what a store is, ``writing.writer`` writes one.  A store that is read may be
+anywhere fsspec reaches, such as ``s3://bucket/maps.zarr``.
+"""
+
+import math
+from collections.abc import Mapping
+from pathlib import Path
+from typing import Any, Self
+
+import numpy as np
+import zarr
+from numpy.typing import NDArray
+from zarr.storage import FsspecStore, LocalStore, WrapperStore
+
+from pipeline.base.boxes import Box
+from pipeline.base.errors import UserError
+from pipeline.stores.format import (
+    ARRAYS,
+    AXES,
+    CHUNK,
+    CODECS,
+    DTYPE,
+    LARGEST_CHUNK,
+    SCHEMA,
+    Kind,
+    description_fault,
+)
+
+
+class _Strict(WrapperStore[Any]):
+    """A store in which a chunk that is missing, or another one, is an error.
+
+    Zarr would read zeros, or the other chunk.
+    """
+
+    def __init__(self, store: FsspecStore | LocalStore, checksums: Mapping[str, str]) -> None:
+        super().__init__(store)
+        self.checksums = checksums
+
+    def _with_store(self, store: FsspecStore | LocalStore) -> Self:
+        return type(self)(store, self.checksums)
+
+    async def get(self, key: str, *arguments: Any, **named: Any) -> Any:
+        found = await super().get(key, *arguments, **named)
+        if key.split("/")[3:4] == ["c"]:  # images/ID/ARRAY/c/0/0/0
+            if found is None:
+                raise FileNotFoundError("it is missing")
+            self._check(key, found.as_numpy_array())
+        return found
+
+    def _check(self, key: str, data: NDArray[np.uint8]) -> None:
+        if data[-4:].tobytes().hex() != self.checksums.get(key.removeprefix("images/")):
+            raise ValueError("its checksum is not the one it was written with")
+        size = int.from_bytes(data[4:8].tobytes(), "little")  # of blosc's header
+        if size > LARGEST_CHUNK:
+            raise ValueError(f"it would decode to {size} bytes")
+
+
+class Store:
+    """A finished store, open for reading.
+
+    Args:
+        path: The folder, or a URL that fsspec reads (``s3://...``, ``https://...``,
+            ``memory://...``, ``file://...``).
+        kinds: What it must hold, one of these.
+
+    Raises:
+        UserError: It is missing, unfinished, damaged, of another kind or of another schema version.
+
+    """
+
+    def __init__(self, path: Path | str, *kinds: Kind) -> None:
+        self.path = path
+        opened = _open(path)
+        checksums: dict[str, str] = {}
+        try:
+            self.root = zarr.open_group(
+                _Strict(opened, checksums), mode="r", zarr_format=3, use_consolidated=False
+            )
+            attributes = self.root.attrs.get("usrdu")
+        except FileNotFoundError as error:
+            raise UserError(f"{path}: is not a Zarr store: it has no zarr.json") from error
+        except Exception as error:  # a damaged file, or whatever a remote filesystem raises
+            reason = " ".join(str(error).split())[:160]
+            raise UserError(f"{path}: cannot be read as a Zarr store: {reason}") from error
+        if not isinstance(attributes, dict) or "digest" not in attributes:
+            raise UserError(f"{path}: was not written by usrdu, or not to its end")
+        for key, accepted in (("schema", (SCHEMA,)), ("kind", kinds)):
+            if (found := attributes.get(key)) not in accepted:
+                expected = " or ".join(str(value) for value in accepted)
+                raise UserError(f"{path}: has the {key} {found}, expected {expected}")
+        if harm := description_fault(attributes):
+            raise UserError(f"{path}: its description, in zarr.json, is damaged: {harm}")
+        checksums.update(attributes["checksums"])
+        self.kind: Kind = attributes["kind"]
+        self.attributes: dict[str, Any] = attributes
+        self.scale = int(attributes["scale"])
+        self.ids: list[str] = list(attributes["ids"])
+        self.digest = str(attributes["digest"])
+
+    def size(self, image_id: str) -> tuple[int, int]:
+        """(H, W) of the first array of an image, without reading data."""
+        _, height, width = self.attributes["shapes"][image_id]
+        return int(height), int(width)
+
+    def array(self, image_id: str, name: str) -> zarr.Array[Any]:
+        """An array (3, H, W) of an image, not yet read.
+
+        Raises:
+            UserError: The image or the array is not in the store, or not what the root says it is.
+
+        """
+        missing = f"{self.path}: has no array '{name}' of image '{image_id}'"
+        if image_id not in self.attributes["shapes"] or name not in ARRAYS[self.kind]:
+            raise UserError(missing)
+        place = f"{self.path}: image '{image_id}', array '{name}'"
+        try:
+            array = self.root[f"images/{image_id}/{name}"]
+        except (KeyError, FileNotFoundError) as error:
+            gone = isinstance(self.path, Path) and not self.path.exists()
+            raise UserError(f"{self.path}: is no longer there" if gone else missing) from error
+        except Exception as error:  # JSON, and what Zarr makes of it
+            reason = " ".join(str(error).split())[:160]
+            raise UserError(f"{place}: its zarr.json cannot be read: {reason}") from error
+        expected, found = self._form(image_id, name), _found_form(array)
+        for key, value in expected.items():
+            if found.get(key) != value:
+                other = str(found.get(key))[:100]
+                raise UserError(f"{place}: has the {key} {other}, expected {value}")
+        assert isinstance(array, zarr.Array)
+        return array
+
+    def _form(self, image_id: str, name: str) -> dict[str, object]:
+        """What the metadata of an array must say so that it is read as it was written."""
+        height, width = self.size(image_id)
+        if (self.kind, name) == ("val", "lr"):
+            height, width = height // self.scale, width // self.scale
+        side = CHUNK[self.kind]
+        return {
+            "shape": [3, height, width],
+            "dtype": DTYPE[self.kind],
+            "chunks": [3, min(side, height), min(side, width)],
+            "codecs": list(CODECS),
+            "order of bytes": "little" if self.kind == "maps" else None,
+            "axes": AXES,
+            "chunk keys": {"name": "default", "configuration": {"separator": "/"}},
+            "storage transformers": [],
+            "attributes": {},
+        }
+
+    def image_attributes(self, image_id: str) -> dict[str, Any]:
+        """What the group of an image says: its digest, and checksums by ``ARRAY/c/0/ROW/COLUMN``.
+
+        Raises:
+            UserError: It cannot be read.
+
+        """
+        try:
+            group = self.root[f"images/{image_id}"]
+            return {} if isinstance(group, zarr.Array) else dict(group.attrs)
+        except Exception as error:  # JSON, and what Zarr makes of it
+            reason = " ".join(str(error).split())[:160]
+            raise UserError(
+                f"{self.path}: image '{image_id}': its zarr.json cannot be read: {reason}"
+            ) from error
+
+    def read(self, image_id: str, name: str, box: Box | None = None) -> NDArray[Any]:
+        """Read an array (3, H, W), or the part of it in ``box``.
+
+        Raises:
+            UserError: A chunk is missing or damaged; names the image, the array and the chunk.
+
+        """
+        array = self.array(image_id, name)
+        box = box or Box(0, array.shape[1], 0, array.shape[2])
+        try:
+            return np.asarray(array[box.slices])
+        except Exception as error:  # codecs raise their own types on damaged bytes
+            for chunk in _chunks(array, box):
+                try:
+                    array.get_block_selection(chunk)
+                except Exception as fault:
+                    raise self._damaged(image_id, name, chunk, str(fault)) from fault
+            raise UserError(f"{self.path}: image '{image_id}' cannot be read: {error}") from error
+
+    def _damaged(self, image_id: str, name: str, chunk: tuple[int, ...], reason: str) -> UserError:
+        place = "/".join(str(index) for index in chunk)
+        return UserError(
+            f"{self.path}: image '{image_id}', array '{name}', chunk {place} is damaged: {reason}"
+        )
+
+
+def _found_form(array: object) -> dict[str, object]:
+    """The same of an array that was opened; see ``Store._form``."""
+    if not isinstance(array, zarr.Array):
+        return {"shape": None}
+    found: Mapping[str, Any] = array.metadata.to_dict()
+    codecs = found.get("codecs", ())
+    first = codecs[0].get("configuration", {}) if codecs else {}
+    return {
+        "shape": list(array.shape),
+        "dtype": str(found["data_type"]),
+        "chunks": list(array.chunks),
+        "codecs": [codec["name"] for codec in codecs],
+        "order of bytes": first.get("endian"),
+        "axes": list(found.get("dimension_names") or ()),
+        "chunk keys": found.get("chunk_key_encoding"),
+        "storage transformers": list(found.get("storage_transformers", ())),
+        "attributes": found.get("attributes"),
+    }
+
+
+def _open(path: Path | str) -> FsspecStore | LocalStore:
+    """The storage behind a path or URL."""
+    if isinstance(path, str) and "://" in path:
+        try:
+            return FsspecStore.from_url(path, read_only=True)
+        except ImportError as error:
+            raise UserError(f"{path}: cannot be opened: {error}") from error
+        except ValueError as error:  # a protocol that fsspec does not know
+            raise UserError(f"{path}: is no URL of a store: {error}") from error
+    if not Path(path).is_dir():
+        raise UserError(f"{path}: there is no such store; run the stage that writes it first")
+    return LocalStore(path, read_only=True)
+
+
+def _chunks(array: zarr.Array[Any], box: Box) -> list[tuple[int, int, int]]:
+    rows, columns = array.chunks[1:]
+    return [
+        (0, row, column)
+        for row in range(box.top // rows, math.ceil(box.bottom / rows))
+        for column in range(box.left // columns, math.ceil(box.right / columns))
+    ]
+
+
+def require_same_scale(*stores: Store) -> int:
+    """The scale of stores that are used together.
+
+    Raises:
+        UserError: They differ; both values are named.
+
+    """
+    first = stores[0]
+    for store in stores[1:]:
+        if store.scale != first.scale:
+            raise UserError(
+                f"{first.path} has the scale {first.scale}, but {store.path} has {store.scale}"
+            )
+    return first.scale
+
+
+def require_exported_from(maps: Store, hr: Store) -> None:
+    """Check that maps were made of the HR images as they are now.
+
+    Raises:
+        UserError: They were not; names both digests.
+
+    """
+    found = str(maps.attributes.get("hr_digest", "unknown"))
+    if found != hr.digest:
+        raise UserError(
+            f"{maps.path} was exported from HR images with the digest {found[:12]}, but {hr.path} "
+            f"has {hr.digest[:12]}; run the export stage again"
+        )

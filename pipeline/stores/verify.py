@@ -1,0 +1,118 @@
+"""Verification: everything that a store or a file of weights holds, against its checksums."""
+
+import hashlib
+from collections.abc import Iterator
+from pathlib import Path
+
+import numpy as np
+from tqdm import tqdm
+
+from pipeline.base.errors import UserError
+from pipeline.stores.format import ARRAYS, content_digest, content_order
+from pipeline.stores.reader import Store
+from pipeline.stores.weights import require_whole
+
+LISTED = 5
+"""Names of a kind that a sentence lists."""
+
+
+def verify(place: Path | str) -> Iterator[str]:
+    """Everything that is wrong with a store, a file of weights or a checkpoint.
+
+    Args:
+        place: A folder or a URL is a store, anything else a file.
+
+    Yields:
+        A sentence for each fault.
+
+    """
+    if isinstance(place, Path) and not place.is_dir():
+        try:
+            require_whole(place)
+        except UserError as error:
+            yield str(error)
+        return
+    try:
+        store = Store(place, *ARRAYS)
+    except UserError as error:
+        yield str(error)
+        return
+    yield from _store_faults(store)
+
+
+def described(place: Path | str) -> str:
+    """What there is to check of a place without faults, in words."""
+    if isinstance(place, Path) and not place.is_dir():
+        return require_whole(place)
+    store = Store(place, *ARRAYS)
+    chunks = len(store.attributes["checksums"])
+    return f"{store.kind}, {len(store.ids)} images, {chunks} chunks, digest {store.digest[:12]}"
+
+
+def _store_faults(store: Store) -> Iterator[str]:
+    digests: dict[str, str] = {}
+    checksums: dict[str, dict[str, str]] = {image_id: {} for image_id in store.ids}
+    for place, checksum in store.attributes["checksums"].items():
+        image_id, _, chunk = place.partition("/")
+        checksums.setdefault(image_id, {})[chunk] = checksum
+    for image_id in tqdm(store.ids, f"verify {Path(str(store.path)).name}", unit="image"):
+        yield from _image_faults(store, image_id, checksums[image_id], digests)
+    known = len(digests) == len(store.ids)
+    if known and content_digest(store.attributes, digests) != store.digest:
+        yield f"{store.path}: the content of its images does not have the digest of the store"
+    if isinstance(store.path, Path):
+        yield from _strays(store, store.path)
+
+
+def _image_faults(
+    store: Store, image_id: str, checksums: dict[str, str], digests: dict[str, str]
+) -> Iterator[str]:
+    """Faults of one image; if its data can be read, their digest goes into ``digests``."""
+    try:
+        said = store.image_attributes(image_id)
+    except UserError as error:
+        yield str(error)
+        said = None
+    digest, faults = _content(store, image_id)
+    yield from faults
+    if digest is not None:
+        digests[image_id] = digest
+    if said is None:
+        return
+    if digest is not None and said.get("digest") != digest:
+        yield f"{store.path}: image '{image_id}' does not have the digest that its zarr.json names"
+    if said.get("checksums") != checksums:
+        yield f"{store.path}: image '{image_id}': its zarr.json names other checksums than the root"
+
+
+def _content(store: Store, image_id: str) -> tuple[str | None, list[str]]:
+    """The digest of an image as it is now, or the faults of its arrays and chunks."""
+    sizes, sides, faults = {}, [1], []
+    for name in ARRAYS[store.kind]:
+        try:
+            array = store.array(image_id, name)
+            sizes[name] = array.shape[1:]
+            sides += array.chunks[1:]
+        except UserError as error:
+            faults.append(str(error))
+    digest = hashlib.sha256()
+    for name, box in content_order(sizes, max(sides)):
+        try:
+            digest.update(np.ascontiguousarray(store.read(image_id, name, box)).tobytes())
+        except UserError as error:
+            faults.append(str(error))
+    return None if faults else digest.hexdigest(), faults
+
+
+def _strays(store: Store, folder: Path) -> Iterator[str]:
+    """Files that no reader asks for, and such metadata as readers pass over."""
+    arrays = [f"images/{i}/{name}" for i in store.ids for name in ARRAYS[store.kind]]
+    groups = ["", "images/", *(f"images/{image_id}/" for image_id in store.ids)]
+    expected = {f"{place}zarr.json" for place in groups} | {f"{a}/zarr.json" for a in arrays}
+    expected |= {f"images/{place}" for place in store.attributes["checksums"]}
+    found = {str(path.relative_to(folder)) for path in folder.rglob("*") if not path.is_dir()}
+    if strange := sorted(found - expected):
+        names = ", ".join(repr(name) for name in strange[:LISTED])
+        yield f"{folder}: holds {len(strange)} files that are not its own: {names}"
+    if "images/zarr.json" not in found:
+        yield f"{folder}: its images/zarr.json is missing; other programs need it"

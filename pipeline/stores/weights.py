@@ -1,0 +1,212 @@
+"""Files of weights and of interrupted trainings; each appears only when it is whole.
+
+Each carries a SHA-256 of its content, so that no changed bit becomes a changed number: a
+safetensors file among its metadata, a checkpoint as the comment of the ZIP archive that it is.
+PyTorch does not even look at the checksums of the archive.
+"""
+
+import hashlib
+import json
+import re
+import warnings
+import zipfile
+from collections.abc import Mapping
+from pathlib import Path
+from typing import Any
+
+import torch
+from safetensors import SafetensorError, safe_open
+from safetensors.torch import save
+from torch import Tensor
+
+from pipeline.base.errors import UserError
+from pipeline.base.files import write_whole
+
+CHECKSUM = "usrdu_sha256"
+"""Metadata key of a safetensors file: SHA-256 of all the rest of it."""
+COMMENT = b"usrdu sha256 "
+"""What the comment of a checkpoint begins with; the digest of all before it follows."""
+SHA = "SHA-256 of its content"
+"""What ``require_whole`` says of the files written here."""
+ZIP = b"PK\x03\x04"
+LARGEST_HEADER = 10**8
+"""Bytes; the safetensors library reads no larger one."""
+
+
+def save_weights(path: Path, state: Mapping[str, Tensor], metadata: Mapping[str, object]) -> None:
+    """Write a safetensors file; ``metadata`` values are stored as JSON.
+
+    The same arguments give the same bytes.  ``CHECKSUM`` is added to the metadata.
+
+    Raises:
+        UserError: The file cannot be written.
+
+    """
+    tensors = {key: value.detach().cpu().contiguous() for key, value in state.items()}
+    described = {key: json.dumps(value) for key, value in metadata.items() if key != CHECKSUM}
+    write_whole(path, _finished(save(tensors, described)))
+
+
+def load_weights(path: Path, format_name: str) -> tuple[dict[str, Tensor], dict[str, Any]]:
+    """Read a safetensors file written by ``save_weights``: tensors and metadata.
+
+    Raises:
+        UserError: It is missing, damaged, without a checksum, or its metadata does not name
+            ``format_name``.
+
+    """
+    checked = require_whole(path)
+    state, described = _load_safetensors(path)
+    if described.get("format") != json.dumps(format_name):
+        found = described.get("format", "no format")
+        raise UserError(f"{path}: is marked {found}, expected {format_name}")
+    if checked != SHA:
+        raise UserError(
+            f"{path}: does not say its SHA-256, so it is damaged or of an older version"
+        )
+    try:
+        return state, {key: json.loads(text) for key, text in described.items()}
+    except ValueError as error:
+        raise UserError(f"{path}: its metadata are not those of {format_name}: {error}") from error
+
+
+def load_foreign(path: Path) -> tuple[dict[str, Any], dict[str, str]]:
+    """Read a weights file of any origin: safetensors, or what ``torch.save`` wrote.
+
+    Which of them it is, its content says, not its name.  Nothing in it is run.
+
+    Returns:
+        Tensors by name, of a PyTorch file perhaps in nested mappings, and the metadata of a
+        safetensors file as they are.
+
+    Raises:
+        UserError: It is missing, damaged, of another kind, or holds more than data, which could be
+            code.
+
+    """
+    require_whole(path)
+    if _starts(path)[8:] == b"{":
+        return _load_safetensors(path)
+    try:
+        with warnings.catch_warnings(), path.open("rb") as file:  # by a name, torch would go by it
+            warnings.simplefilter("ignore")  # remarks on files that are then refused
+            content = torch.load(file, map_location="cpu", weights_only=True)
+    except Exception as error:  # torch raises many types on damaged and on foreign files
+        if found := re.search(r"GLOBAL (\S+)", str(error)):
+            raise UserError(
+                f"{path}: holds more than tensors ({found[1]}), which could run code; it was not "
+                "read"
+            ) from error
+        raise UserError(f"{path}: is neither a whole PyTorch nor a safetensors file") from error
+    if not isinstance(content, Mapping):
+        raise UserError(f"{path}: holds no tensors by name but a {type(content).__name__}")
+    return dict(content), {}
+
+
+def require_whole(path: Path) -> str:
+    """Check a file of weights, or a checkpoint, against the checksums it carries.
+
+    Returns:
+        What was checked, in words.
+
+    Raises:
+        UserError: There is no such file, its content is not what was written, or it would grow in
+            memory as only a trap does.
+
+    """
+    if not path.is_file():
+        raise UserError(f"{path}: there is no such weights file")
+    start = _starts(path)
+    if start[8:] == b"{":
+        return _check_safetensors(path)
+    return _check_zip(path) if start.startswith(ZIP) else "it carries no checksums"
+
+
+def _starts(path: Path) -> bytes:
+    with path.open("rb") as file:
+        return file.read(9)
+
+
+def _check_safetensors(path: Path) -> str:
+    data = path.read_bytes()
+    try:
+        header, body = _opened(data)
+        metadata = header.get("__metadata__", {})
+        if CHECKSUM not in metadata:
+            return "it carries no checksums"
+        found = metadata[CHECKSUM]
+    except (ValueError, AttributeError, TypeError, RecursionError) as error:
+        raise UserError(f"{path}: is not a whole safetensors file: {error}") from error
+    if found != json.dumps(_content_hash(header, body)):
+        raise UserError(
+            f"{path}: is not a whole safetensors file: its content has another SHA-256 than it says"
+        )
+    return SHA
+
+
+def _check_zip(path: Path) -> str:
+    try:
+        with zipfile.ZipFile(path) as archive:
+            if archive.comment.startswith(COMMENT):
+                data = memoryview(path.read_bytes())[: -len(archive.comment) - 2]
+                if digest_comment(data) == archive.comment:
+                    return SHA
+                raise UserError(f"{path}: is damaged: its content has another SHA-256 than it says")
+            size = sum(entry.file_size for entry in archive.infolist())
+            if size > 2 * path.stat().st_size:  # torch compresses nothing
+                raise UserError(f"{path}: would grow to {size} bytes when read; it was not read")
+            if damaged := archive.testzip():
+                raise UserError(f"{path}: is damaged: its part {damaged!r} has another CRC-32")
+    except UserError:
+        raise
+    except Exception as error:  # zipfile raises many types on damaged files
+        raise UserError(f"{path}: is neither a whole PyTorch nor a safetensors file") from error
+    return "CRC-32 of every part"
+
+
+def digest_comment(data: bytes | memoryview) -> bytes:
+    """The comment of a checkpoint: the SHA-256 of all before it."""
+    return COMMENT + hashlib.sha256(data).hexdigest().encode()
+
+
+def _load_safetensors(path: Path) -> tuple[dict[str, Tensor], dict[str, str]]:
+    """Tensors and metadata of a file that ``require_whole`` has checked; it is mapped, not read."""
+    try:
+        with safe_open(path, framework="pt") as file:
+            described = file.metadata() or {}
+            described.pop(CHECKSUM, None)
+            return {key: file.get_tensor(key) for key in file.keys()}, described  # noqa: SIM118
+    except (SafetensorError, OSError, ValueError) as error:
+        raise UserError(f"{path}: is not a whole safetensors file: {error}") from error
+
+
+def _finished(data: bytes) -> bytes:
+    """A safetensors file with a checksum and its metadata in order; the library's is random."""
+    header, body = _opened(data)
+    metadata = {**header["__metadata__"], CHECKSUM: json.dumps(_content_hash(header, body))}
+    header["__metadata__"] = dict(sorted(metadata.items()))
+    text = json.dumps(header, separators=(",", ":")).encode()
+    text += b" " * (-len(text) % 8)
+    return len(text).to_bytes(8, "little") + text + body
+
+
+def _opened(data: bytes) -> tuple[dict[str, Any], memoryview]:
+    """Header and tensors of a safetensors file.
+
+    Raises:
+        ValueError: It is cut, or its header is not JSON.
+
+    """
+    length = int.from_bytes(data[:8], "little")
+    if length > min(len(data) - 8, LARGEST_HEADER):
+        raise ValueError(f"its header would have {length} bytes")
+    return json.loads(data[8 : 8 + length]), memoryview(data)[8 + length :]
+
+
+def _content_hash(header: Mapping[str, Any], body: memoryview) -> str:
+    """SHA-256 of all that a safetensors file says, the checksum left out."""
+    metadata = {k: v for k, v in header["__metadata__"].items() if k != CHECKSUM}
+    text = json.dumps({**header, "__metadata__": metadata}, sort_keys=True)
+    content = hashlib.sha256(text.encode())
+    content.update(body)
+    return content.hexdigest()

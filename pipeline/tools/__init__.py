@@ -1,0 +1,1 @@
+"""Commands beside the stages: degrade, upscale, convert, niqe-fit, doctor, profiles."""

@@ -1,0 +1,153 @@
+"""What this machine has and lacks, in words that can be pasted into a bug report."""
+
+import platform
+import re
+import shutil
+import subprocess
+import sys
+from collections.abc import Iterator
+from importlib.metadata import PackageNotFoundError, requires, version
+from pathlib import Path
+from typing import NamedTuple
+
+import psutil
+import torch
+
+from pipeline.base.errors import UserError
+from pipeline.base.settings import load_yaml
+
+PACKAGE = "usrdu"
+WORDS = ("imagenet", "random", "none", None)
+"""Values of the settings of ``WEIGHTS`` that are no file."""
+WEIGHTS = ("perceptual_weights", "lpips_weights", "niqe_model", "warm_start")
+"""Settings that may name a file of weights."""
+GIB = 2**30
+LITTLE_DISK = 5 * GIB
+"""Bytes; the demo takes less, a training on a data set of the literature more."""
+
+
+class Report(NamedTuple):
+    """What was found."""
+
+    facts: dict[str, str]
+    """By name: versions, devices, memory, disk, the state of git and DVC."""
+    remarks: list[str]
+    """What is not there but can be done without."""
+    missing: list[str]
+    """What the pipeline needs and is not there."""
+
+
+def examine(params: Path, data: Path) -> Report:
+    """Look at the machine, the environment and the folder of the project.
+
+    Args:
+        params: The params file, in the folder of the project.
+        data: Where the stages write.
+
+    """
+    facts = {
+        "system": f"{platform.system()} {platform.machine()}, {psutil.cpu_count()} CPUs",
+        "memory": _gib(psutil.virtual_memory().total, psutil.virtual_memory().available),
+        "python": platform.python_version(),
+    }
+    missing = [] if sys.version_info >= (3, 11) else ["Python 3.11 or newer"]
+    found, wrong = _packages()
+    facts |= {**found, "torch": torch.__version__}
+    missing += wrong
+    remarks = []
+    facts["devices"] = ", ".join(_devices()) or "CPU alone"
+    if not torch.cuda.is_available():
+        remarks.append("no CUDA device: trainings run on the CPU, so take the demo's sizes")
+    disk = shutil.disk_usage(next(p for p in (data, *data.absolute().parents) if p.is_dir()))
+    facts["disk"] = _gib(disk.total, disk.free)
+    if disk.free < LITTLE_DISK:
+        remarks.append(f"less than {LITTLE_DISK // GIB} GiB of free disk space")
+    facts |= {"git": _git(params.absolute().parent), "dvc state": _dvc(params.absolute().parent)}
+    if facts["git"] == NO_GIT:
+        missing.append("git, or a clone made with it: DVC needs both")
+    missing += _named_files(params)
+    return Report(facts, remarks, missing)
+
+
+def _gib(total: int, free: int) -> str:
+    return f"{total / GIB:.1f} GiB, {free / GIB:.1f} free"
+
+
+def _packages() -> tuple[dict[str, str], list[str]]:
+    """Versions of all dependencies, and those that are missing or others than are pinned."""
+    try:
+        named = [re.split(r"[\[=;<>! ]", text)[0] for text in requires(PACKAGE) or ()]
+        pinned = [re.search(r"==([^,; ]+)", text) for text in requires(PACKAGE) or ()]
+    except PackageNotFoundError:
+        return {}, [f"the package {PACKAGE} is not installed: run make setup"]
+    found, wrong = {PACKAGE: version(PACKAGE)}, []
+    for name, pin in zip(named, pinned, strict=True):
+        try:
+            found[name] = version(name)
+        except PackageNotFoundError:
+            wrong.append(f"the package {name} is not installed: run make setup")
+            continue
+        if pin and found[name].split("+")[0] != pin[1]:
+            wrong.append(f"{name} is {found[name]}, not {pin[1]}: run make setup")
+    return found, wrong
+
+
+def _devices() -> Iterator[str]:
+    for index in range(torch.cuda.device_count()):
+        free, total = torch.cuda.mem_get_info(index)
+        yield f"{torch.cuda.get_device_name(index)} ({_gib(total, free)})"
+    if torch.backends.mps.is_available():
+        yield "Apple GPU (MPS)"
+
+
+NO_GIT = "none"
+
+
+def _git(folder: Path) -> str:
+    """The commit, and how many files differ from it."""
+    try:
+        commit, changes = (
+            subprocess.run(
+                ["git", *words], cwd=folder, capture_output=True, text=True, check=True
+            ).stdout.strip()
+            for words in (("rev-parse", "--short", "HEAD"), ("status", "--porcelain"))
+        )
+    except (OSError, subprocess.CalledProcessError):
+        return NO_GIT
+    return f"{commit}, {len(changes.splitlines())} files changed"
+
+
+def _dvc(folder: Path) -> str:
+    """How many stages have run, as far as ``dvc.lock`` knows."""
+    if not (folder / ".dvc").is_dir():
+        return "not initialised: run dvc init"
+    if not (folder / "dvc.lock").is_file():
+        return "no stage has run"
+    try:
+        stages = load_yaml(folder / "dvc.lock").get("stages")
+    except UserError as error:
+        return str(error)
+    return f"{len(stages) if isinstance(stages, dict) else 0} stages in dvc.lock"
+
+
+def _named_files(params: Path) -> list[str]:
+    """Files of weights that the params file names and do not exist, or what is wrong with it."""
+    try:
+        content = load_yaml(params)
+    except UserError as error:
+        return [str(error)]
+    return [
+        f"{key}: there is no file {value}"
+        for key, value in _settings(content, "")
+        if key.rpartition(".")[2] in WEIGHTS
+        and value not in WORDS
+        and not (params.absolute().parent / str(value)).is_file()
+    ]
+
+
+def _settings(content: dict[str, object], prefix: str) -> Iterator[tuple[str, object]]:
+    for key, value in content.items():
+        if isinstance(value, dict):
+            yield from _settings(value, f"{prefix}{key}.")
+        else:
+            yield f"{prefix}{key}", value

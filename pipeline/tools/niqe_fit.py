@@ -1,0 +1,51 @@
+"""A pristine model of NIQE from a folder of sharp photographs of one's own."""
+
+from pathlib import Path
+
+import numpy as np
+from tqdm import tqdm
+
+from pipeline.base.errors import UserError
+from pipeline.evaluate.niqe import BLOCK, block_features, moments
+from pipeline.evaluate.niqe_model import FEATURES, save_model
+from pipeline.images.io import find_images, read_image, size_text
+
+SHARP = 0.75
+"""Share of an image's highest sharpness that a block must exceed."""
+
+
+def fit(folder: Path, path: Path) -> dict[str, object]:
+    """Fit a pristine model on the sharp blocks of the images of a folder, and write it.
+
+    As in the release of 2013, a block counts where its mean local deviation exceeds 0.75 of the
+    highest of its image: so out-of-focus backgrounds and skies stay out.
+
+    Args:
+        folder: Photographs without noise and artefacts; more than a hundred make a good model.
+        path: The file to write, safetensors.
+
+    Returns:
+        Metrics: number of images and of blocks.
+
+    Raises:
+        UserError: The folder is missing or empty, an image cannot be read or is smaller than a
+            block, the sharp blocks are too few for 36 features, or the file cannot be written.
+
+    """
+    files = find_images(folder)
+    kept = []
+    for file in tqdm(files, "niqe-fit", unit="image"):
+        image = read_image(file)
+        if min(image.shape[1:]) < BLOCK:
+            raise UserError(f"{file}: is {size_text(image)}, smaller than a block, {BLOCK}x{BLOCK}")
+        features, sharpness = block_features(image)
+        kept.append(features[sharpness > SHARP * sharpness.max()])
+    found = np.concatenate(kept)
+    if len(found) <= FEATURES:
+        raise UserError(
+            f"{folder}: has {len(found)} sharp blocks of {BLOCK}x{BLOCK}, too few for the "
+            f"covariance of {FEATURES} features; add photographs"
+        )
+    described: dict[str, object] = {"images": len(files), "blocks": len(found)}
+    save_model(path, *moments(found), described)
+    return described

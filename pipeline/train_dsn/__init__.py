@@ -1,0 +1,1 @@
+"""The stage ``train_dsn``: the degradation, learned from unpaired images."""

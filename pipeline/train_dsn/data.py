@@ -1,0 +1,103 @@
+"""What the DSN is trained on: crops of HR images, and of real LR images that show other things."""
+
+from collections.abc import Callable
+from dataclasses import replace
+from functools import partial
+
+import torch
+from torch import Tensor
+
+from pipeline.base.boxes import Box
+from pipeline.base.seeding import generator
+from pipeline.crops.batches import Batches, Demand, Generators
+from pipeline.crops.memory import Memory
+from pipeline.crops.places import require_crop
+from pipeline.crops.window import Source
+from pipeline.images.io import Image
+from pipeline.stores.reader import Store, require_same_scale
+from pipeline.stores.split import training_box
+
+
+class UnpairedCrops:
+    """Crops of two stores that have nothing to do with each other.
+
+    Of the real LR images only the part that trainings may see, see ``stores.split``.
+
+    Args:
+        hr: Store of kind hr.
+        lr: Store of kind lr.
+        hr_patch: P, side of an HR crop, a multiple of the scale.
+        demand: How many crops, and where they go; the two piles share its memory.
+
+    Raises:
+        UserError: The scales differ, an image is smaller than a crop, or the images do not fit into
+            memory, see ``Window``.
+
+    """
+
+    def __init__(self, hr: Store, lr: Store, hr_patch: int, demand: Demand) -> None:
+        lr_patch = hr_patch // require_same_scale(hr, lr)
+        part = partial(training_box, lr)
+        require_crop(hr, hr_patch, "train_dsn.hr_patch")
+        require_crop(lr, lr_patch, "train_dsn.hr_patch", part)
+        piles = _source(hr), _source(lr, part)
+        sizes = [sum(pile.bytes(image) for image in range(len(pile.sizes))) for pile in piles]
+        device, host = (split(room, *sizes) for room in demand.memory)
+        self.batches = [
+            Batches(
+                pile,
+                f"train_dsn/{name}",
+                patch,
+                _generators(demand.seed, f"train_dsn/{name} crops"),
+                replace(demand, memory=Memory(*room)),
+            )
+            for name, pile, patch, room in zip(
+                ("hr", "lr"), piles, (hr_patch, lr_patch), zip(device, host, strict=True),
+                strict=True,
+            )
+        ]  # fmt: skip
+        self.schedule = self.batches[0].schedule
+        """Of the HR images."""
+
+    def __str__(self) -> str:
+        return "; ".join(map(str, self.batches))
+
+    @property
+    def waited(self) -> float:
+        """Seconds that ``batch`` had to wait for data so far."""
+        return sum(made.waited for made in self.batches)
+
+    def batch(self, step: int, share: int = 0) -> tuple[Tensor, Tensor]:
+        """HR crops (N, 3, P, P) and real LR crops (N, 3, P/s, P/s) in [0, 1], on the device."""
+        (hr,), (lr,) = (made.batch(step, share) for made in self.batches)
+        return hr.float() / 255, lr.float() / 255
+
+
+def split(room: int, first: int, second: int) -> tuple[int, int]:
+    """Divide memory between two piles: the smaller one is held whole if half of it is enough."""
+    smaller = min(first, second, room // 2)
+    return (smaller, room - smaller) if first <= second else (room - smaller, smaller)
+
+
+def _source(store: Store, part: Callable[[str], Box] | None = None) -> Source:
+    """The images of a store, or the part of every image that is given for its id."""
+    boxes = [None if part is None else part(image_id) for image_id in store.ids]
+
+    def read(image: int) -> list[Image]:
+        return [store.read(store.ids[image], "image", boxes[image])]
+
+    sizes = [
+        store.size(image_id) if box is None else (box.bottom - box.top, box.right - box.left)
+        for image_id, box in zip(store.ids, boxes, strict=True)
+    ]
+    return Source(str(store.path), sizes, (1,), (torch.uint8,), read)
+
+
+def _generators(seed: int, purpose: str) -> Generators:
+    """One generator for the corners and then the turns of a step's crops."""
+
+    def drawn(step: int) -> tuple[torch.Generator, torch.Generator]:
+        made = generator(seed, purpose, step)
+        return made, made
+
+    return drawn

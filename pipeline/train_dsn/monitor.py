@@ -1,0 +1,167 @@
+"""The DSN while it trains, judged without pairs: its best epoch, and warnings in words."""
+
+from collections.abc import Callable, Mapping
+from dataclasses import asdict, dataclass
+from typing import Any
+
+import numpy as np
+import torch
+from torch import Tensor
+
+from pipeline.base.boxes import Box
+from pipeline.base.seeding import generator
+from pipeline.images.io import to_float, to_uint8
+from pipeline.noise.statistics import Allowance, Pile, compare, pile_of
+from pipeline.sampling.laplace import sample
+from pipeline.stores.reader import Store
+from pipeline.stores.split import held_out_box
+
+IMAGES = 16
+"""HR images that are judged at most, evenly spread over the store."""
+SIDE = 512
+"""Longest side in HR pixels of what is judged of an image, its middle."""
+TOO_QUIET = 0.75
+"""Samples with less than this share of the real noise level are warned of."""
+COLLAPSED = 0.5
+"""Means that correlate less with the reference than this are warned of."""
+
+Degrade = Callable[[Tensor], tuple[Tensor, Tensor]]
+"""From HR (1, 3, H, W) in [0, 1] to mean and theta (1, 3, H/s, W/s)."""
+
+
+@dataclass(frozen=True)
+class Judgement:
+    """What a DSN's samples are like beside held-out real LR images; None where it has no answer."""
+
+    wasserstein: float | None
+    """Of the high-pass values, in gray levels."""
+    noise_level: float | None
+    """Of the samples: standard deviation in gray levels."""
+    noise_level_real: float | None
+    """The same of the real images."""
+    noise_level_difference: float | None
+    """Root mean square over the real intensities, gray levels."""
+    theta_level: float
+    """Noise that theta alone adds, 2^(1/2) theta: root mean square in gray levels."""
+    content_correlation: float
+    """Of the mean with the reference."""
+
+    @property
+    def score(self) -> float:
+        """What the best epoch has the least of, in gray levels.
+
+        The distance of the noise levels, which depends little on what the images show; where the
+        real noise cannot be estimated the distance of the high-pass values, which does.  A DSN that
+        has collapsed is never the best.
+        """
+        if self.content_correlation < COLLAPSED:
+            return float("inf")
+        measured = self.noise_level_real is not None
+        score = self.noise_level_difference if measured else self.wasserstein
+        return float("inf") if score is None else score
+
+    def warnings(self) -> list[str]:
+        """What is wrong with the DSN, in sentences."""
+        found = []
+        real = self.noise_level_real
+        level = self.theta_level if self.noise_level is None else self.noise_level
+        if real is not None and level < TOO_QUIET * real:
+            found.append(
+                f"the generated LR images carry less noise than the real ones ({level:.1f} of "
+                f"{real:.1f} gray levels); train the SRN with theta: calibrated"
+            )
+        if self.content_correlation < COLLAPSED:
+            found.append(
+                f"the DSN has collapsed: its mean correlates with the reference by only "
+                f"{self.content_correlation:.2f}; lower train_dsn.adversarial_weight or the rate"
+            )
+        return found
+
+
+class Judge:
+    """Judges a DSN on fixed parts of HR images.
+
+    Args:
+        hr: Store of kind hr.
+        lr: Store of kind lr; only its held-out part is read.
+        reference: From (1, 3, H, W) to the reference, the same at every call.
+        seed: Of the samples.
+
+    """
+
+    def __init__(
+        self, hr: Store, lr: Store, reference: Callable[[Tensor], Tensor], seed: int
+    ) -> None:
+        self.reference, self.seed = reference, seed
+        chosen = hr.ids[:: max(-(-len(hr.ids) // IMAGES), 1)]
+        self.crops = [to_float(hr.read(i, "image", _middle(hr, i)))[None] for i in chosen]
+        real = None
+        for number, image_id in enumerate(lr.ids):
+            image = lr.read(image_id, "image", held_out_box(lr, image_id))
+            pile = pile_of(image, Allowance.of(len(lr.ids)), generator(seed, "judge/real", number))
+            real = pile if real is None else real + pile
+        assert real is not None
+        self.real = real
+
+    @torch.no_grad()
+    def judge(self, degrade: Degrade) -> Judgement:
+        """Judge a DSN; the same weights give the same judgement."""
+        pile: Pile | None = None
+        correlations, variances = [], []
+        for number, hr in enumerate(self.crops):
+            mean, theta = degrade(hr)
+            mean, theta = mean.float().cpu(), theta.float().cpu()
+            drawn = sample(mean, theta, generator(self.seed, "judge/noise", number))[0]
+            own = pile_of(
+                to_uint8(drawn),
+                Allowance.of(len(self.crops)),
+                generator(self.seed, "judge/windows", number),
+            )
+            pile = own if pile is None else pile + own
+            variances.append(2 * float(theta.double().square().mean()))
+            pair = torch.stack([mean.flatten(), self.reference(hr).flatten()]).double()
+            correlations.append(float(torch.corrcoef(pair)[0, 1]))
+        assert pile is not None
+        scores = compare(self.real, pile, None)
+        return Judgement(
+            scores.wasserstein,
+            scores.noise_level,
+            scores.noise_level_real,
+            scores.noise_level_difference,
+            float(np.sqrt(np.mean(variances)) * 255),
+            float(np.nan_to_num(np.median(correlations))),
+        )
+
+
+class BestEpoch:
+    """The weights of the epoch with the least score so far; part of a training's state."""
+
+    def __init__(self) -> None:
+        self.epoch = -1
+        self.judgement: Judgement | None = None
+        self.latest: Judgement | None = None
+        self.weights: dict[str, Tensor] = {}
+
+    def see(self, epoch: int, judgement: Judgement, weights: Mapping[str, Tensor]) -> None:
+        """Take the judgement of an epoch, and the weights if it is the best."""
+        self.latest = judgement
+        if self.judgement is None or judgement.score < self.judgement.score:
+            self.epoch, self.judgement = epoch, judgement
+            self.weights = {key: value.detach().clone() for key, value in weights.items()}
+
+    def state_dict(self) -> dict[str, Any]:
+        """Everything, for a checkpoint."""
+        judged = [j and asdict(j) for j in (self.judgement, self.latest)]
+        return {"epoch": self.epoch, "judged": judged, "weights": self.weights}
+
+    def load_state_dict(self, state_dict: dict[str, Any]) -> None:
+        """Take it back."""
+        self.epoch, self.weights = state_dict["epoch"], state_dict["weights"]
+        self.judgement, self.latest = (j and Judgement(**j) for j in state_dict["judged"])
+
+
+def _middle(hr: Store, image_id: str) -> Box:
+    height, width = hr.size(image_id)
+    rows, columns = (min(length, SIDE) // hr.scale * hr.scale for length in (height, width))
+    top, left = (height - rows) // 2, (width - columns) // 2
+    return Box(top, top + rows, left, left + columns)

@@ -1,0 +1,1 @@
+"""The stage ``train_srn``: an SR network, trained on samples or on pairs."""

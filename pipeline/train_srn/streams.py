@@ -1,0 +1,266 @@
+"""What the SRN is trained on: crops of pairs of an LR and an HR image.
+
+LR images are fresh Laplace draws of (mean, theta), bicubic ones, or real ones of paired data.
+"""
+
+from collections.abc import Callable, Sequence
+from typing import Any, Literal, NamedTuple, Protocol
+
+import torch
+from torch import Tensor
+
+from pipeline.base.errors import UserError
+from pipeline.base.seeding import generator, of_share
+from pipeline.crops.batches import Batches, Demand, Generators
+from pipeline.crops.places import cut, require_crop
+from pipeline.crops.schedule import Schedule
+from pipeline.crops.window import Source
+from pipeline.images.filters import bicubic_downsample
+from pipeline.images.io import Image, to_float, to_uint8
+from pipeline.sampling.calibration import CalibratedSampler, Calibration, require_calibration
+from pipeline.sampling.laplace import sample
+from pipeline.stores.reader import Store, require_exported_from, require_same_scale
+
+Theta = Literal["raw", "calibrated", "constant", "none"]
+PURPOSE = "train_srn/images"
+"""Of the schedule."""
+
+
+class Pair(NamedTuple):
+    """A training batch on the training device."""
+
+    lr: Tensor
+    """(N, 3, S, S), a sample of the degradation; only calibrated ones are cut to [0, 1]."""
+    hr: Tensor
+    """(N, 3, scale S, scale S) in [0, 1]."""
+
+
+class Stream(Protocol):
+    """Anything an SRN can be trained on."""
+
+    scale: int
+    """HR pixels per LR pixel."""
+    schedule: Schedule
+    """Which images make the batch of each step."""
+
+    @property
+    def waited(self) -> float:
+        """Seconds that ``batch`` had to wait for data so far."""
+
+    def batch(self, step: int, share: int = 0) -> Pair:
+        """The crops of one share of a step's batch, a function of both."""
+
+
+class _Batched:
+    """What the streams that are made of ``Batches`` share."""
+
+    batches: Batches
+
+    def __str__(self) -> str:
+        return str(self.batches)
+
+    @property
+    def waited(self) -> float:
+        """Seconds that ``batch`` had to wait for data so far."""
+        return self.batches.waited
+
+
+class PairStream(_Batched):
+    """Crops of ``hr.zarr``, and samples of ``maps.zarr`` at the same places.
+
+    HR stays uint8 and the maps float16 until a batch is on the device.
+
+    Args:
+        hr: Store of kind hr.
+        maps: Store of kind maps, exported from that HR store.
+        patch: S, side of an LR crop.
+        theta: ``raw`` draws y = mean + eps theta (Eq. 8) with the stored theta, ``constant`` with
+            one theta everywhere, ``calibrated`` follows the calibration; ``none`` is the mean.
+        demand: How many crops, and where they go; noise is drawn there.
+        constant_theta: Laplace scale for ``constant``, in the unit of the image.
+        calibration: For ``calibrated``.
+
+    Raises:
+        UserError: Stores and calibration do not belong together, an image is smaller than a crop,
+            or the images do not fit into memory, see ``Window``.
+
+    """
+
+    def __init__(
+        self,
+        hr: Store,
+        maps: Store,
+        patch: int,
+        theta: Theta,
+        demand: Demand,
+        constant_theta: float = 0.0,
+        calibration: Calibration | None = None,
+    ) -> None:
+        self.scale = require_same_scale(hr, maps)
+        require_exported_from(maps, hr)
+        require_crop(maps, patch, "train_srn.lr_patch")
+        self.theta, self.demand, self.constant_theta = theta, demand, constant_theta
+        self.calibrated: CalibratedSampler | None = None
+        if theta == "calibrated":
+            if calibration is None:
+                raise UserError("train_srn.theta is calibrated, but no calibration was given")
+            require_calibration(calibration, maps)
+            self.calibrated = CalibratedSampler(calibration, demand.device)
+        self.batches = _batches(_maps_source(hr, maps, with_theta=theta == "raw"), patch, demand)
+        self.schedule = self.batches.schedule
+
+    def batch(self, step: int, share: int = 0) -> Pair:
+        """The crops of one share of a step's batch, with fresh noise."""
+        mean, hr, *theta = self.batches.batch(step, share)
+        purpose = of_share("train_srn/noise", share)
+        source = generator(self.demand.seed, purpose, step, self.demand.device)
+        lr = self._sample(mean.float(), [part.float() for part in theta], source)
+        return Pair(lr, hr.float() / 255)
+
+    def _sample(self, mean: Tensor, theta: list[Tensor], source: torch.Generator) -> Tensor:
+        if self.theta == "none":
+            return mean
+        if self.calibrated is not None:
+            return self.calibrated.sample(mean, source)
+        scale = theta[0] if theta else torch.full_like(mean, self.constant_theta)
+        return sample(mean, scale, source)
+
+
+class ImageStream(_Batched):
+    """Crops of pairs of 8-bit images; see ``Stream``.
+
+    Args:
+        source: Of an LR and an HR image each.
+        scale: HR pixels per LR pixel.
+        patch: Side of an LR crop.
+        demand: How many crops, and where they go.
+
+    """
+
+    def __init__(self, source: Source, scale: int, patch: int, demand: Demand) -> None:
+        self.scale = scale
+        self.batches = _batches(source, patch, demand)
+        self.schedule = self.batches.schedule
+
+    def batch(self, step: int, share: int = 0) -> Pair:
+        """The crops of one share of a step's batch."""
+        lr, hr = self.batches.batch(step, share)
+        return Pair(lr.float() / 255, hr.float() / 255)
+
+
+class CaptureStream:
+    """Crops of HR images and of LR images of them, all in memory; see ``Stream``.
+
+    Args:
+        hr: (3, H, W) uint8 images.
+        captures: For every image its LR images (3, H/s, W/s), uint8, of which a crop takes one at
+            random.
+        scale: HR pixels per LR pixel.
+        patch: Side of an LR crop.
+        demand: How many crops, and where they go.
+
+    """
+
+    waited = 0.0
+
+    def __init__(
+        self,
+        hr: Sequence[Image],
+        captures: Sequence[Sequence[Image]],
+        scale: int,
+        patch: int,
+        demand: Demand,
+    ) -> None:
+        self.hr = [torch.from_numpy(image) for image in hr]
+        self.captures = [[torch.from_numpy(image) for image in some] for some in captures]
+        self.scale, self.patch, self.demand = scale, patch, demand
+        self.schedule = demand.schedule(len(hr), PURPOSE)
+        self.sizes = [(some[0].shape[1], some[0].shape[2]) for some in captures]
+
+    def __str__(self) -> str:
+        return f"{len(self.hr)} images and their captures, held in host memory"
+
+    def batch(self, step: int, share: int = 0) -> Pair:
+        """The crops of one share of a step's batch."""
+        demand = self.demand
+        chosen, places = demand.places(
+            self.schedule, step, share, self.sizes, self.patch, _generators(demand.seed)
+        )
+        counts = torch.tensor([len(self.captures[image]) for image in chosen])
+        purpose = of_share("recovery/captures", share)
+        drawn = torch.rand(len(chosen), generator=generator(demand.seed, purpose, step)) * counts
+        taken = [self.captures[image][int(k)] for image, k in zip(chosen, drawn, strict=True)]
+        lr = cut(taken, places, self.patch)
+        hr = cut([self.hr[image] for image in chosen], places, self.patch, self.scale)
+        return Pair(lr.to(demand.device).float() / 255, hr.to(demand.device).float() / 255)
+
+
+def bicubic_stream(hr: Store, patch: int, demand: Demand) -> ImageStream:
+    """HR images and what bicubic makes of them, rounded to 8 bit as image files are.
+
+    Raises:
+        UserError: An image is smaller than a crop.
+
+    """
+    require_crop(hr, patch * hr.scale, "train_srn.lr_patch")
+
+    def read(image: int) -> list[Image]:
+        large = hr.read(hr.ids[image], "image")
+        return [to_uint8(bicubic_downsample(to_float(large), hr.scale)), large]
+
+    sizes = [(height // hr.scale, width // hr.scale) for height, width in map(hr.size, hr.ids)]
+    return ImageStream(_image_source(str(hr.path), sizes, hr.scale, read), hr.scale, patch, demand)
+
+
+def pairs_stream(pairs: Store, patch: int, demand: Demand) -> ImageStream:
+    """Real pairs, for supervised training.
+
+    Args:
+        pairs: Store of kind val.
+        patch: Side of an LR crop.
+        demand: How many crops, and where they go.
+
+    Raises:
+        UserError: There is no pair, or an image is smaller than a crop.
+
+    """
+    if not pairs.ids:
+        raise UserError(f"{pairs.path}: holds no pair to train on; name a folder of pairs")
+    scale = pairs.scale
+    require_crop(pairs, patch * scale, "train_srn.lr_patch")
+
+    def read(image: int) -> list[Image]:
+        return [pairs.read(pairs.ids[image], side) for side in ("lr", "hr")]
+
+    sizes = [(height // scale, width // scale) for height, width in map(pairs.size, pairs.ids)]
+    return ImageStream(_image_source(str(pairs.path), sizes, scale, read), scale, patch, demand)
+
+
+def _maps_source(hr: Store, maps: Store, with_theta: bool) -> Source:
+    arrays = [(maps, "mean"), (hr, "image"), (maps, "theta")][: 3 if with_theta else 2]
+
+    def read(image: int) -> list[Any]:
+        return [store.read(maps.ids[image], name) for store, name in arrays]
+
+    sizes = [maps.size(image_id) for image_id in maps.ids]
+    finer, dtypes = (1, maps.scale, 1), (torch.float16, torch.uint8, torch.float16)
+    used = len(arrays)
+    return Source(f"{hr.path}, {maps.path}", sizes, finer[:used], dtypes[:used], read)
+
+
+def _image_source(
+    name: str, sizes: list[tuple[int, int]], scale: int, read: Callable[[int], list[Image]]
+) -> Source:
+    return Source(name, sizes, (1, scale), (torch.uint8, torch.uint8), read)
+
+
+def _batches(source: Source, patch: int, demand: Demand) -> Batches:
+    return Batches(source, PURPOSE, patch, _generators(demand.seed), demand)
+
+
+def _generators(seed: int) -> Generators:
+    """Of the corners and the turns of a step's crops."""
+    return lambda step: (
+        generator(seed, "train_srn/crops", step),
+        generator(seed, "train_srn/turns", step),
+    )

@@ -1,0 +1,51 @@
+"""Adversarial losses of both trainings (Eq. 5, 6, 9, 10), in their vanilla form on logits.
+
+What they are applied to, the high-pass of LR images or the gradient map of HR images, is decided by
+the caller.  The loss on the perceptual features is in ``vgg``, Eq. 2 and 4 in ``sampling.laplace``.
+"""
+
+from collections.abc import Callable
+from typing import NamedTuple
+
+import torch
+import torch.nn.functional as F
+from torch import Tensor
+
+
+def generator_loss(fake_logits: Tensor) -> Tensor:
+    """Eq. 5 and 9: ``-E log D(fake)`` with D the sigmoid of the logits; a scalar."""
+    return F.softplus(-fake_logits).mean()
+
+
+def discriminator_loss(real_logits: Tensor, fake_logits: Tensor) -> Tensor:
+    """Eq. 6 and 10: ``-E log D(real) - E log(1 - D(fake))``; a scalar."""
+    return F.softplus(-real_logits).mean() + F.softplus(fake_logits).mean()
+
+
+class Verdict(NamedTuple):
+    """What a discriminator says of generated images, worked out once for both sides."""
+
+    loss: Tensor
+    """Eq. 5 or 9; a scalar without a graph."""
+    gradient: Tensor
+    """Of that loss with respect to the images, in their shape."""
+    logits: Tensor
+    """With their graph to the discriminator's parameters, for Eq. 6 or 10."""
+
+
+def consult(discriminator: Callable[[Tensor], Tensor], images: Tensor) -> Verdict:
+    """Run the discriminator on generated images, cut off from their generator.
+
+    The generator gets ``gradient`` at ``images`` when it goes backward, and no second forward is
+    needed for the discriminator's own loss, because its weights are the same in both.
+
+    Args:
+        discriminator: From images to logits; leaves no gradient at its parameters here.
+        images: (N, C, H, W) with a graph to the generator.
+
+    """
+    cut = images.detach().requires_grad_()
+    logits = discriminator(cut)
+    loss = generator_loss(logits)
+    (gradient,) = torch.autograd.grad(loss, cut, retain_graph=True)
+    return Verdict(loss.detach(), gradient, logits)

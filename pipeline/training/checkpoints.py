@@ -1,0 +1,58 @@
+"""Checkpoints: the state of an interrupted training, in one file that appears when it is whole."""
+
+import io
+from collections.abc import Mapping
+from pathlib import Path
+from typing import Any, Protocol
+
+import torch
+
+from pipeline.base.errors import UserError
+from pipeline.base.files import write_whole
+from pipeline.stores.weights import SHA, digest_comment, require_whole
+
+
+class Stateful(Protocol):
+    """A module or optimiser."""
+
+    def state_dict(self) -> dict[str, Any]:
+        """Everything that must be kept."""
+
+    def load_state_dict(self, state_dict: dict[str, Any]) -> Any:
+        """Take it back."""
+
+
+def save_state(path: Path, parts: Mapping[str, Stateful], progress: Mapping[str, Any]) -> None:
+    """Write the state of an interrupted training in one file.
+
+    Raises:
+        UserError: The file cannot be written.
+
+    """
+    state = {name: part.state_dict() for name, part in parts.items()}
+    buffer = io.BytesIO()
+    torch.save({"parts": state, "progress": dict(progress)}, buffer)
+    comment = digest_comment(buffer.getbuffer()[:-2])
+    buffer.seek(-2, io.SEEK_END)  # the length of a comment, which is zero
+    buffer.write(len(comment).to_bytes(2, "little") + comment)
+    write_whole(path, buffer.getbuffer())
+
+
+def load_state(path: Path, parts: Mapping[str, Stateful]) -> dict[str, Any] | None:
+    """Give the parts their state back and return the progress; None if there is no file.
+
+    Raises:
+        UserError: The file is damaged.
+
+    """
+    if not path.is_file():
+        return None
+    try:
+        if require_whole(path) != SHA:
+            raise ValueError("no checksum")
+        saved = torch.load(path, map_location="cpu", weights_only=True)
+        for name, part in parts.items():
+            part.load_state_dict(saved["parts"][name])
+        return dict(saved["progress"])
+    except Exception as error:  # torch raises many types on damaged files
+        raise UserError(f"{path}: is damaged; delete it to start the training again") from error

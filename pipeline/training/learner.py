@@ -1,0 +1,329 @@
+"""How the networks of both trainings learn: the optimiser, speed, and several processes.
+
+The generator and the discriminator of a training are a ``Learner`` each, both of them
+``Adversaries``.  A step's batch is made of
+shares: every process takes ``accumulate`` of them one after the other, and the gradient is the mean
+over all, so that processes and accumulation may be exchanged for each other.
+"""
+
+import copy
+from collections.abc import Callable, Iterator
+from contextlib import ExitStack, contextmanager
+from typing import Annotated, Any, Literal
+
+import torch
+from accelerate import Accelerator, DistributedDataParallelKwargs
+from accelerate.state import AcceleratorState
+from pydantic import BeforeValidator, Field
+from torch import Tensor, nn
+from torch.optim import Adam, Optimizer
+from torch.optim.swa_utils import get_ema_multi_avg_fn
+
+from pipeline.base.errors import UserError
+from pipeline.base.settings import Settings
+from pipeline.crops.batches import Demand
+from pipeline.crops.memory import Memory
+from pipeline.training.adversarial import consult, discriminator_loss
+
+Decay = Annotated[float, Field(ge=0, lt=1)]
+AdamBetas = Annotated[
+    tuple[Decay, Decay], BeforeValidator(lambda v: tuple(v) if isinstance(v, list) else v)
+]
+"""Adam's two decay rates; a list in the params file."""
+
+
+class StepSettings(Settings):
+    """What the sections of both trainings say of their steps."""
+
+    seed: int = Field(ge=0)
+    """Seed of weights, crops and samples."""
+    crops_per_image: int = Field(gt=0)
+    """Crops of every (HR) image in one epoch."""
+    window: int = Field(gt=0)
+    """Images that are shuffled together; twice as many are in memory at most."""
+    batch_size: int = Field(gt=0)
+    """Crops in a share: what one process holds at a time."""
+    accumulate: int = Field(gt=0)
+    """Shares of a process in a step, one after the other."""
+    learning_rate: float = Field(gt=0)
+    """Adam's rate at the start."""
+    discriminator_learning_rate: float = Field(gt=0)
+    """Adam's rate at the start, for the discriminator."""
+    halve_every: int = Field(gt=0)
+    """Epochs after which the rate is halved, again and again."""
+    adam_betas: AdamBetas
+    """Adam's decay of the mean and of the square of the gradient, for both networks."""
+    clip_gradient: float = Field(ge=0)
+    """Largest L2 norm of a network's gradient, which is scaled down to it; 0: any."""
+    precision: Literal["no", "bf16"]
+    """``bf16``: networks and VGG19 run in mixed precision, losses and weights stay float32."""
+    channels_last: bool
+    """Channels innermost in memory, as tensor cores want them."""
+    compile: bool
+    """``torch.compile`` both networks: minutes at the start, faster steps."""
+    fused: bool
+    """Adam as one kernel."""
+
+    def own_shares(self, accelerator: Accelerator) -> range:
+        """Which shares of a step's batch this process takes."""
+        first = accelerator.process_index * self.accumulate
+        return range(first, first + self.accumulate)
+
+    def demand(self, accelerator: Accelerator, memory: Memory) -> Demand:
+        """What the training asks of its data."""
+        return Demand(
+            self.batch_size,
+            self.crops_per_image,
+            self.window,
+            self.seed,
+            accelerator.device,
+            memory,
+            self.accumulate * accelerator.num_processes,
+            self.own_shares(accelerator),
+        )
+
+    def decay(self, epoch: int) -> float:
+        """What both rates are multiplied by in an epoch."""
+        return float(0.5 ** (epoch // self.halve_every))
+
+
+class _BuffersStay(DistributedDataParallelKwargs):  # type: ignore[misc]
+    """No process overwrites the buffers of the others between two forwards of one step.
+
+    They follow from weights that are equal (spectral norm), or training does not read them (batch
+    norm).  The keyword has another name in torch than in accelerate.
+    """
+
+    def to_kwargs(self) -> dict[str, Any]:
+        return {"forward_sync_buffers": False, "gradient_as_bucket_view": True}
+
+
+def make_accelerator(settings: StepSettings) -> Accelerator:
+    """Device, precision and processes, as ``accelerate launch`` or ``torchrun`` started them.
+
+    One process may train several networks, one after the other, each with its own precision.
+    """
+    known = AcceleratorState._shared_state
+    if known and known.get("_mixed_precision") != settings.precision:
+        AcceleratorState._reset_state()  # it keeps the first one
+    cpu = not torch.accelerator.is_available()  # processes find each other on CPUs only if told
+    accelerator = Accelerator(mixed_precision=settings.precision, cpu=cpu)
+    accelerator.ddp_handler = _BuffersStay()
+    return accelerator
+
+
+def leave() -> None:
+    """Part from the other processes, if there are any, at the end of a command."""
+    if torch.distributed.is_initialized():
+        torch.distributed.destroy_process_group()
+
+
+class Learner:
+    """A network with its optimiser; calling it runs the network as the settings ask.
+
+    Args:
+        network: Every parameter that requires a gradient must get one in every step.
+        rate: Adam's rate at the start.
+        settings: Of the step.
+        accelerator: From ``make_accelerator``.
+
+    Attributes:
+        network: The bare network, whose state has the keys of its architecture.  Its ``forward``
+            is never compiled, so images of any size may go through it.
+
+    """
+
+    def __init__(
+        self, network: nn.Module, rate: float, settings: StepSettings, accelerator: Accelerator
+    ) -> None:
+        self.settings, self.accelerator, self.rate = settings, accelerator, rate
+        self.network = _fast(network, settings)
+        parameters, betas = network.parameters(), settings.adam_betas
+        adam = Adam(parameters, rate, betas, fused=settings.fused or None)
+        self._prepared, self.optimiser = accelerator.prepare(network, adam)
+
+    def __call__(self, images: Tensor, **options: bool) -> Any:
+        """Run the network on (N, C, H, W).
+
+        Raises:
+            UserError: It cannot be compiled on this machine.
+
+        """
+        if self.settings.channels_last:
+            images = images.contiguous(memory_format=torch.channels_last)
+        if not self.settings.compile:
+            return self._prepared(images, **options)
+        from torch._dynamo.exc import BackendCompilerFailed  # imported by torch.compile anyway
+
+        try:
+            return self._prepared(images, **options)
+        except BackendCompilerFailed as error:
+            reason = " ".join(str(error).split())[:200]
+            raise UserError(
+                f"compile is true, but a network cannot be compiled here: {reason}"
+            ) from error
+
+    @contextmanager
+    def alone(self) -> Iterator[None]:
+        """Backward passes in this block are not averaged over the processes yet."""
+        with self.accelerator.no_sync(self._prepared):
+            yield
+
+    def start(self) -> None:
+        """Forget the gradient of the last step."""
+        self.optimiser.zero_grad()
+
+    def update(self, decay: float) -> None:
+        """Cut the gradient to its largest norm, and make a step at ``decay`` times the rate."""
+        set_learning_rate(self.optimiser, self.rate * decay)
+        if self.settings.clip_gradient:
+            nn.utils.clip_grad_norm_(self.network.parameters(), self.settings.clip_gradient)
+        self.optimiser.step()
+
+
+def frozen(network: nn.Module, settings: StepSettings, accelerator: Accelerator) -> nn.Module:
+    """A network that is not trained, on the device, run as the settings ask."""
+    prepared: nn.Module = accelerator.prepare_model(_fast(network, settings), evaluation_mode=True)
+    return prepared
+
+
+def _fast(network: nn.Module, settings: StepSettings) -> nn.Module:
+    if settings.channels_last:
+        network.to(memory_format=torch.channels_last)
+    if settings.compile:
+        network.compile()  # in place: the state keeps its keys, and a copy is not compiled
+        # Of a discriminator's logits two gradients are taken, one after the other.
+        torch._functorch.config.donated_buffer = False
+    return network
+
+
+class Adversaries:
+    """A network that learns against a discriminator, or alone if the term has no weight.
+
+    Args:
+        learner: The network, which generates images.
+        opponent: The discriminator.
+        settings: Of the step.
+        weight: Of the adversarial term.
+        judged: What of an image the discriminator sees.
+
+    """
+
+    def __init__(
+        self,
+        learner: Learner,
+        opponent: Learner,
+        settings: StepSettings,
+        weight: float,
+        judged: Callable[[Tensor], Tensor],
+    ) -> None:
+        self.settings, self.weight = settings, weight
+        self._both = [learner, opponent] if weight else [learner]
+        self._opponent, self._judged = opponent, judged
+
+    def step(self, decay: float, learn: Callable[[int], dict[str, Tensor]]) -> dict[str, Tensor]:
+        """Make a step of both from the shares of this process.
+
+        Their gradients are averaged over the processes once, with the last share.
+
+        Args:
+            decay: What both rates are multiplied by.
+            learn: Runs forward and ``learn`` for a share, given its number among those of all
+                processes; returns scalar terms.
+
+        Returns:
+            The mean of each term, on the device.
+
+        """
+        for learner in self._both:
+            learner.start()
+        own = self.settings.own_shares(self._both[0].accelerator)
+        terms = []
+        for share in own:
+            with ExitStack() as block:
+                for learner in self._both if share < own[-1] else ():
+                    block.enter_context(learner.alone())
+                terms.append(learn(share))
+        for learner in self._both:
+            learner.update(decay)
+        if len(terms) == 1:
+            return terms[0]
+        return {name: torch.stack([of[name] for of in terms]).mean() for name in terms[0]}
+
+    def _judge(self, images: Tensor) -> Tensor:
+        logits: Tensor = self._opponent(self._judged(images))
+        return logits
+
+    def learn(self, total: Tensor, fake: Tensor, real: Tensor) -> dict[str, Tensor]:
+        """Add the gradients of a share to those of both networks.
+
+        Args:
+            total: The weighted sum of the other terms, with its graph.
+            fake: Images (N, C, H, W) that were generated, with their graph.
+            real: Images that were not.
+
+        Returns:
+            ``total``, with the adversarial term if there is one, ``adversarial``, unweighted, and
+            ``discriminator``.
+
+        """
+        shares = self.settings.accumulate
+        if not self.weight:
+            torch.autograd.backward(total / shares)
+            return {"total": total.detach()}
+        verdict = consult(self._judge, fake)
+        gradient = self.weight / shares * verdict.gradient
+        torch.autograd.backward([total / shares, fake], [None, gradient])
+        loss = discriminator_loss(self._judge(real), verdict.logits)
+        torch.autograd.backward(loss / shares)
+        return {
+            "adversarial": verdict.loss,
+            "total": total.detach() + self.weight * verdict.loss,
+            "discriminator": loss.detach(),
+        }
+
+
+class Average:
+    """The exponential moving average of a network's parameters, a_1 = w_1, buffers as they are.
+
+    ``torch.optim.swa_utils.AveragedModel`` counts on the device, and reads the count back in every
+    step.
+
+    Args:
+        network: The bare network.
+        decay: Weight of the past; 0 gives the network itself.
+
+    """
+
+    def __init__(self, network: nn.Module, decay: float) -> None:
+        self.module = copy.deepcopy(network).requires_grad_(False)
+        self.updates = 0
+        self._mix = get_ema_multi_avg_fn(decay)
+
+    @torch.no_grad()
+    def update(self, network: nn.Module) -> None:
+        """Take the weights after a step."""
+        own: list[Tensor] = list(self.module.parameters())
+        new: list[Tensor] = list(network.parameters())
+        if self.updates:
+            self._mix(own, new, self.updates)
+        else:
+            torch._foreach_copy_(own, new)
+        for buffer, now in zip(self.module.buffers(), network.buffers(), strict=True):
+            buffer.copy_(now)
+        self.updates += 1
+
+    def state_dict(self) -> dict[str, Any]:
+        """Everything, for a checkpoint."""
+        return {"updates": self.updates, "module": self.module.state_dict()}
+
+    def load_state_dict(self, state_dict: dict[str, Any]) -> None:
+        """Take it back."""
+        self.updates = state_dict["updates"]
+        self.module.load_state_dict(state_dict["module"])
+
+
+def set_learning_rate(optimiser: Optimizer, rate: float) -> None:
+    """Set the rate of every parameter group."""
+    for group in optimiser.param_groups:
+        group["lr"] = rate

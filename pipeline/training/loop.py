@@ -1,0 +1,244 @@
+"""The loop around both trainings: progress, curves, checkpoints, and the watch on the losses."""
+
+import csv
+import io
+import math
+import shutil
+import time
+from collections.abc import Iterator, Mapping
+from pathlib import Path
+from typing import Any, Protocol
+
+import torch
+from accelerate import Accelerator
+from torch import Tensor
+from tqdm import tqdm
+
+from pipeline.base.errors import UserError
+from pipeline.base.files import claim, write_whole
+from pipeline.crops.schedule import Schedule
+from pipeline.training.checkpoints import Stateful, load_state, save_state
+
+Row = dict[str, float]
+
+
+class Data(Protocol):
+    """What the steps of a training are made on; as a string, where it is held."""
+
+    schedule: Schedule
+    """Tells the epochs."""
+
+    @property
+    def waited(self) -> float:
+        """Seconds that steps had to wait for it so far."""
+
+
+class TrainingRun:
+    """A training that may be killed at any moment and goes on from its last checkpoint.
+
+    Use: ``for step in run: run.record(step, terms)``.  The checkpoint holds the state of all parts
+    and the curves, so that a resumed run ends with the files of a straight one.  Of several
+    processes all make the steps and read the checkpoint, and the main one alone writes and reports.
+
+    Args:
+        name: Name of the stage, for the progress bar and for messages.
+        folder: Where the checkpoint and the curves of this very run live; a run with other settings
+            or inputs has another folder.
+        parts: Networks and optimisers by name.
+        total_steps: Length of the run.
+        log_every: Steps per row of the curves, each the mean over the interval.
+        checkpoint_every: Steps between checkpoints.
+        accelerator: Knows the other processes.
+        data: Of the steps.
+        start: Checkpoint of another run of the same parts to go on from, if this one has none.
+
+    Raises:
+        UserError: A checkpoint is damaged or of other parts, or not all processes see it.
+
+    """
+
+    def __init__(
+        self,
+        name: str,
+        folder: Path,
+        parts: Mapping[str, Stateful],
+        total_steps: int,
+        log_every: int,
+        checkpoint_every: int,
+        accelerator: Accelerator,
+        data: Data,
+        start: Path | None = None,
+    ) -> None:
+        self.name, self.folder, self.parts, self.data = name, folder, parts, data
+        self.accelerator, self.main = accelerator, accelerator.is_main_process
+        self.total_steps, self.log_every = total_steps, log_every
+        self.checkpoint_every = checkpoint_every
+        self.checkpoint = folder / "checkpoint.pt"
+        progress = load_state(self.checkpoint, parts)
+        if progress is None and start is not None:
+            progress = load_state(start, parts)
+            if progress is None:
+                raise UserError(f"{start}: there is no such checkpoint")
+        progress = progress or {"step": 0, "curves": []}
+        self.first_step: int = progress["step"]
+        self.curves: list[Row] = progress["curves"]
+        self._pending: list[tuple[int, Mapping[str, Tensor]]] = []
+        found = self._of_all(torch.tensor([self.first_step])).tolist()
+        if len(set(found)) > 1:
+            raise UserError(
+                f"{self.checkpoint}: the processes would go on at the steps {found}; "
+                "their machines must share this folder"
+            )
+
+    def __iter__(self) -> Iterator[int]:
+        """Yield the steps that are left; says where data and files are, and what data cost."""
+        lock = claim(self.folder, self.folder) if self.main else None
+        start = f"goes on at step {self.first_step}" if self.first_step else "starts"
+        self._say(f"{start}; checkpoint, curves and pictures so far: {self.folder}")
+        self._say(str(self.data))
+        waits = Waits(self.data)
+        with tqdm(
+            range(self.first_step, self.total_steps),
+            self.name,
+            self.total_steps,
+            initial=self.first_step,
+            unit="step",
+            mininterval=1,
+            disable=not self.main,
+        ) as bar:
+            for step in bar:
+                yield step
+                waits.note(step)
+                last = step + 1 == self.total_steps
+                if last or (step + 1) % self.log_every == 0:
+                    shown = {k: f"{v:.4g}" for k, v in self._log().items() if k != "step"}
+                    bar.set_postfix({**shown, "data wait": f"{waits.latest:.1%}"})
+                if last or (step + 1) % self.checkpoint_every == 0:
+                    self._log()
+                    self._require_finite_parts(step)
+                    progress = {"step": step + 1, "curves": self.curves}
+                    if self.main:
+                        save_state(self.checkpoint, self.parts, progress)
+        if lock is not None:
+            lock.release()
+        self._say(f"waited for data {waits.whole:.1%} of the time, {waits.most:.1%} in one epoch")
+
+    def _say(self, sentence: str) -> None:
+        if self.main:
+            tqdm.write(f"{self.name}: {sentence}")
+
+    def record(self, step: int, terms: Mapping[str, Tensor]) -> None:
+        """Take the scalar terms of a step; they stay on the device until the interval ends."""
+        self._pending.append((step, {name: term.detach() for name, term in terms.items()}))
+
+    def write_curves(self, path: Path) -> None:
+        """Write the curves so far as CSV, one row per interval; without any just ``step``."""
+        text = io.StringIO(newline="")
+        writer = csv.DictWriter(text, self.curves[0].keys() if self.curves else ["step"])
+        writer.writeheader()
+        for row in self.curves:
+            written: dict[str, object] = {key: f"{value:.6g}" for key, value in row.items()}
+            writer.writerow({**written, "step": int(row["step"])})
+        write_whole(path, text.getvalue().encode())
+
+    def close(self) -> None:
+        """Delete the folder: the results are published, there is nothing to go on with."""
+        if self.main:
+            shutil.rmtree(self.folder, ignore_errors=True)
+        self.accelerator.wait_for_everyone()
+
+    def _log(self) -> Row:
+        """End the interval: one transfer from the device, and one mean over the processes."""
+        if not self._pending:
+            return {}
+        names, device = list(self._pending[0][1]), self.accelerator.device
+        own = [[terms[name].to(device).float() for name in names] for _, terms in self._pending]
+        values = self._of_all(torch.stack([torch.stack(row) for row in own])[None])
+        for (step, _), rows in zip(self._pending, values.unbind(1), strict=True):
+            for row in rows.tolist():
+                for name, value in zip(names, row, strict=True):
+                    if not math.isfinite(value):
+                        raise self._diverged(f"the term '{name}' is {value} at step {step}")
+        means = values.mean(dim=(0, 1)).tolist()
+        logged: Row = {"step": self._pending[-1][0] + 1, **dict(zip(names, means, strict=True))}
+        self.curves.append(logged)
+        self._pending.clear()
+        if self.main:
+            self.write_curves(self.folder / "curves.csv")
+        return logged
+
+    def _of_all(self, own: Tensor) -> Tensor:
+        """What the processes have, one after the other along the first axis, on the CPU.
+
+        All of them see the same, so that all of them go on or all of them stop.
+        """
+        gathered: Tensor = self.accelerator.gather(own.to(self.accelerator.device))
+        return gathered.cpu()
+
+    def _require_finite_parts(self, step: int) -> None:
+        """A finite loss can have a gradient that is not; its step must not reach a checkpoint."""
+        device = self.accelerator.device
+        flags = []
+        for part in self.parts.values():
+            fine = [tensor.isfinite().all().to(device) for tensor in _tensors(part.state_dict())]
+            flags.append(torch.stack([*fine, torch.tensor(True, device=device)]).all())
+        everywhere = self._of_all(torch.stack(flags).int()[None]).amin(dim=0).tolist()
+        for name, fine in zip(self.parts, everywhere, strict=True):
+            if not fine:
+                raise self._diverged(f"the state of '{name}' is no longer finite at step {step}")
+
+    def _diverged(self, fault: str) -> UserError:
+        kept = (
+            f"to go on from the last checkpoint, lower the rate and add --start {self.checkpoint}"
+            if self.checkpoint.exists()
+            else "there was no checkpoint yet; a lower learning rate usually helps"
+        )
+        return UserError(f"{self.name}: {fault}; {kept}")
+
+
+class Waits:
+    """Shares of the time that a training waits for data.
+
+    Time on the CPU: while a GPU is still busy with the step before, it waits less than that.
+
+    Args:
+        data: Of the steps.
+
+    """
+
+    def __init__(self, data: Data) -> None:
+        self.data = data
+        self._begin = self._epoch = (time.perf_counter(), data.waited)
+        self.latest = 0.0
+        """In the last epoch that ended."""
+        self.most = 0.0
+        """In the epoch with the largest share."""
+
+    @property
+    def whole(self) -> float:
+        """Since the start."""
+        return self._share(self._begin)
+
+    def note(self, step: int) -> None:
+        """Say that a step is over."""
+        schedule = self.data.schedule
+        if schedule.epoch(step + 1) > schedule.epoch(step):
+            self.latest = self._share(self._epoch)
+            self.most = max(self.most, self.latest)
+            self._epoch = time.perf_counter(), self.data.waited
+
+    def _share(self, since: tuple[float, float]) -> float:
+        begin, waited = since
+        return (self.data.waited - waited) / max(time.perf_counter() - begin, 1e-9)
+
+
+def _tensors(state: Any) -> Iterator[Tensor]:
+    """All tensors in nested dicts and lists."""
+    if isinstance(state, Tensor):
+        yield state
+    elif isinstance(state, Mapping):
+        for value in state.values():
+            yield from _tensors(value)
+    elif isinstance(state, list):
+        for value in state:
+            yield from _tensors(value)

@@ -1,0 +1,295 @@
+"""Writing of image stores, in one process or many; ``stores.format`` says what is written.
+
+A store has its name only when it is whole; until then it is ``PATH.partial``.  Stores are written
+to folders; only reading reaches further.
+"""
+
+import hashlib
+import shutil
+from collections.abc import Mapping, Sequence
+from pathlib import Path
+from types import TracebackType
+from typing import Any, Self
+
+import numpy as np
+import zarr
+from numcodecs import BitRound
+from numpy.typing import NDArray
+from zarr.codecs import BloscCodec, BloscShuffle, Crc32cCodec
+
+from pipeline.base.errors import UserError
+from pipeline.base.files import LOCK, claim, replace_folder
+from pipeline.stores.format import (
+    ARRAYS,
+    AXES,
+    CHUNK,
+    DTYPE,
+    LARGEST,
+    SCHEMA,
+    Kind,
+    content_digest,
+    content_order,
+    planned,
+    seal,
+)
+
+
+def round_mantissa(array: NDArray[np.float32], keep_bits: int) -> NDArray[np.float16]:
+    """Round to ``keep_bits`` mantissa bits (1 to 10) and store as float16.
+
+    For magnitudes from 2^-14 (0.016 gray levels) to 2^15 the relative error is at most
+    2^-(keep_bits + 1).
+    """
+    codec = BitRound(keepbits=keep_bits)
+    rounded = codec.decode(codec.encode(np.ascontiguousarray(array, dtype=np.float32)))
+    return np.asarray(rounded).view(np.float32).reshape(array.shape).astype(np.float16)
+
+
+SOURCES = "sources"
+"""Name of the file in a partial store that says what images were made from."""
+
+
+def partial_path(path: Path) -> Path:
+    """Where a store is written before it is whole."""
+    return path.with_name(path.name + ".partial")
+
+
+class PartialStore:
+    """A store that a ``StoreWriter`` has begun under ``PATH.partial``.
+
+    Any process that sees the folder may write images into it, each image by one of them at a time.
+
+    Args:
+        path: The store to be.
+        kind: What it holds.
+
+    Raises:
+        UserError: It has not been begun, or is not seen from here.
+
+    """
+
+    def __init__(self, path: Path, kind: Kind) -> None:
+        self.path, self.kind = path, kind
+        self.partial = partial_path(path)
+        try:
+            self.root = zarr.open_group(self.partial, mode="r+", zarr_format=3)
+        except (OSError, ValueError, KeyError) as error:
+            raise UserError(f"{self.partial}: there is no store that was begun") from error
+
+    def done(self, image_id: str) -> bool:
+        """Whether an image was written completely, perhaps by an earlier run."""
+        return f"images/{image_id}" in self.root and "digest" in self._group(image_id).attrs
+
+    def start(
+        self, image_id: str, height: int, width: int, name: str, dtype: str
+    ) -> zarr.Array[Any]:
+        """Create one (3, height, width) array of an image, to be filled chunk by chunk."""
+        if dtype != DTYPE[self.kind]:
+            raise ValueError(f"{self.path}: '{name}' is {dtype}, expected {DTYPE[self.kind]}")
+        if height * width > LARGEST:
+            raise UserError(
+                f"{self.path}: image '{image_id}' is {height}x{width}, more than {LARGEST} pixels"
+            )
+        side = CHUNK[self.kind]
+        group = self.root.require_group(f"images/{image_id}")
+        return group.create_array(
+            name,
+            shape=(3, height, width),
+            chunks=(3, min(side, height), min(side, width)),
+            dtype=dtype,
+            compressors=[
+                BloscCodec(cname="zstd", clevel=3, shuffle=BloscShuffle.bitshuffle),
+                Crc32cCodec(),
+            ],
+            dimension_names=AXES,
+            fill_value=0,
+            overwrite=True,
+            config={"write_empty_chunks": True},
+        )
+
+    def finish(self, image_id: str, digest: str) -> None:
+        """Mark an image as complete.
+
+        Args:
+            image_id: The image.
+            digest: SHA-256 of its content; see ``content_order``.
+
+        """
+        folder = self.partial / "images" / image_id
+        checksums = {
+            str(path.relative_to(folder)): _last_bytes(path)
+            for name in ARRAYS[self.kind]
+            for path in sorted((folder / name / "c").rglob("*"))
+            if path.is_file()
+        }
+        self._group(image_id).attrs.update({"digest": digest, "checksums": checksums})
+
+    def add(self, image_id: str, arrays: Mapping[str, NDArray[Any]]) -> None:
+        """Write a whole image at once: arrays (3, H, W) by name."""
+        for name, array in arrays.items():
+            height, width = array.shape[1:]
+            target = self.start(image_id, height, width, name, str(array.dtype))
+            target[...] = array
+        digest = hashlib.sha256()
+        sizes = {name: arrays[name].shape[1:] for name in ARRAYS[self.kind]}
+        for name, box in content_order(sizes, CHUNK[self.kind]):
+            digest.update(np.ascontiguousarray(arrays[name][box.slices]).tobytes())
+        self.finish(image_id, digest.hexdigest())
+
+    def _group(self, image_id: str) -> zarr.Group:
+        group = self.root[f"images/{image_id}"]
+        assert isinstance(group, zarr.Group)
+        return group
+
+
+class StoreWriter(PartialStore):
+    """Writes a store under ``PATH.partial`` and gives it its name when it is whole.
+
+    Use it as a context manager.  If the block fails, a resumable partial store is kept and the next
+    writer with the same attributes goes on with it; any other is removed.  Images made from files
+    are known by them: see ``has``.
+
+    Args:
+        path: The store to be.
+        kind: What it holds.
+        scale: HR pixels per LR pixel.
+        ids: Every image that will be written, in order.
+        attributes: Further root attributes, JSON values.
+        resumable: Whether a partial store outlives a failure.
+
+    Raises:
+        UserError: It cannot be written, or another process is writing it.
+
+    """
+
+    def __init__(
+        self,
+        path: Path,
+        kind: Kind,
+        scale: int,
+        ids: Sequence[str],
+        attributes: Mapping[str, Any] | None = None,
+        resumable: bool = False,
+    ) -> None:
+        self.path = path
+        self.partial = partial_path(path)
+        self.resumable = resumable
+        self.kind: Kind = kind
+        self.ids = list(ids)
+        self.described = {
+            "schema": SCHEMA,
+            "kind": kind,
+            "scale": scale,
+            "axes": AXES,
+            "channels": ["red", "green", "blue"],
+            "units": dict(ARRAYS[kind]),
+            **(attributes or {}),
+            "ids": self.ids,
+        }
+        self.sources: dict[str, str] = {}
+        try:
+            self._open()
+        except OSError as error:
+            raise UserError(f"{path}: cannot be written: {error.strerror}") from error
+
+    def _open(self) -> None:
+        self.lock = claim(self.partial, self.path)
+        if (self.partial / "zarr.json").exists():
+            try:
+                self.root = zarr.open_group(self.partial, mode="r+", zarr_format=3)
+                found: Any = self.root.attrs.get("usrdu", {})
+                if self.resumable and planned(found) == self.described:
+                    self._read_sources()
+                    return
+            except (OSError, ValueError, KeyError, AttributeError):
+                pass
+        for left in self.partial.iterdir():
+            if left.is_dir():
+                shutil.rmtree(left)
+            elif left.name != LOCK:
+                left.unlink()
+        self.root = zarr.create_group(
+            self.partial, zarr_format=3, attributes={"usrdu": self.described}
+        )
+        self.root.create_group("images")
+
+    def _read_sources(self) -> None:
+        journal = self.partial / SOURCES
+        if journal.exists():
+            for line in journal.read_text().splitlines():
+                image_id, _, source = line.partition(" ")
+                self.sources[image_id] = source  # the last may be cut: then it is none of ours
+
+    def has(self, image_id: str, source: str) -> bool:
+        """Whether an image was written completely from this source, perhaps by an earlier run."""
+        return self.sources.get(image_id) == source and self.done(image_id)
+
+    def add_from(self, image_id: str, source: str, arrays: Mapping[str, NDArray[Any]]) -> None:
+        """Write a whole image, and take note of what it was made from.
+
+        Args:
+            image_id: The image.
+            source: Hash of the files it was made from.
+            arrays: (3, H, W) by name.
+
+        """
+        if self.done(image_id):  # from another source; it must not be taken for done any more
+            shutil.rmtree(self.partial / "images" / image_id)
+        self.add(image_id, arrays)
+        with (self.partial / SOURCES).open("a") as journal:
+            journal.write(f"{image_id} {source}\n")
+
+    def __enter__(self) -> Self:
+        return self
+
+    def __exit__(
+        self,
+        kind: type[BaseException] | None,
+        error: BaseException | None,
+        trace: TracebackType | None,
+    ) -> None:
+        if error is None:
+            try:
+                self._publish()
+            except BaseException as fault:
+                self._abandon(fault)
+                raise
+        else:
+            self._abandon(error)
+
+    def _abandon(self, error: BaseException) -> None:
+        begun = any(path.is_dir() for path in (self.partial / "images").glob("*"))
+        if not (self.resumable and begun):
+            shutil.rmtree(self.partial, ignore_errors=True)
+        self.lock.release()
+        if isinstance(error, OSError) and error.strerror:
+            raise UserError(f"{self.path}: cannot be written: {error.strerror}") from error
+
+    def _publish(self) -> None:
+        shapes: dict[str, list[int]] = {}
+        digests: dict[str, str] = {}
+        checksums: dict[str, str] = {}
+        for image_id in self.ids:
+            if not self.done(image_id):
+                raise ValueError(f"{self.path}: image '{image_id}' was not written to its end")
+            group = self._group(image_id)
+            first = next(iter(ARRAYS[self.kind]))
+            shapes[image_id] = list(group[first].shape)  # type: ignore[union-attr]
+            digests[image_id] = str(group.attrs["digest"])
+            for place, checksum in dict(group.attrs["checksums"]).items():  # type: ignore[arg-type]
+                checksums[f"{image_id}/{place}"] = str(checksum)
+        complete = {**self.described, "shapes": shapes}
+        complete["digest"] = content_digest(complete, digests)
+        complete["checksums"] = checksums
+        self.root.attrs["usrdu"] = {**complete, "seal": seal(complete)}
+        for own in (LOCK, SOURCES):
+            (self.partial / own).unlink(missing_ok=True)
+        replace_folder(self.partial, self.path)
+        self.lock.release()
+
+
+def _last_bytes(path: Path) -> str:
+    """The checksum at the end of a chunk, in hexadecimal."""
+    with path.open("rb") as file:
+        file.seek(-4, 2)
+        return file.read().hex()

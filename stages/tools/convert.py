@@ -1,0 +1,32 @@
+"""The command ``convert``; no stage of the pipeline, but its door to other people's tools."""
+
+from pathlib import Path
+
+import click
+
+from stages.options import FILE, plain_errors
+
+
+@click.command(
+    "convert",
+    epilog="Example: usrdu convert data/train_srn/compact/srn.safetensors data/compact.onnx",
+)
+@click.argument("source", metavar="IN", type=FILE)
+@click.argument("target", metavar="OUT", type=FILE)
+@click.option("--dsn", type=FILE, help="Also write the DSN that the authors' SRN file holds.")
+@plain_errors
+def command(source: Path, target: Path, dsn: Path | None) -> None:
+    """Bring weights of other programs in, and take SR models out.
+
+    IN is the DSN or the SRN file of the authors' released code, or an SR model that spandrel opens,
+    such as srn.safetensors of train-srn.  What it is, its content says, not its name; nothing in
+    it is run.
+
+    OUT ends in .safetensors, .pth or .onnx.  A DSN becomes .safetensors, which usrdu export and
+    usrdu degrade open.  An ONNX file takes any batch, height and width, is a single file, and is
+    compared with torch in ONNX Runtime before it is written.
+    """
+    from pipeline.tools.convert import convert
+
+    for sentence in convert(source, target, dsn):
+        click.echo(sentence)

@@ -1,0 +1,104 @@
+"""Batches: the same bits wherever the images are held."""
+
+import numpy as np
+import pytest
+import torch
+from conftest import demand
+from torch import Tensor
+
+from pipeline.base.seeding import generator
+from pipeline.crops.batches import Batches, Demand
+from pipeline.crops.memory import Memory
+from pipeline.crops.window import Source
+
+SIZES = [(12, 17), (10, 10), (15, 11), (30, 10), (11, 11), (13, 10), (10, 19)] * 2
+PATCH = 8
+NONE, PLENTY = 0, 2**30
+MEMORIES = {
+    "on cpu": Memory(PLENTY, PLENTY),
+    "in host memory": Memory(NONE, PLENTY),
+    "in a rolling window": Memory(NONE, 90_000),
+}
+
+
+def pixels(image: int) -> list[np.ndarray[tuple[int, ...], np.dtype[np.generic]]]:
+    rng = np.random.default_rng(image)
+    height, width = SIZES[image]
+    small = rng.random((3, height, width)).astype(np.float16)
+    return [small, rng.integers(0, 255, (3, 4 * height, 4 * width), np.uint8)]
+
+
+SOURCE = Source("pixels", SIZES, (1, 4), (torch.float16, torch.uint8), pixels)
+
+
+def generators(step: int) -> tuple[torch.Generator, torch.Generator]:
+    return generator(1, "corners", step), generator(1, "turns", step)
+
+
+def made(wanted: Demand) -> Batches:
+    return Batches(SOURCE, "test", PATCH, generators, wanted)
+
+
+def same(one: list[Tensor], other: list[Tensor]) -> bool:
+    return all(torch.equal(a, b) for a, b in zip(one, other, strict=True))
+
+
+def test_all_images_are_larger_than_the_rolling_window() -> None:
+    total = sum(SOURCE.bytes(image) for image in range(len(SIZES)))
+    assert 90_000 < total < PLENTY
+
+
+def test_batches_are_the_same_wherever_the_images_are() -> None:
+    streams = []
+    for held, memory in MEMORIES.items():
+        streams.append(made(demand(5, 3, crops_per_image=2, window=2, memory=memory)))
+        assert held in str(streams[-1]) and "14 images" in str(streams[-1])
+    steps = [*range(12), 3, 30, 31]
+    for step in steps:
+        first, *others = (stream.batch(step) for stream in streams)
+        assert [part.dtype for part in first] == [torch.float16, torch.uint8]
+        assert [part.shape for part in first] == [(3, 3, 8, 8), (3, 3, 32, 32)]
+        assert all(same(first, other) for other in others)
+    for stream in streams:
+        assert stream.waited > 0
+        stream.close()
+
+
+def test_crops_come_from_the_images_of_the_schedule() -> None:
+    stream = made(demand(5, 3))
+    for step in range(4):
+        small, large = (part.numpy() for part in stream.batch(step))
+        for image, crop, fine in zip(stream.schedule.batch(step), small, large, strict=True):
+            whole, hr = pixels(image)
+            assert np.isin(crop, whole).all() and np.isin(crop.min(), whole)
+            values = {tuple(column) for column in whole.reshape(3, -1).T}
+            assert {tuple(column) for column in crop.reshape(3, -1).T} <= values
+            assert np.isin(fine, hr).all()
+
+
+@pytest.mark.parametrize("memory", MEMORIES.values(), ids=MEMORIES)
+def test_shares_are_the_parts_of_a_larger_batch(memory: Memory) -> None:
+    whole = made(demand(5, 3, window=2, memory=Memory(NONE, PLENTY)))
+    parts = made(demand(5, 1, window=2, memory=memory, shares=3, own=(0, 1, 2)))
+    alone = made(demand(5, 1, window=2, memory=memory, shares=3, own=(1,)))
+    for step in range(8):
+        expected = whole.batch(step)
+        found = [parts.batch(step, share) for share in range(3)]
+        assert same([torch.cat(part) for part in zip(*found, strict=True)], expected)
+        assert same(alone.batch(step, 1), [part[1:2] for part in expected])
+
+
+def test_only_images_of_the_first_batches_are_read_at_the_start() -> None:
+    reads: list[int] = []
+
+    def read(image: int) -> list[np.ndarray[tuple[int, ...], np.dtype[np.generic]]]:
+        reads.append(image)
+        return [np.zeros((3, 8, 8), np.float16)]
+
+    source = Source("many", [(8, 8)] * 100_000, (1,), (torch.float16,), read)
+    for memory in (Memory(PLENTY, PLENTY), Memory(NONE, PLENTY), Memory(NONE, 2**20)):
+        reads.clear()
+        stream = Batches(source, "test", PATCH, generators, demand(0, 4, memory=memory))
+        stream.batch(0)
+        stream.close()
+        assert len(reads) < 100

@@ -1,0 +1,226 @@
+"""The two-sample classifier on piles of known noise; its interval against SciPy and by hand."""
+
+import math
+
+import numpy as np
+import pytest
+import torch
+from numpy.typing import NDArray
+from scipy import stats
+
+from pipeline.base.seeding import generator
+from pipeline.noise.classifier import (
+    Accuracy,
+    balanced_accuracy,
+    student,
+    turned,
+    two_sample_accuracy,
+    wilson,
+    windows,
+)
+
+Floats = NDArray[np.float64]
+Pile = list[Floats]
+
+
+def white(deviation: float, seed: int, images: int = 20, each: int = 20) -> Pile:
+    """Windows of flat 8-bit images with white Gaussian noise."""
+    rng = np.random.default_rng(seed)
+    draws = 128 + deviation * rng.normal(size=(images, each, 3, 16, 16))
+    return list(np.round(draws))
+
+
+def correlated(deviation: float, seed: int) -> Pile:
+    """The same with noise that two neighbours in a row share, of the same variance."""
+    draws = np.random.default_rng(seed).normal(size=(20, 20, 3, 16, 17))
+    return list(np.round(128 + deviation * (draws[..., 1:] + draws[..., :-1]) / math.sqrt(2)))
+
+
+def laplace(deviation: float, seed: int, images: int, each: int) -> Pile:
+    draws = np.random.default_rng(seed).laplace(size=(images, each, 3, 16, 16))
+    return list(np.round(128 + deviation * draws / math.sqrt(2)))
+
+
+# ---------------------------------------------------------------- windows
+
+
+def test_windows_are_cut_out_of_the_image() -> None:
+    image = np.random.default_rng(0).uniform(0, 255, (3, 70, 90))
+    found = windows(image, 5, generator(0, "test"))
+    assert found.shape == (5, 3, 16, 16) and found.dtype == np.float64
+    every = [image[:, i : i + 16, j : j + 16] for i in range(0, 64, 16) for j in range(0, 80, 16)]
+    places = [[np.array_equal(one, window) for one in every].index(True) for window in found]
+    assert len(set(places)) == 5
+
+
+def test_windows_are_of_the_flattest_quarter() -> None:
+    image = np.full((3, 128, 128), 100.0)
+    image[:, 32:] += 50 * (np.arange(96)[:, None] // 4 % 2)  # stripes in the lower six eighths
+    image += np.random.default_rng(0).normal(0, 10, image.shape)
+    for seed in range(3):
+        found = windows(image, 10, generator(seed, "test"))
+        assert found.mean(axis=(1, 2, 3)).max() < 110
+    more = windows(image, 30, generator(0, "test"))  # more than the quarter holds
+    assert more.shape[0] == 30 and (more.mean(axis=(1, 2, 3)) < 110).sum() == 16
+
+
+def test_the_choice_does_not_depend_on_the_noise() -> None:
+    """The windows taken have, after the high-pass, nearly the noise of all."""
+    image = 100 + np.random.default_rng(0).normal(0, 10, (3, 1024, 1024))
+    found = windows(image, 1024, generator(0, "test"))
+    fine = np.diff(found, axis=-1)
+    assert fine.std() == pytest.approx(10 * math.sqrt(2), rel=0.01)
+
+
+def test_windows_are_drawn_by_the_generator_alone() -> None:
+    image = np.random.default_rng(0).uniform(0, 255, (3, 160, 160))
+    first = windows(image, 6, generator(0, "test"))
+    np.testing.assert_array_equal(windows(image, 6, generator(0, "test")), first)
+    assert not np.array_equal(windows(image, 6, generator(1, "test")), first)
+
+
+@pytest.mark.parametrize(("size", "count"), [((15, 40), 0), ((16, 16), 1), ((40, 33), 4)])
+def test_windows_of_small_images(size: tuple[int, int], count: int) -> None:
+    found = windows(np.zeros((3, *size)), 10, generator(0, "test"))
+    assert found.shape == (count, 3, 16, 16)
+
+
+# ---------------------------------------------------------------- what is found
+
+
+def test_the_same_law_is_not_told_apart() -> None:
+    found = [two_sample_accuracy(white(6, 2 * s), white(6, 2 * s + 1), s) for s in range(4)]
+    assert sum(one.low <= 0.5 <= one.high for one in found) >= 3
+    assert 0.45 < np.mean([one.accuracy for one in found]) < 0.55
+    assert all(one.windows == 400 for one in found)
+
+
+def test_noise_halved_is_found() -> None:
+    found = two_sample_accuracy(white(10, 0), white(5, 1), 0)
+    assert found.accuracy > 0.97 and found.low > 0.9
+    assert found.low <= found.accuracy <= found.high <= 1
+
+
+def test_correlation_is_found() -> None:
+    found = two_sample_accuracy(white(8, 0), correlated(8, 1), 0)
+    assert found.accuracy > 0.97 and found.low > 0.9
+
+
+def test_the_law_of_the_noise_is_found() -> None:
+    found = two_sample_accuracy(white(8, 0, 20, 50), laplace(8, 1, 20, 50), 0)
+    assert found.accuracy > 0.8 and found.low > 0.75
+
+
+def test_content_that_the_high_pass_removes_is_not_seen() -> None:
+    dark = white(6, 0)
+    bright = [each + 80 for each in white(6, 1)]
+    found = two_sample_accuracy(dark, bright, 0)
+    assert abs(found.accuracy - 0.5) < 0.1
+
+
+def test_classes_of_different_size_are_balanced() -> None:
+    found = two_sample_accuracy(white(6, 0, 40, 20), white(6, 1, 6, 20), 0)
+    assert found.windows == 400 + 60
+    assert 0.4 < found.accuracy < 0.6
+
+
+def test_images_without_noise_are_told_from_noise() -> None:
+    found = two_sample_accuracy(white(0, 0), white(3, 1), 0)
+    assert found.accuracy == 1 and 0.98 < found.low < 1 and found.high == 1
+    equal = two_sample_accuracy(white(0, 0), white(0, 1), 0)
+    assert equal.accuracy == 0.5 and equal.low < 0.5 < equal.high
+
+
+# ---------------------------------------------------------------- how it is done
+
+
+def test_the_same_seed_gives_the_same_numbers() -> None:
+    real, generated = white(6, 0, 4, 10), white(5, 1, 4, 10)
+    torch.manual_seed(0)
+    before = torch.get_rng_state()
+    first = two_sample_accuracy(real, generated, 0)
+    assert torch.equal(torch.get_rng_state(), before)
+    torch.manual_seed(1)
+    assert two_sample_accuracy(real, generated, 0) == first
+    assert two_sample_accuracy(real, generated, 1) != first
+
+
+def test_no_image_is_in_both_halves() -> None:
+    """Images of the same law, each with one loud pattern of its own: a test image is unknown."""
+    rng = np.random.default_rng(0)
+    pattern = rng.normal(0, 20, (16, 1, 3, 16, 16))
+    piles = [
+        list(128 + each + rng.normal(0, 2, (8, 20, 3, 16, 16)))
+        for each in (pattern[:8], pattern[8:])
+    ]
+    across = two_sample_accuracy(piles[0], piles[1], 0)
+    assert across.low <= 0.5 <= across.high
+    within = two_sample_accuracy(piles[0][:1], piles[1][:1], 0)  # single images: windows are split
+    assert within.accuracy > 0.9 and within.windows == 20
+
+
+def test_images_without_windows_do_not_count() -> None:
+    empty = np.zeros((0, 3, 16, 16))
+    real, generated = white(6, 0, 4, 10), white(6, 1, 4, 10)
+    found = two_sample_accuracy([*real, empty], [empty, *generated], 0)
+    assert found == two_sample_accuracy(real, generated, 0)
+
+
+def test_a_class_needs_two_windows() -> None:
+    good = white(6, 0, 2, 2)
+    with pytest.raises(ValueError, match="generated: at least two windows are needed, got 0"):
+        two_sample_accuracy(good, [], 0)
+    with pytest.raises(ValueError, match="real: at least two windows are needed, got 1"):
+        two_sample_accuracy([good[0][:1]], good, 0)
+    assert two_sample_accuracy([good[0]], [good[1]], 0).windows == 2
+
+
+def test_turned_gives_all_eight_ways() -> None:
+    batch = torch.arange(9.0).reshape(1, 1, 3, 3)
+    ways = {tuple(turned(batch, way).flatten().tolist()) for way in range(8)}
+    plain = np.arange(9.0).reshape(3, 3)
+    turns = [np.rot90(side, times) for side in (plain, plain.T) for times in range(4)]
+    assert ways == {tuple(turn.ravel()) for turn in turns}
+
+
+# ---------------------------------------------------------------- the interval
+
+
+@pytest.mark.parametrize(("hits", "trials"), [(0, 10), (7, 10), (50, 100), (300, 300)])
+def test_wilson_is_that_of_scipy(hits: int, trials: int) -> None:
+    expected = stats.binomtest(hits, trials).proportion_ci(method="wilson")
+    assert wilson(hits / trials, trials) == pytest.approx((expected.low, expected.high), abs=1e-6)
+
+
+def test_student_is_that_of_scipy() -> None:
+    for freedom in range(3, 200):
+        assert student(freedom) == pytest.approx(stats.t.ppf(0.975, freedom), rel=0.008)
+    assert student(2) == pytest.approx(stats.t.ppf(0.975, 2), rel=0.04)
+
+
+def test_interval_of_independent_windows_is_wilson() -> None:
+    hits, counts = np.array([70.0]), np.array([100.0])
+    found = balanced_accuracy([hits, hits], [counts, counts])
+    assert found == Accuracy(0.7, *wilson(0.7, 200), 200)
+
+
+def test_interval_of_alike_windows_is_students() -> None:
+    # images of 10 windows, all right or all wrong: a t test on two groups of 8 images
+    shares = [np.array([0, 1, 1, 0, 1, 1, 1, 1.0]), np.array([1, 0, 0, 1, 0, 1, 0, 1.0])]
+    found = balanced_accuracy([10 * each for each in shares], [np.full(8, 10.0)] * 2)
+    error = math.sqrt(sum(stats.sem(each) ** 2 for each in shares)) / 2
+    reach = stats.t.ppf(0.975, 14) * error
+    assert found.accuracy == 0.625
+    assert (found.low, found.high) == pytest.approx((0.625 - reach, 0.625 + reach), abs=1e-4)
+
+
+def test_interval_covers_the_truth() -> None:
+    """Images that differ in how well they are recognised, around one half."""
+    rng = np.random.default_rng(0)
+    counts = [np.full(6, 20.0)] * 2
+    covered = 0
+    for _ in range(500):
+        hits = [rng.binomial(20, rng.beta(2, 2, 6)).astype(np.float64) for _ in range(2)]
+        found = balanced_accuracy(hits, counts)
+        covered += found.low <= 0.5 <= found.high
+    assert 0.92 < covered / 500 < 0.99

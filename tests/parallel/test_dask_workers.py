@@ -1,0 +1,113 @@
+"""The workers of a scheduler: what comes back, and what is said when it cannot."""
+
+import logging
+import os
+import time
+from collections.abc import Iterator
+
+import dask
+import pytest
+from distributed import Client
+from doubles import local_cluster, refuse
+
+from pipeline.base.errors import UserError
+from pipeline.parallel.dask_workers import connected, spread
+
+
+@pytest.fixture(scope="module")
+def address() -> Iterator[str]:
+    with local_cluster(2) as cluster:
+        yield cluster.scheduler_address
+
+
+@pytest.fixture(scope="module")
+def client(address: str) -> Iterator[Client]:
+    with connected(address) as found:
+        yield found
+
+
+def square(number: int) -> int:
+    return number**2
+
+
+def picky(number: int) -> int:
+    if number == 3:
+        raise UserError("three.png: is no image")
+    if number == 4:
+        raise OSError(28, "No space left on device", "four.png")
+    return number
+
+
+def test_every_item_once(client: Client) -> None:
+    assert sorted(spread(client, square, range(20))) == [n**2 for n in range(20)]
+    assert sorted(spread(client, square, [5, 5])) == [25, 25]  # calls, not values
+    assert list(spread(client, square, [])) == []
+
+
+def test_a_user_error_names_the_worker(client: Client) -> None:
+    with pytest.raises(UserError, match=r"^worker inproc://.*: three\.png: is no image$"):
+        list(spread(client, picky, [1, 2, 3]))
+
+
+def test_other_errors_come_as_they_are(client: Client) -> None:
+    with pytest.raises(OSError, match="No space left on device") as caught:
+        list(spread(client, picky, [4]))
+    assert (caught.value.errno, caught.value.filename) == (28, "four.png")
+
+
+BEGUN: list[int] = []
+ENDED: list[int] = []
+
+
+def slow(number: int) -> int:
+    BEGUN.append(number)
+    time.sleep(0.05 if number == 2 else 0.3)  # no other ends when this one fails
+    if number == 2:
+        raise UserError("two")
+    ENDED.append(number)
+    return number
+
+
+def test_what_has_not_begun_is_given_up_and_the_rest_ends(client: Client) -> None:
+    with pytest.raises(UserError, match="two"):
+        list(spread(client, slow, range(100)))
+    assert 3 <= len(BEGUN) < 20
+    assert sorted(BEGUN) == sorted([*ENDED, 2])
+    before = list(BEGUN)
+    time.sleep(0.4)
+    assert before == BEGUN
+
+
+def die(_: int) -> None:
+    os._exit(1)
+
+
+def test_workers_that_die_are_one_sentence() -> None:
+    with (
+        dask.config.set({"distributed.scheduler.allowed-failures": 0}),
+        local_cluster(1, processes=True) as cluster,
+        connected(cluster.scheduler_address) as client,
+        pytest.raises(UserError, match="dask workers died at their work"),
+    ):
+        list(spread(client, die, [1]))
+
+
+def test_no_workers_yet_is_a_warning(caplog: pytest.LogCaptureFixture) -> None:
+    caplog.set_level(logging.WARNING, "pipeline.parallel.dask_workers")
+    with local_cluster(0) as cluster, connected(cluster.scheduler_address):
+        pass
+    assert f"scheduler at {cluster.scheduler_address} has no workers yet" in caplog.text
+
+
+def test_workers_are_no_warning(address: str, caplog: pytest.LogCaptureFixture) -> None:
+    caplog.set_level(logging.WARNING, "pipeline.parallel.dask_workers")
+    with connected(address):
+        pass
+    assert "pipeline.parallel.dask_workers" not in {record.name for record in caplog.records}
+
+
+def test_no_scheduler_is_one_sentence(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr("pipeline.parallel.dask_workers.Client", refuse)
+    sentence = "no dask scheduler answers at tcp://x:1: Timed out trying to connect"
+    with pytest.raises(UserError, match=sentence), connected("tcp://x:1"):
+        pass

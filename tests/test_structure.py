@@ -1,0 +1,437 @@
+"""The shape of the project: dvc.yaml against the code, the layers, the homes of the libraries."""
+
+import ast
+import subprocess
+import sys
+from collections.abc import Iterator
+from pathlib import Path
+from typing import Any
+
+import pytest
+from ruamel.yaml import YAML
+
+ROOT = Path(__file__).parent.parent
+STAGES = ["demo", "prepare", "train_dsn", "export", "calibrate", "audit", "train_srn", "evaluate"]
+PACKAGES = [
+    "base", "images", "stores", "writing", "sampling", "noise", "parallel", "crops", "training",
+    "dsn", "srn", "demo", "prepare", "train_dsn", "export", "calibrate", "audit", "train_srn",
+    "evaluate", "tools", "recovery",
+]  # fmt: skip
+"""From the bottom up: a package imports itself and what stands before it."""
+FACE = {"stages/options.py", "stages/cli.py"}
+"""How a command line is read and how figures are printed; they change no result."""
+
+
+def load(name: str) -> dict[str, Any]:
+    content = YAML(typ="safe", pure=True).load((ROOT / name).read_text())
+    assert isinstance(content, dict)
+    return content
+
+
+DVC = load("dvc.yaml")
+PARAMS = load("params.yaml")
+
+
+def modules() -> list[str]:
+    return sorted(
+        str(path.relative_to(ROOT))
+        for folder in ("pipeline", "stages")
+        for path in (ROOT / folder).rglob("*.py")
+    )
+
+
+MODULES = frozenset(modules())
+
+
+def imported(file: str) -> Iterator[str]:
+    """Dotted names a file imports, at its top or inside functions."""
+    for node in ast.walk(ast.parse((ROOT / file).read_text())):
+        if isinstance(node, ast.Import):
+            yield from (alias.name for alias in node.names)
+        elif isinstance(node, ast.ImportFrom) and node.module:
+            yield node.module
+            yield from (f"{node.module}.{alias.name}" for alias in node.names)
+
+
+def project_imports(file: str) -> set[str]:
+    """Files of the project that a file imports, packages' own ``__init__`` left out."""
+    return {f"{name.replace('.', '/')}.py" for name in imported(file)} & MODULES
+
+
+def closure(file: str) -> set[str]:
+    seen, waiting = {file}, [file]
+    while waiting:
+        new = project_imports(waiting.pop()) - seen
+        seen |= new
+        waiting += new
+    return seen
+
+
+def paths(entries: list[Any]) -> set[str]:
+    return {next(iter(entry)) if isinstance(entry, dict) else str(entry) for entry in entries}
+
+
+def code_deps(stage: str) -> set[str]:
+    """Folders and files of code that a stage depends on."""
+    deps = paths(DVC["stages"][stage]["deps"])
+    return {path for path in deps if path.startswith(("pipeline/", "stages/"))}
+
+
+def runs_again(file: str) -> set[str]:
+    """Stages that ``dvc repro`` runs again after an edit of a file of code."""
+    return {
+        stage
+        for stage in STAGES
+        if any(file == dep or file.startswith(f"{dep}/") for dep in code_deps(stage))
+    }
+
+
+def sections(entries: list[Any]) -> set[tuple[str, str]]:
+    """Files and sections that a stage's ``params`` name; a plain name is of ``params.yaml``."""
+    found: set[tuple[str, str]] = set()
+    for entry in entries:
+        of = entry if isinstance(entry, dict) else {"params.yaml": [entry]}
+        found |= {(file, name) for file, names in of.items() for name in names}
+    return found
+
+
+def substituted(text: str) -> str:
+    for name, folder in PARAMS["folders"].items():
+        text = text.replace("${folders." + name + "}", folder)
+    return text
+
+
+def test_the_stages_are_the_commands() -> None:
+    assert list(DVC["stages"]) == STAGES
+    from stages.cli import COMMANDS
+
+    for stage in STAGES:
+        command = stage.replace("_", "-")
+        assert command in COMMANDS
+        assert DVC["stages"][stage]["cmd"].split()[:2] == ["usrdu", command]
+        assert (ROOT / "stages" / f"{stage}.py").exists()
+
+
+@pytest.mark.parametrize("stage", STAGES)
+def test_what_a_stage_imports_lies_in_its_folders(stage: str) -> None:
+    needed = closure(f"stages/{stage}.py") - FACE
+    deps = code_deps(stage)
+    for dep in deps:
+        covered = {file for file in needed if file == dep or file.startswith(f"{dep}/")}
+        assert covered, f"{stage} depends on {dep}, but imports nothing of it"
+        needed -= covered
+    assert not needed, f"{stage} imports these, but does not depend on them"
+
+
+def test_code_is_named_by_folder() -> None:
+    everything = [dep for stage in STAGES for dep in code_deps(stage)]
+    assert len(everything) <= 60
+    for dep in everything:
+        assert dep.startswith("stages/") or dep.removeprefix("pipeline/") in PACKAGES
+
+
+def test_the_face_of_the_commands_changes_no_result() -> None:
+    """It reads no image and computes nothing, so no stage depends on it."""
+    for file in FACE:
+        assert closure(file) <= FACE | {"pipeline/base/errors.py", "pipeline/base/files.py"}
+        heavy = {"numpy", "torch", "zarr", "scipy", "pipeline.stores", "pipeline.sampling"}
+        assert not heavy & {name.split(".")[0] for name in imported(file)}
+        assert not runs_again(file)
+
+
+def test_byte_code_is_no_code() -> None:
+    ignored = (ROOT / ".dvcignore").read_text().splitlines()
+    assert {"__pycache__/", "*.pyc"} <= set(ignored)
+
+
+ALL = set(STAGES)
+EDITS = {
+    "pipeline/tools/doctor.py": set(),
+    "pipeline/tools/strips.py": set(),
+    "pipeline/tools/degrade.py": set(),
+    "pipeline/recovery/table.py": set(),
+    "stages/options.py": set(),
+    "stages/tools/upscale.py": set(),
+    "pipeline/writing/writer.py": {"prepare", "export"},
+    "pipeline/prepare/cleaning.py": {"prepare"},
+    "pipeline/demo/camera.py": {"demo"},
+    "pipeline/train_dsn/train.py": {"train_dsn"},
+    "pipeline/train_dsn/reference.py": {"train_dsn"},
+    "pipeline/dsn/network.py": {"train_dsn", "export"},
+    "pipeline/export/degrader.py": {"export"},
+    "pipeline/calibrate/calibrate.py": {"calibrate"},
+    "pipeline/noise/estimate.py": {"train_dsn", "calibrate", "audit"},
+    "pipeline/audit/page.html.jinja": {"audit"},
+    "pipeline/audit/charts.py": {"audit"},
+    "pipeline/train_srn/streams.py": {"train_srn"},
+    "pipeline/srn/network.py": {"train_srn", "evaluate"},
+    "pipeline/evaluate/niqe.py": {"evaluate"},
+    "pipeline/crops/window.py": {"train_dsn", "train_srn"},
+    "pipeline/training/loop.py": {"train_dsn", "train_srn"},
+    "pipeline/sampling/calibration.py": {"demo", "train_dsn", "calibrate", "audit", "train_srn"},
+    "pipeline/stores/reader.py": ALL - {"demo"},
+    "pipeline/base/errors.py": ALL,
+}
+"""A file, and the stages that run again when it is edited."""
+
+
+@pytest.mark.parametrize("file", EDITS)
+def test_an_edit_runs_these_stages_again(file: str) -> None:
+    assert (ROOT / file).is_file()
+    assert runs_again(file) == EDITS[file]
+
+
+@pytest.mark.parametrize("stage", STAGES)
+def test_a_stage_depends_on_its_section(stage: str) -> None:
+    assert stage in PARAMS
+    assert stage in paths(DVC["stages"][stage]["params"])
+
+
+READERS = {"load_section", "load_value"}
+
+
+@pytest.mark.parametrize("stage", STAGES)
+def test_the_sections_a_stage_reads_are_its_params(stage: str) -> None:
+    """Every ``load_section(FILE, NAME, ...)`` in the command names a declared section."""
+    tree = ast.parse((ROOT / "stages" / f"{stage}.py").read_text())
+    read = set()
+    for node in ast.walk(tree):
+        if isinstance(node, ast.Call) and getattr(node.func, "id", "") in READERS:
+            file, section = ast.unparse(node.args[0]), node.args[1]
+            if isinstance(section, ast.Constant):
+                name = str(section.value)
+            else:
+                name = {
+                    "f'architectures.{arch}'": "architectures.${item.arch}",
+                    "settings.camera": "${demo.camera}",
+                }[ast.unparse(section)]
+            read.add(({"params": "params.yaml", "cameras": "cameras.yaml"}[file], name))
+    read.discard(("params.yaml", "machine"))  # it changes no result
+    assert read == sections(DVC["stages"][stage]["params"])
+
+
+@pytest.mark.parametrize("stage", STAGES)
+def test_every_path_of_a_command_is_a_dependency_or_an_output(stage: str) -> None:
+    entry = DVC["stages"][stage]
+    deps, outs = paths(entry["deps"]), paths(entry["outs"]) | paths(entry["metrics"])
+    words = entry["cmd"].split()
+    named = {word for word in words if "/" in word or word.startswith("${folders")}
+    assert named
+    for path in named:
+        inside = any(out == path or out.startswith(f"{path}/") for out in outs)
+        assert path in deps or inside, path
+    assert deps - named == code_deps(stage)
+
+
+def test_every_input_is_written_by_a_stage_or_given_by_the_user() -> None:
+    written: set[str] = set()
+    for stage in STAGES:
+        entry = DVC["stages"][stage]
+        for path in paths(entry["deps"]):
+            if path in code_deps(stage):
+                assert (ROOT / path).exists()
+                continue
+            place = substituted(path)
+            if (ROOT / place / "README.md").is_file():  # stands for what the user does not have
+                continue
+            assert any(place == out or place.startswith(f"{out}/") for out in written), place
+        written |= paths(entry["outs"])
+
+
+def test_no_stage_before_it_reads_the_settings_of_the_srn() -> None:
+    for stage in STAGES[: STAGES.index("train_srn")]:
+        assert "train_srn" not in paths(DVC["stages"][stage]["params"])
+
+
+def test_plots_name_outputs() -> None:
+    outs = {
+        path.replace("${item.arch}", arch)
+        for stage in STAGES
+        for path in paths(DVC["stages"][stage]["outs"])
+        for arch in PARAMS["architectures"]
+    }
+    for entry in DVC["plots"]:
+        if isinstance(entry, str):
+            assert entry in outs
+        else:
+            (plot,) = entry.values()
+            assert set(plot["y"]) <= outs
+
+
+def test_packages_import_only_downwards() -> None:
+    order = {package: level for level, package in enumerate(PACKAGES)}
+    for file in modules():
+        if not file.startswith("pipeline/") or file == "pipeline/__init__.py":
+            continue
+        for target in project_imports(file):
+            assert target.startswith("pipeline/"), f"{file} imports {target}"
+            above = order[target.split("/")[1]] > order[file.split("/")[1]]
+            assert not above, f"{file} imports {target}"
+
+
+def test_packages_are_small() -> None:
+    found = {path.name for path in (ROOT / "pipeline").iterdir() if (path / "__init__.py").exists()}
+    assert found == set(PACKAGES)
+    for package in PACKAGES:
+        inside = [file for file in modules() if file.startswith(f"pipeline/{package}/")]
+        assert 1 <= len(inside) - 1 <= 9, package
+    for folder in [ROOT / "stages", *(path for path in (ROOT / "tests").iterdir())]:
+        assert len(list(folder.glob("*.py"))) <= 12, folder
+
+
+def test_tests_mirror_the_packages() -> None:
+    folders = {path.parent.name for path in (ROOT / "tests").glob("*/test_*.py")}
+    assert folders == {*PACKAGES, "stages"}
+
+
+def test_nothing_of_the_library_runs_recovery() -> None:
+    importers = {f for f in modules() if any("/recovery/" in t for t in project_imports(f))}
+    assert all("recovery" in importer for importer in importers)
+    assert "recovery" not in DVC["stages"]
+
+
+HOMES = {
+    "click": {"stages"},
+    "zarr": {"pipeline/stores", "pipeline/writing"},
+    "numcodecs": {"pipeline/writing"},
+    "fsspec": {"pipeline/stores"},
+    "psutil": {"pipeline/crops", "pipeline/tools"},
+    "dask": {"pipeline/parallel", "pipeline/audit"},
+    "distributed": {"pipeline/parallel"},
+    "jinja2": {"pipeline/audit"},
+    "imageio": {"pipeline/images"},
+    "imagecodecs": {"pipeline/images"},
+    "tifffile": {"pipeline/images", "pipeline/tools"},
+    "torchvision": {"pipeline/training"},
+    "lpips": {"pipeline/evaluate"},
+    "piq": {"pipeline/evaluate"},
+    "skimage": {"pipeline/evaluate"},
+    "spandrel": {"pipeline/srn"},
+    "safetensors": {"pipeline/stores"},
+    "scipy": {"pipeline/noise", "pipeline/train_dsn", "pipeline/evaluate"},
+    "onnx": {"pipeline/tools"},
+    "onnxruntime": {"pipeline/tools"},
+    "matplotlib": {"pipeline/images"},
+    "ruamel": {"pipeline/base"},
+    "vl_convert": {"stages/tools"},
+}
+
+
+def test_every_library_has_its_home() -> None:
+    for file in modules():
+        for name in imported(file):
+            homes = HOMES.get(name.split(".")[0])
+            if homes is not None:
+                assert any(file.startswith(home) for home in homes), f"{file} imports {name}"
+
+
+def test_the_library_knows_no_command_line_and_no_environment() -> None:
+    for file in modules():
+        if file.startswith("pipeline/"):
+            text = (ROOT / file).read_text()
+            assert "os.environ" not in text
+            assert "sys.argv" not in text
+            assert not {"click", "argparse", "os"} & {n.split(".")[0] for n in imported(file)}, file
+
+
+def test_help_imports_no_heavy_library() -> None:
+    script = (
+        "import sys; from stages.cli import main\n"
+        "try: main(['--help'])\nexcept SystemExit: pass\n"
+        "heavy = {'torch', 'zarr', 'dask', 'numpy', 'matplotlib', 'pydantic'} & set(sys.modules)\n"
+        "assert not heavy, heavy"
+    )
+    done = subprocess.run(
+        [sys.executable, "-c", script], cwd=ROOT, capture_output=True, text=True, check=False
+    )
+    assert done.returncode == 0, done.stderr
+    assert "train-dsn" in done.stdout
+
+
+OTHERS = ["upscale", "degrade", "convert", "niqe_fit", "recovery", "plots_page", "verify"]
+OTHERS += ["doctor"]
+OTHERS += ["params", "params show", "params use"]
+
+
+@pytest.mark.parametrize("stage", [*STAGES, *OTHERS])
+def test_help_shows_an_example(stage: str) -> None:
+    from click.testing import CliRunner
+
+    from stages.cli import main
+
+    words = stage.replace("_", "-").split()
+    shown = CliRunner().invoke(main, [*words, "--help"])
+    assert shown.exit_code == 0
+    assert f"Example: usrdu {' '.join(words)} " in shown.output
+
+
+def test_the_params_file_fits_the_settings() -> None:
+    from pipeline.audit.histograms import AuditSettings
+    from pipeline.base.settings import Settings, changed, load_section
+    from pipeline.calibrate.calibrate import CalibrateSettings
+    from pipeline.crops.memory import MachineSettings
+    from pipeline.demo.demo import DemoSettings
+    from pipeline.evaluate.evaluate import EvaluateSettings
+    from pipeline.export.export import ExportSettings
+    from pipeline.prepare.prepare import PrepareSettings
+    from pipeline.recovery.recovery import RecoverySettings
+    from pipeline.train_dsn.train import TrainDsnSettings
+    from pipeline.train_srn.train import Architecture, TrainSrnSettings
+
+    kinds: dict[str, type[Settings]] = {
+        "demo": DemoSettings,
+        "prepare": PrepareSettings,
+        "train_dsn": TrainDsnSettings,
+        "export": ExportSettings,
+        "calibrate": CalibrateSettings,
+        "audit": AuditSettings,
+        "train_srn": TrainSrnSettings,
+        "evaluate": EvaluateSettings,
+        "recovery": RecoverySettings,
+        "machine": MachineSettings,
+        **{f"architectures.{name}": Architecture for name in PARAMS["architectures"]},
+    }
+    assert set(kinds) - {n for n in kinds if "." in n} == {*STAGES, "recovery", "machine"}
+    path = ROOT / "params.yaml"
+    for section, kind in kinds.items():
+        load_section(path, section, kind)
+    recovery = load_section(path, "recovery", RecoverySettings)
+    dsn = load_section(path, "train_dsn", TrainDsnSettings)
+    srn = load_section(path, "train_srn", TrainSrnSettings)
+    changed(srn, recovery.train_srn, path, "recovery.train_srn")
+    for name, changes in recovery.recipes.items():
+        changed(dsn, changes, path, f"recovery.recipes.{name}")
+
+
+def test_every_line_of_the_params_file_is_explained() -> None:
+    section = ""
+    for line in (ROOT / "params.yaml").read_text().splitlines():
+        if line and not line.startswith((" ", "#")):
+            section = line.split(":")[0]
+        explained = section == "architectures" or line.strip().endswith("seed: 0")
+        if line.startswith("  ") and not explained and "seed:" not in line:
+            assert "#" in line, line
+
+
+CAMERAS = load("cameras.yaml")
+
+
+@pytest.mark.parametrize("name", CAMERAS)
+def test_every_entry_of_the_cameras_file_is_a_camera(name: str) -> None:
+    from pipeline.base.settings import load_section
+    from pipeline.demo.camera import Camera
+
+    assert "." not in name
+    load_section(ROOT / "cameras.yaml", name, Camera)
+
+
+def test_the_demo_uses_a_camera_of_the_file() -> None:
+    assert PARAMS["demo"]["camera"] in CAMERAS
+
+
+def test_every_camera_is_explained() -> None:
+    lines = (ROOT / "cameras.yaml").read_text().splitlines()
+    tops = [line for line in lines if line and not line.startswith((" ", "#"))]
+    assert [line.split(":")[0] for line in tops] == list(CAMERAS)
+    for line in tops:
+        assert "#" in line, line
