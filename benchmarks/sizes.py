@@ -6,8 +6,8 @@ from pathlib import Path
 from typing import TypeVar
 
 from pipeline.base.settings import changed, load_section
-from pipeline.train_dsn.train import TrainDsnSettings
-from pipeline.train_srn.train import Architecture, TrainSrnSettings
+from pipeline.train_dsn.settings import TrainDsnSettings
+from pipeline.train_srn.settings import Architecture, TrainSrnSettings
 
 ROOT = Path(__file__).parent.parent
 S = TypeVar("S", TrainDsnSettings, TrainSrnSettings)

@@ -13,9 +13,11 @@ from benchmarks.bench import Bench
 from benchmarks.race import Entry, Line, Target, milliseconds, race
 from pipeline.crops.batches import Demand
 from pipeline.crops.memory import MachineSettings, allowed
-from pipeline.train_dsn.train import DsnTrainer, TrainDsnSettings
+from pipeline.train_dsn.settings import TrainDsnSettings
+from pipeline.train_dsn.train import DsnTrainer
+from pipeline.train_srn.settings import TrainSrnSettings
 from pipeline.train_srn.streams import PairStream
-from pipeline.train_srn.train import SrnTrainer, TrainSrnSettings
+from pipeline.train_srn.train import SrnTrainer
 from pipeline.training.learner import make_accelerator
 
 EAGER = "eager float32"

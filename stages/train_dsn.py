@@ -55,7 +55,8 @@ def command(
     from pipeline.base.settings import load_section
     from pipeline.crops.memory import MachineSettings
     from pipeline.stores.reader import Store
-    from pipeline.train_dsn.train import TrainDsnSettings, train_dsn
+    from pipeline.train_dsn.settings import TrainDsnSettings
+    from pipeline.train_dsn.train import train_dsn
     from pipeline.training.learner import leave
 
     settings = load_section(params, "train_dsn", TrainDsnSettings)

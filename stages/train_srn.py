@@ -59,7 +59,8 @@ def command(
     from pipeline.crops.memory import MachineSettings
     from pipeline.sampling.calibration import load_calibration
     from pipeline.stores.reader import Store
-    from pipeline.train_srn.train import Architecture, Material, TrainSrnSettings, train_srn
+    from pipeline.train_srn.settings import Architecture, TrainSrnSettings
+    from pipeline.train_srn.train import Material, train_srn
     from pipeline.training.learner import leave
 
     settings = load_section(params, "train_srn", TrainSrnSettings)

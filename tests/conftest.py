@@ -17,8 +17,8 @@ from pipeline.crops.memory import MachineSettings, Memory
 from pipeline.prepare.prepare import PrepareSettings
 from pipeline.sampling.calibration import Calibration
 from pipeline.stores.reader import Store
-from pipeline.train_dsn.train import TrainDsnSettings
-from pipeline.train_srn.train import Architecture, TrainSrnSettings
+from pipeline.train_dsn.settings import TrainDsnSettings
+from pipeline.train_srn.settings import Architecture, TrainSrnSettings
 from pipeline.training.vgg import VGG19Features
 from pipeline.writing.writer import StoreWriter
 

@@ -375,8 +375,8 @@ def test_the_params_file_fits_the_settings() -> None:
     from pipeline.export.export import ExportSettings
     from pipeline.prepare.prepare import PrepareSettings
     from pipeline.recovery.recovery import RecoverySettings
-    from pipeline.train_dsn.train import TrainDsnSettings
-    from pipeline.train_srn.train import Architecture, TrainSrnSettings
+    from pipeline.train_dsn.settings import TrainDsnSettings
+    from pipeline.train_srn.settings import Architecture, TrainSrnSettings
 
     kinds: dict[str, type[Settings]] = {
         "demo": DemoSettings,

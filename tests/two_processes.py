@@ -16,8 +16,10 @@ from torch import Tensor
 
 from pipeline.base.errors import UserError
 from pipeline.stores.reader import Store
-from pipeline.train_dsn.train import DsnLoss, TrainDsnSettings, train_dsn
-from pipeline.train_srn.train import Material, SrnTrainer, TrainSrnSettings, train_srn
+from pipeline.train_dsn.settings import TrainDsnSettings
+from pipeline.train_dsn.train import DsnLoss, train_dsn
+from pipeline.train_srn.settings import TrainSrnSettings
+from pipeline.train_srn.train import Material, SrnTrainer, train_srn
 from pipeline.training.learner import leave
 
 RANK = int(os.environ.get("RANK", "-1"))

@@ -40,15 +40,11 @@ from pipeline.prepare.prepare import prepare_hr, prepare_lr, prepare_pairs
 from pipeline.recovery.table import Score, csv_text, recovery_table, table_text
 from pipeline.sampling.calibration import Calibration
 from pipeline.stores.reader import Store
-from pipeline.train_dsn.train import TrainDsnSettings, train_dsn
+from pipeline.train_dsn.settings import TrainDsnSettings
+from pipeline.train_dsn.train import train_dsn
+from pipeline.train_srn.settings import Architecture, TrainSrnSettings
 from pipeline.train_srn.streams import CaptureStream, Stream, bicubic_stream
-from pipeline.train_srn.train import (
-    Architecture,
-    Material,
-    SrnTrainer,
-    TrainSrnSettings,
-    open_stream,
-)
+from pipeline.train_srn.train import Material, SrnTrainer, open_stream
 from pipeline.training.learner import make_accelerator
 
 Source = Literal["bicubic", "mean", "raw", "constant", "calibrated", "camera"]

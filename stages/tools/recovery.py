@@ -43,8 +43,8 @@ def command(
     from pipeline.export.export import ExportSettings
     from pipeline.prepare.prepare import PrepareSettings
     from pipeline.recovery.recovery import Recipes, RecoverySettings, recover
-    from pipeline.train_dsn.train import TrainDsnSettings
-    from pipeline.train_srn.train import TrainSrnSettings
+    from pipeline.train_dsn.settings import TrainDsnSettings
+    from pipeline.train_srn.settings import TrainSrnSettings
 
     settings = load_section(params, "recovery", RecoverySettings)
     for name in chosen:

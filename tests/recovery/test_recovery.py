@@ -36,7 +36,8 @@ from pipeline.recovery.recovery import Recipes, RecoverySettings, World, _jobs, 
 from pipeline.recovery.table import Score, csv_text, recovery, recovery_table, table_text
 from pipeline.sampling.calibration import Calibration
 from pipeline.stores.reader import Store
-from pipeline.train_dsn.train import TrainDsnSettings, train_dsn
+from pipeline.train_dsn.settings import TrainDsnSettings
+from pipeline.train_dsn.train import train_dsn
 from pipeline.train_srn.train import SrnTrainer
 from stages.tools.recovery import command
 

@@ -18,14 +18,10 @@ from pipeline.base.errors import UserError
 from pipeline.base.settings import load_lines, load_section, load_yaml
 from pipeline.evaluate.evaluate import EvaluateSettings
 from pipeline.tools.profiles import changes, find_profile, in_force, take
-from pipeline.train_dsn.train import DsnTrainer, TrainDsnSettings
-from pipeline.train_srn.train import (
-    Architecture,
-    Material,
-    SrnTrainer,
-    TrainSrnSettings,
-    open_stream,
-)
+from pipeline.train_dsn.settings import TrainDsnSettings
+from pipeline.train_dsn.train import DsnTrainer
+from pipeline.train_srn.settings import Architecture, TrainSrnSettings
+from pipeline.train_srn.train import Material, SrnTrainer, open_stream
 from pipeline.training.learner import make_accelerator
 from pipeline.training.vgg import VGG19Features
 from stages.tools.params import command

@@ -36,7 +36,8 @@ from pipeline.images.io import read_image
 from pipeline.stores.reader import Store
 from pipeline.train_dsn import train as module
 from pipeline.train_dsn.monitor import Judge, Judgement
-from pipeline.train_dsn.train import DsnLoss, DsnTrainer, TrainDsnSettings, train_dsn
+from pipeline.train_dsn.settings import TrainDsnSettings
+from pipeline.train_dsn.train import DsnLoss, DsnTrainer, train_dsn
 from pipeline.training.learner import Learner
 from pipeline.training.vgg import VGG19Features
 from pipeline.writing.writer import StoreWriter

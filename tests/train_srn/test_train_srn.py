@@ -38,15 +38,9 @@ from pipeline.images.io import read_image
 from pipeline.sampling.calibration import Calibration
 from pipeline.stores.reader import Store
 from pipeline.train_srn import train as module
+from pipeline.train_srn.settings import Architecture, TrainSrnSettings
 from pipeline.train_srn.streams import PairStream
-from pipeline.train_srn.train import (
-    Architecture,
-    Material,
-    SrnTrainer,
-    TrainSrnSettings,
-    open_stream,
-    train_srn,
-)
+from pipeline.train_srn.train import Material, SrnTrainer, open_stream, train_srn
 from pipeline.training.learner import Learner, make_accelerator
 from pipeline.training.vgg import VGG19Features
 from pipeline.writing.writer import StoreWriter

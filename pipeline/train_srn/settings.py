@@ -1,0 +1,99 @@
+"""The settings of the SRN training, and those of a network to train."""
+
+from collections.abc import Callable
+from typing import Literal
+
+from pydantic import Field, model_validator
+from torch import Tensor, nn
+
+from pipeline.base.settings import Settings
+from pipeline.images.filters import gradient_map, gradient_map_l1
+from pipeline.train_srn.streams import Theta
+from pipeline.training.discriminators import UNetDiscriminator, VGGDiscriminator
+from pipeline.training.learner import StepSettings
+
+
+class Architecture(Settings):
+    """One entry of the section ``architectures``."""
+
+    network: str
+    """Name of the architecture in spandrel."""
+    options: dict[str, object]
+    """Keyword arguments of its constructor; the scale is added."""
+    warm_start: str | None
+    """File of an SR model of this architecture to start from, or null."""
+    train: bool
+    """Whether it is trained; otherwise ``warm_start`` is evaluated as it is (P.T. ESRGAN)."""
+
+    @model_validator(mode="after")
+    def _some_weights(self) -> "Architecture":
+        if not self.train and self.warm_start is None:
+            raise ValueError("train is false, but there is no warm_start to evaluate")
+        return self
+
+
+class TrainSrnSettings(StepSettings):
+    """The section ``train_srn``."""
+
+    lr_from: Literal["maps", "bicubic", "pairs"]
+    """What LR images are: samples of the maps, bicubic ones of the HR images (the baseline), or the
+    real ones of pairs (supervised training, S.T. ESRGAN)."""
+    theta: Theta
+    """What the samples are drawn with (Eq. 8): ``calibrated``, ``raw`` (the stored theta),
+    ``constant`` (Table 1, row 2), or ``none``, the mean alone."""
+    constant_theta: float | None = Field(gt=0)
+    """Laplace scale in gray levels for ``theta: constant``, or null for the calibration's."""
+    lr_patch: int = Field(ge=8)
+    """Side of an LR crop in pixels."""
+    epochs: int = Field(gt=0)
+    """Length of the training."""
+    ema_decay: float = Field(ge=0, lt=1)
+    """Weight of the past in the moving average of the weights, per step; 0: no average."""
+    discriminator: Literal["unet", "vgg"]
+    """U-Net with spectral norm, a logit per pixel, or ESRGAN's, a logit per crop."""
+    discriminator_features: int = Field(gt=0)
+    """Width of the discriminator at full size."""
+    content_weight: float = Field(ge=0)
+    """beta_1 of Eq. 12, on the L1 distance."""
+    low_pass_weight: float = Field(ge=0)
+    """Of the L1 distance of 9x9 Gaussian low-passed images (released code); zero: not used."""
+    perceptual_weight: float = Field(ge=0)
+    """beta_2 of Eq. 12; zero switches the term and VGG19 off."""
+    adversarial_weight: float = Field(ge=0)
+    """beta_3 of Eq. 12; zero switches the term and the discriminator off."""
+    adversarial_on: Literal["gradient", "pixels"]
+    """What the discriminator sees: the gradient map (Eq. 9 to 11) or the image (Table 1, row 4)."""
+    gradient_norm: Literal["l2", "l1"]
+    """Norm of the gradient map: L2 (Eq. 11) or L1 (released code)."""
+    perceptual_weights: str
+    """VGG19: ``imagenet``, ``random``, or a file."""
+    log_every: int = Field(gt=0)
+    """Steps per row of the curves."""
+    checkpoint_every: int = Field(gt=0)
+    """Steps between checkpoints and contact sheets."""
+
+    @model_validator(mode="after")
+    def _some_loss(self) -> "TrainSrnSettings":
+        if not (self.content_weight or self.low_pass_weight or self.perceptual_weight):
+            raise ValueError("content_weight, low_pass_weight and perceptual_weight are all zero")
+        return self
+
+    @property
+    def calibrated(self) -> bool:
+        """Whether a calibration says how samples are drawn."""
+        unknown = self.theta == "constant" and self.constant_theta is None
+        return self.lr_from == "maps" and (self.theta == "calibrated" or unknown)
+
+    @property
+    def judged(self) -> Callable[[Tensor], Tensor]:
+        """What the discriminator sees of an image."""
+        if self.adversarial_on == "pixels":
+            return nn.Identity()
+        return gradient_map if self.gradient_norm == "l2" else gradient_map_l1
+
+    def build_discriminator(self, scale: int) -> nn.Module:
+        """The discriminator with fresh weights, for crops of this size."""
+        if self.discriminator == "unet":
+            return UNetDiscriminator(self.discriminator_features)
+        shorter = 0 if self.adversarial_on == "pixels" else 1
+        return VGGDiscriminator(self.discriminator_features, self.lr_patch * scale - shorter)
