@@ -17,11 +17,12 @@ from tqdm import tqdm
 
 from benchmarks.sizes import Size
 from pipeline.demo.photographs import HR, LR, VAL, photograph
-from pipeline.dsn.network import DSN, FORMAT
+from pipeline.dsn.file import DsnDescription, load_dsn, save_dsn
+from pipeline.dsn.network import DSN
 from pipeline.images.io import Image
 from pipeline.srn import network as srn
 from pipeline.stores.reader import Store
-from pipeline.stores.weights import load_weights, save_weights
+from pipeline.stores.weights import save_weights
 from pipeline.writing.writer import StoreWriter, round_mantissa
 
 SCALE = 4
@@ -30,10 +31,21 @@ GRAIN = 1.5
 NAMES = (*HR, *LR, *VAL)
 REAL = 200
 """Real LR images, at most."""
-MAPS_OF = {
-    "dsn_settings": {"learn_theta": True, "prior_scale": 1.0},
-    "reference": "bicubic",
-}
+
+
+def described(features: int, blocks: int) -> DsnDescription:
+    """What a file says of a DSN of random weights."""
+    return DsnDescription(
+        scale=SCALE,
+        features=features,
+        blocks=blocks,
+        learned_theta=True,
+        prior_scale_gray=1.0,
+        reference="bicubic",
+    )
+
+
+MAPS_OF = {"dsn": described(64, 8).model_dump()}
 """What a store of maps must say of the DSN, though none made these."""
 
 
@@ -88,9 +100,8 @@ class Data:
         settings = self.size.dsn_settings()
         torch.manual_seed(0)
         dsn = DSN(SCALE, settings.features, settings.blocks)
-        described = {"format": FORMAT, "scale": SCALE, "settings": settings.model_dump()}
         path = self.folder / "dsn.safetensors"
-        save_weights(path, dsn.state_dict(), described)
+        save_dsn(path, dsn, described(settings.features, settings.blocks))
         return path
 
     def srn(self) -> Path:
@@ -195,8 +206,4 @@ def write_png(path: Path, image: Image) -> None:
 
 def plain_dsn(path: Path, device: torch.device) -> DSN:
     """The network of a file, without anything that we do for speed."""
-    state, described = load_weights(path, FORMAT)
-    settings = described["settings"]
-    dsn = DSN(described["scale"], settings["features"], settings["blocks"])
-    dsn.load_state_dict(state)
-    return dsn.eval().to(device)
+    return load_dsn(path).network.to(device)

@@ -14,9 +14,10 @@ from benchmarks.processes import Task, take_turns
 from benchmarks.race import Line, Target, mebibytes, milliseconds
 from pipeline.crops.batches import Demand
 from pipeline.crops.memory import Memory
+from pipeline.sampling.sampler import Draw, make_sampler
 from pipeline.stores.format import Kind, seal
 from pipeline.stores.reader import Store
-from pipeline.train_srn.streams import PairStream
+from pipeline.train_srn.streams import SampleStream
 
 SIDE = 128
 """Of an HR image; all are one."""
@@ -40,7 +41,7 @@ def train(folder: str, steps: int) -> Callable[[], dict[str, float]]:
         hr, maps = (Store(Path(folder) / f"{kind}.zarr", kind) for kind in KINDS)
         cpu, memory = torch.device("cpu"), Memory(0, BUDGET * 2**20)
         demand = Demand(BATCH, VISITS, WINDOW, 0, cpu, memory)
-        stream = PairStream(hr, maps, PATCH, "raw", demand)
+        stream = SampleStream(hr, maps, PATCH, make_sampler(Draw("raw")), demand)
         for step in range(steps):
             stream.batch(step)
         stream.batches.close()
@@ -57,7 +58,7 @@ def many(bench: Bench) -> Iterator[Line]:
     tasks = [Task("first", train, (str(folder), 1)), Task("more", train, (str(folder), STEPS))]
     taken = take_turns(tasks, bench.few, f"h: {count:,} images")
     first, more = taken["first"], taken["more"]
-    what, ours = f"{count:,} images", "PairStream"
+    what, ours = f"{count:,} images", "SampleStream"
     seconds = [one.seconds for one in first]
     yield Line("h", f"{what}, first batch", ours, "", seconds, [], milliseconds, Target("ours", 10))
     opened = statistics.median(one.grown for one in first)

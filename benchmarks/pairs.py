@@ -22,8 +22,9 @@ from pipeline.crops.batches import Demand
 from pipeline.crops.memory import Memory
 from pipeline.dsn.network import theta_from_log
 from pipeline.images.io import Image
+from pipeline.sampling.sampler import Draw, Theta, make_sampler
 from pipeline.stores.reader import Store
-from pipeline.train_srn.streams import PairStream, Theta
+from pipeline.train_srn.streams import SampleStream
 
 MANY_VISITS, ONE_VISIT = 64, 1
 """Crops of an image in an epoch: the demo's, and the fewest, where nothing is read twice."""
@@ -60,7 +61,7 @@ def rest() -> None:
         time.sleep(0.002)
 
 
-def streams(bench: Bench, theta: Theta) -> Iterator[tuple[str, PairStream]]:
+def streams(bench: Bench, theta: Theta) -> Iterator[tuple[str, SampleStream]]:
     """Our three: everything in memory, and two that roll."""
     data, size = bench.data, bench.size
     hr, maps = WatchedStore(data.hr_path, "hr"), WatchedStore(data.maps_path, "maps")
@@ -76,10 +77,10 @@ def streams(bench: Bench, theta: Theta) -> Iterator[tuple[str, PairStream]]:
         (ONCE, ONE_VISIT, tight),
     ):
         demand = Demand(size.batch, visits, window, 0, bench.device, memory)
-        yield name, PairStream(hr, maps, size.patch, theta, demand)
+        yield name, SampleStream(hr, maps, size.patch, make_sampler(Draw(theta)), demand)
 
 
-def entry(name: str, stream: PairStream, batch: Callable[[int], object]) -> Entry:
+def entry(name: str, stream: SampleStream, batch: Callable[[int], object]) -> Entry:
     """Batch after batch of a stream, of which every image has been read once."""
     steps = itertools.count(stream.schedule.steps(1))
     for step in range(stream.schedule.steps(1)):
@@ -276,6 +277,6 @@ def _lines(
             yield Line(row, what, name, other, times[name], times[other], show, target)
 
 
-def _close(made: Sequence[tuple[str, PairStream]]) -> None:
+def _close(made: Sequence[tuple[str, SampleStream]]) -> None:
     for _, stream in made:
         stream.batches.close()

@@ -13,10 +13,11 @@ from benchmarks.bench import Bench
 from benchmarks.race import Entry, Line, Target, milliseconds, race
 from pipeline.crops.batches import Demand
 from pipeline.crops.memory import MachineSettings, allowed
+from pipeline.sampling.sampler import make_sampler
 from pipeline.train_dsn.settings import TrainDsnSettings
-from pipeline.train_dsn.train import DsnTrainer
+from pipeline.train_dsn.train import DsnMaterial, DsnTrainer
 from pipeline.train_srn.settings import TrainSrnSettings
-from pipeline.train_srn.streams import PairStream
+from pipeline.train_srn.streams import SampleStream
 from pipeline.train_srn.train import SrnTrainer
 from pipeline.training.learner import make_accelerator
 
@@ -50,7 +51,7 @@ def dsn_step(bench: Bench, changes: Mapping[str, object]) -> Step:
     """The DSN's, on its own crops."""
     hr, _ = bench.data.stores()
     settings = bench.size.dsn_settings(**changes)
-    return DsnTrainer(hr, bench.data.real(), settings, MACHINE).step
+    return DsnTrainer(DsnMaterial(hr, bench.data.real()), settings, MACHINE).step
 
 
 def srn_step(bench: Bench, changes: Mapping[str, object]) -> Step:
@@ -62,7 +63,9 @@ def srn_step(bench: Bench, changes: Mapping[str, object]) -> Step:
         settings.batch_size, settings.crops_per_image, settings.window, settings.seed, device,
         allowed(MACHINE, device),
     )  # fmt: skip
-    stream = PairStream(*bench.data.stores(), settings.lr_patch, settings.theta, demand)
+    stream = SampleStream(
+        *bench.data.stores(), settings.lr_patch, make_sampler(settings.draw), demand
+    )
     return SrnTrainer(stream, bench.size.architecture(), settings, accelerator).step
 
 

@@ -56,30 +56,20 @@ def command(
     from pipeline.crops.memory import MachineSettings
     from pipeline.stores.reader import Store
     from pipeline.train_dsn.settings import TrainDsnSettings
-    from pipeline.train_dsn.train import train_dsn
+    from pipeline.train_dsn.train import DsnMaterial, train_dsn
+    from pipeline.training.description import Places
     from pipeline.training.learner import leave
 
     settings = load_section(params, "train_dsn", TrainDsnSettings)
     machine = load_section(params, "machine", MachineSettings)
     click.echo(f"train_dsn: {settings!r}")
-    weights = out / "dsn.safetensors"
-    result = train_dsn(
-        Store(hr, "hr"),
-        Store(lr, "lr"),
-        settings,
-        machine,
-        work / "train_dsn",
-        weights,
-        sheet=out / "contact_sheet.png",
-        curves=out / "curves.csv",
-        kernels=kernels,
-        start=start,
-    )
+    material = DsnMaterial(Store(hr, "hr"), Store(lr, "lr"), kernels)
+    result = train_dsn(material, settings, machine, Places(out, work / "train_dsn", start))
     leave()
-    if not result:  # of several processes, this is not the main one
+    if result is None:  # of several processes, this is not the main one
         return
     metrics = metrics or out / "metrics.json"
     write_json(metrics, result)
-    report(result, weights, out / "contact_sheet.png", out / "curves.csv", metrics)
+    report(result, out / "dsn.safetensors", out / "contact_sheet.png", out / "curves.csv", metrics)
     if result["warning"]:
         click.echo(f"WARNING: {result['warning']}", err=True)

@@ -60,24 +60,25 @@ def command(
     from pipeline.sampling.calibration import load_calibration
     from pipeline.stores.reader import Store
     from pipeline.train_srn.settings import Architecture, TrainSrnSettings
-    from pipeline.train_srn.train import Material, train_srn
+    from pipeline.train_srn.train import SrnMaterial, train_srn
+    from pipeline.training.description import Places
     from pipeline.training.learner import leave
 
     settings = load_section(params, "train_srn", TrainSrnSettings)
     machine = load_section(params, "machine", MachineSettings)
     architecture = load_section(params, f"architectures.{arch}", Architecture)
     click.echo(f"train_srn: {architecture!r} {settings!r}")
-    material = Material(
+    material = SrnMaterial(
         Store(hr, "hr") if hr else None,
         Store(maps, "maps") if maps else None,
         load_calibration(calibration) if calibration and settings.calibrated else None,
         Store(pairs, "val") if pairs else None,
     )
     result = train_srn(
-        material, arch, architecture, settings, machine, work / "train_srn", out, start
+        material, arch, architecture, settings, machine, Places(out, work / "train_srn", start)
     )
     leave()
-    if not result:  # of several processes, this is not the main one
+    if result is None:  # of several processes, this is not the main one
         return
     metrics = metrics or out / "metrics.json"
     write_json(metrics, result)

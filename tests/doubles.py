@@ -6,8 +6,10 @@ import torch
 from conftest import dsn_settings
 from distributed import LocalCluster
 
+from pipeline.dsn.file import DsnDescription, save_dsn
 from pipeline.dsn.network import DSN
-from pipeline.stores.weights import save_weights
+from pipeline.train_dsn.prior import known_prior
+from pipeline.train_dsn.settings import TrainDsnSettings
 
 
 def local_cluster(workers: int, processes: bool = False) -> LocalCluster:
@@ -23,6 +25,21 @@ def refuse(address: str, timeout: str, set_as_default: bool) -> None:
     raise OSError(f"Timed out trying to connect to {address} after {timeout}")
 
 
+def described(
+    settings: TrainDsnSettings, scale: int = 4, reference: object = "bicubic"
+) -> DsnDescription:
+    """What the file of a DSN of these settings says."""
+    return DsnDescription(
+        scale=scale,
+        features=settings.features,
+        blocks=settings.blocks,
+        learned_theta=settings.learn_theta,
+        prior_scale_gray=known_prior(settings),
+        reference=reference,
+        training=settings.model_dump(mode="json"),
+    )
+
+
 def write_dsn(
     path: Path, seed: int = 0, scale: int = 4, reference: object = "bicubic", **changes: object
 ) -> Path:
@@ -35,8 +52,6 @@ def write_dsn(
         dsn.mean_head.bias = torch.nn.Parameter(torch.full((3,), 0.5))
         for parameter in dsn.log_theta_head.parameters():
             parameter.mul_(3)
-    described = dsn_settings(blocks=2, **changes).model_dump()
-    metadata = {"format": "usrdu-dsn", "scale": scale, "settings": described}
-    metadata["reference"] = reference
-    save_weights(path, dsn.state_dict(), metadata)
+    settings = dsn_settings(blocks=2, **changes)
+    save_dsn(path, dsn, described(settings, scale, reference))
     return path

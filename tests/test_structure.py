@@ -157,7 +157,7 @@ EDITS = {
     "pipeline/demo/camera.py": {"demo"},
     "pipeline/train_dsn/train.py": {"train_dsn"},
     "pipeline/train_dsn/reference.py": {"train_dsn"},
-    "pipeline/dsn/network.py": {"train_dsn", "export"},
+    "pipeline/dsn/network.py": {"train_dsn", "export", "audit"},
     "pipeline/export/degrader.py": {"export"},
     "pipeline/calibrate/calibrate.py": {"calibrate"},
     "pipeline/noise/estimate.py": {"train_dsn", "calibrate", "audit"},

@@ -16,10 +16,12 @@ from torch import Tensor
 
 from pipeline.base.errors import UserError
 from pipeline.stores.reader import Store
+from pipeline.train_dsn.losses import DsnLoss
 from pipeline.train_dsn.settings import TrainDsnSettings
-from pipeline.train_dsn.train import DsnLoss, train_dsn
+from pipeline.train_dsn.train import DsnMaterial, train_dsn
 from pipeline.train_srn.settings import TrainSrnSettings
-from pipeline.train_srn.train import Material, SrnTrainer, train_srn
+from pipeline.train_srn.train import SrnMaterial, SrnTrainer, train_srn
+from pipeline.training.description import Places
 from pipeline.training.learner import leave
 
 RANK = int(os.environ.get("RANK", "-1"))
@@ -36,18 +38,17 @@ DSN: dict[str, dict[str, object]] = {
 """The same."""
 
 
-def run_srn(stores: Path, folder: Path, settings: TrainSrnSettings) -> dict[str, float]:
+def run_srn(stores: Path, folder: Path, settings: TrainSrnSettings) -> dict[str, object] | None:
     """One whole training."""
-    material = Material(Store(stores / "hr.zarr", "hr"), Store(stores / "maps.zarr", "maps"))
-    work, out = folder / "work", folder / "out"
-    return train_srn(material, "mine", compact(), settings, MACHINE, work, out)
+    material = SrnMaterial(Store(stores / "hr.zarr", "hr"), Store(stores / "maps.zarr", "maps"))
+    places = Places(folder / "out", folder / "work")
+    return train_srn(material, "mine", compact(), settings, MACHINE, places)
 
 
-def run_dsn(stores: Path, folder: Path, settings: TrainDsnSettings) -> dict[str, object]:
+def run_dsn(stores: Path, folder: Path, settings: TrainDsnSettings) -> dict[str, object] | None:
     """One whole training."""
-    hr, lr = Store(stores / "hr.zarr", "hr"), Store(stores / "lr.zarr", "lr")
-    files = [folder / "out" / name for name in ("dsn.safetensors", "sheet.png", "curves.csv")]
-    return train_dsn(hr, lr, settings, MACHINE, folder / "work", *files)
+    material = DsnMaterial(Store(stores / "hr.zarr", "hr"), Store(stores / "lr.zarr", "lr"))
+    return train_dsn(material, settings, MACHINE, Places(folder / "out", folder / "work"))
 
 
 def at_step(number: int, happens: Callable[[], object]) -> Callable[[], None]:

@@ -38,8 +38,9 @@ from pipeline.audit.tasks import HELD_OUT, TRAINING
 from pipeline.base.errors import UserError
 from pipeline.base.files import replace_folder
 from pipeline.noise.statistics import Scores, compare
-from pipeline.sampling.calibration import CalibratedSampler, read_calibration, require_calibration
+from pipeline.sampling.calibration import read_calibration, require_calibration
 from pipeline.sampling.laplace import optimal_scale
+from pipeline.sampling.sampler import Draw, Sampler, make_sampler
 from pipeline.stores.reader import Store, require_exported_from, require_same_scale
 
 CHANNELS = ("red", "green", "blue")
@@ -90,9 +91,9 @@ def audit(
     if not inputs.lr.ids:
         raise UserError(f"{inputs.lr.path}: holds no images")
     _require_ours(folder)
-    sampler, fault = _sampler(inputs)
+    samplers, fault = _samplers(inputs)
     with workers(scheduler) as where:
-        measured = measure(inputs, settings, sampler, where)
+        measured = measure(inputs, settings, samplers, where)
     real = measured.piles[HELD_OUT]
     scores = {
         name: compare(real, pile, SEED) for name, pile in measured.piles.items() if name != HELD_OUT
@@ -103,7 +104,8 @@ def audit(
     summary = _summarise(inputs, settings, measured, scores, metrics, fault)
     worst = sorted(measured.rows, key=lambda row: -row.statistics["theta_mean"])
     panels = [
-        cut_panels(inputs.maps, inputs.hr, row, sampler) for row in worst[: settings.worst_images]
+        cut_panels(inputs.maps, inputs.hr, row, samplers.get("calibrated"))
+        for row in worst[: settings.worst_images]
     ]
     _write(folder, measured.rows, summary, render(summary, worst, panels))
     scored = {name: _plain(found) for name, found in scores.items() if name in JUDGED[:3]}
@@ -127,15 +129,16 @@ def _require_fit(maps: Store, hr: Store) -> None:
             raise UserError(f"{hr.path}: has no image '{image_id}' of {expected} pixels")
 
 
-def _sampler(inputs: Inputs) -> tuple[CalibratedSampler | None, str | None]:
-    """The calibration, or why it says that nothing could be measured; neither if none is named."""
+def _samplers(inputs: Inputs) -> tuple[dict[str, Sampler], str | None]:
+    """What draws the LR images, and why a calibration says that nothing could be measured."""
+    samplers = {"mean": make_sampler(Draw("none")), "raw": make_sampler(Draw("raw"))}
     if inputs.calibration is None:
-        return None, None
+        return samplers, None
     calibration = read_calibration(inputs.calibration)
     require_calibration(calibration, inputs.maps, inputs.calibration)
     if calibration.fault:
-        return None, calibration.fault
-    return CalibratedSampler(calibration), None
+        return samplers, calibration.fault
+    return {**samplers, "calibrated": make_sampler(Draw("calibrated"), calibration)}, None
 
 
 def _require_ours(folder: Path) -> None:
@@ -198,7 +201,7 @@ def _summarise(
 
 def _source(maps: Store) -> dict[str, Any]:
     """What is said of a store of maps itself."""
-    described = ("digest", "hr_digest", "dsn_hash", "dsn_settings", "reference", "relative_error")
+    described = ("digest", "hr_digest", "dsn_hash", "dsn", "relative_error")
     attributes = {key: maps.attributes.get(key) for key in described}
     return {"maps": str(maps.path), "scale": maps.scale, **attributes}
 

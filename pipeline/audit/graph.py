@@ -6,7 +6,7 @@ depends on the number of workers.  Memory is bounded by a few chunks per worker 
 only a row of figures is kept.
 """
 
-from collections.abc import Iterator
+from collections.abc import Iterator, Mapping
 from contextlib import contextmanager
 from dataclasses import dataclass
 from functools import reduce
@@ -34,8 +34,9 @@ from pipeline.audit.tasks import (
     count_real,
 )
 from pipeline.base.errors import UserError
+from pipeline.dsn.file import describe
 from pipeline.noise.statistics import Allowance
-from pipeline.sampling.calibration import CalibratedSampler
+from pipeline.sampling.sampler import Sampler
 from pipeline.stores.reader import Store
 
 
@@ -100,11 +101,8 @@ def workers(scheduler: str | None) -> Iterator[Any]:
 
 def prior_scale(maps: Store) -> float | None:
     """The prior scale in gray levels, None where theta is constant."""
-    try:
-        dsn = maps.attributes["dsn_settings"]
-        return float(dsn["prior_scale"]) if dsn["learn_theta"] else None
-    except (KeyError, TypeError) as error:
-        raise UserError(f"{maps.path}: does not say how it was made: {error}") from error
+    dsn = describe(maps)
+    return dsn.prior_scale_gray if dsn.learned_theta else None
 
 
 def closed_form_prior(maps: Store) -> float | None:
@@ -112,18 +110,19 @@ def closed_form_prior(maps: Store) -> float | None:
 
     None where theta is constant, and where the DSN was trained on another reference than bicubic.
     """
-    return prior_scale(maps) if maps.attributes.get("reference") == "bicubic" else None
+    return prior_scale(maps) if describe(maps).reference == "bicubic" else None
 
 
 def measure(
-    inputs: Inputs, settings: AuditSettings, sampler: CalibratedSampler | None, scheduler: Any
+    inputs: Inputs, settings: AuditSettings, samplers: Mapping[str, Sampler], scheduler: Any
 ) -> Measured:
     """Build the graph of all tasks and run it on what ``workers`` gave."""
-    own = _graph(inputs.maps, inputs.hr, settings, sampler)
+    own = _graph(inputs.maps, inputs.hr, settings, samplers)
     other: Any = None
     differences: list[Any] = []
     if inputs.against is not None:
-        other = _graph(inputs.against, inputs.hr, settings, None)
+        plain = {name: samplers[name] for name in ("mean", "raw")}
+        other = _graph(inputs.against, inputs.hr, settings, plain)
         differences = _difference_graph(inputs.maps, inputs.against)
     real = _real_graph(inputs.lr)
     pairs = None if inputs.val is None else _pair_graph(inputs.val)
@@ -155,15 +154,13 @@ class Images(NamedTuple):
         return Images(self.rows + other.rows, self.counted + other.counted)
 
 
-def _graph(
-    maps: Store, hr: Store, settings: AuditSettings, sampler: CalibratedSampler | None
-) -> Any:
+def _graph(maps: Store, hr: Store, settings: AuditSettings, samplers: Mapping[str, Sampler]) -> Any:
     """The delayed ``Images`` of all together."""
     prior = closed_form_prior(maps)
     curve = None if prior is None else ClosedForm(prior)
     areas = {image_id: chunks(maps, image_id) for image_id in maps.ids}
     allowance = Allowance.of(sum(len(each) for each in areas.values()))
-    shared = delayed(Reader(maps, hr, settings, curve, sampler, allowance), traverse=False)
+    shared = delayed(Reader(maps, hr, settings, curve, samplers, allowance), traverse=False)
     count, one = delayed(Reader.count), delayed(_one_image)
     images, piece = [], 0
     for image_id, of_image in areas.items():

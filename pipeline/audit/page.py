@@ -27,8 +27,8 @@ from pipeline.images import drawing
 from pipeline.images.filters import bicubic_downsample
 from pipeline.images.io import to_float
 from pipeline.noise.statistics import Scores
-from pipeline.sampling.calibration import CalibratedSampler
 from pipeline.sampling.laplace import sample
+from pipeline.sampling.sampler import Sampler
 from pipeline.stores.reader import Store
 
 TEMPLATE = "page.html.jinja"
@@ -120,16 +120,14 @@ class Panels:
     """(3, h, w) in [0, 1]."""
 
 
-def cut_panels(
-    maps: Store, hr: Store, row: ImageRow, sampler: CalibratedSampler | None = None
-) -> Panels:
+def cut_panels(maps: Store, hr: Store, row: ImageRow, sampler: Sampler | None = None) -> Panels:
     """Read the area around the highest theta of an image; all of it if it is small.
 
     Args:
         maps: Store of kind maps.
         hr: The store of kind hr it was exported from.
         row: Which image.
-        sampler: The calibration, if there is one.
+        sampler: What draws the calibrated sample, if there is a calibration.
 
     Raises:
         UserError: A chunk is damaged.
@@ -145,8 +143,9 @@ def cut_panels(
     fine = bicubic_downsample(image, max(hr.scale // 2, 1))
     if sampler is None:
         return Panels(row, area, fine, mean, theta, None, None)
-    drawn = sampler.sample(mean[None], generator(0, "audit/picture", maps.ids.index(row.id)))[0]
-    return Panels(row, area, fine, mean, theta, sampler.theta(mean[None])[0], drawn)
+    unit = {"mean": mean[None], "theta": theta[None]}
+    drawn = sampler.sample(unit, generator(0, "audit/picture", maps.ids.index(row.id)))[0]
+    return Panels(row, area, fine, mean, theta, sampler.theta(unit)[0], drawn)
 
 
 def render(summary: Summary, rows: Sequence[ImageRow], panels: Sequence[Panels]) -> str:

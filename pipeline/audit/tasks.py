@@ -6,7 +6,7 @@ What a task returns is 1 MB of counts and, of the pieces that enter, their share
 (``noise.statistics.Allowance``).
 """
 
-from collections.abc import Iterator
+from collections.abc import Iterator, Mapping
 from dataclasses import dataclass, replace
 from functools import reduce
 from operator import add
@@ -24,8 +24,8 @@ from pipeline.base.seeding import generator
 from pipeline.images.filters import bicubic_downsample
 from pipeline.images.io import Image, to_uint8
 from pipeline.noise.statistics import SIDE, Allowance, Pile, pile_of
-from pipeline.sampling.calibration import CalibratedSampler
-from pipeline.sampling.laplace import sample
+from pipeline.sampling.laplace import Maps
+from pipeline.sampling.sampler import Sampler
 from pipeline.stores.reader import Store
 from pipeline.stores.split import held_out_box, training_box
 
@@ -97,8 +97,8 @@ class Reader:
     settings: AuditSettings
     curve: ClosedForm | None
     """None where there is no closed form; see ``graph.closed_form_prior``."""
-    sampler: CalibratedSampler | None
-    """None without a calibration."""
+    samplers: Mapping[str, Sampler]
+    """What draws the LR images, by their name; ``calibrated`` only if there is a calibration."""
     allowance: Allowance
 
     def count(self, image_id: str, chunk: Box, piece: int) -> Counted:
@@ -121,13 +121,17 @@ class Reader:
             area = Box(*(a + b for a, b in zip(tile, corner, strict=True)))
             own, inside = (mean[tile.slices], theta[tile.slices]), reference[tile.slices]
             parts.append(tally(*own, inside, area, self.settings, self.curve))
-        unit = torch.from_numpy(mean).float()
-        calibrated = None if self.sampler is None else self.sampler.theta(unit[None])[0].numpy()
+        unit = {
+            name: torch.from_numpy(array).float()[None]
+            for name, array in (("mean", mean), ("theta", theta))
+        }
+        sampler = self.samplers.get("calibrated")
+        calibrated = None if sampler is None else sampler.theta(unit)[0].numpy()
         edges = tally_edges(reference, theta, calibrated)
         whole = replace(reduce(add, parts), edges=edges)
         if not self.allowance.enters(piece):
             return Counted(whole, {})
-        images = self._images(unit, torch.from_numpy(theta).float(), reference, piece)
+        images = self._images(unit, reference, piece)
         return Counted(
             whole,
             {
@@ -137,15 +141,13 @@ class Reader:
         )
 
     def _images(
-        self, mean: torch.Tensor, theta: torch.Tensor, reference: NDArray[np.float64], piece: int
+        self, maps: Maps, reference: NDArray[np.float64], piece: int
     ) -> Iterator[tuple[str, Image]]:
         """The LR images of a chunk, 8-bit as real ones are, one after the other."""
         yield "bicubic", to_uint8(torch.from_numpy(reference) / LEVELS)
-        yield "mean", to_uint8(mean)
-        yield "raw", to_uint8(sample(mean, theta, generator(0, "audit/raw", piece)))
-        if self.sampler is not None:
-            random = generator(0, "audit/calibrated", piece)
-            yield "calibrated", to_uint8(self.sampler.sample(mean[None], random)[0])
+        for name, sampler in self.samplers.items():
+            drawn = sampler.sample(maps, generator(0, f"audit/{name}", piece))
+            yield name, to_uint8(drawn[0])
 
 
 def chunks(maps: Store, image_id: str) -> list[Box]:

@@ -21,8 +21,10 @@ from pipeline.noise.estimate import (
     read_blocks,
     white_correlation,
 )
-from pipeline.sampling.calibration import FORMAT, CalibratedSampler, Calibration, noise_filter
+from pipeline.sampling.calibrated import noise_filter
+from pipeline.sampling.calibration import FORMAT, Calibration
 from pipeline.sampling.jpeg import JpegTables
+from pipeline.sampling.sampler import Draw, make_sampler
 from pipeline.stores.reader import Store, require_same_scale
 
 LARGEST_STEP = 2.0
@@ -171,12 +173,13 @@ def _sample_blocks(
     maps: Store, calibration: Calibration, settings: CalibrateSettings, step: int
 ) -> Blocks:
     """Blocks of one sample of every mean."""
-    sampler, limit = CalibratedSampler(calibration), max(settings.blocks // len(maps.ids), 1)
+    sampler = make_sampler(Draw("calibrated"), calibration)
+    limit = max(settings.blocks // len(maps.ids), 1)
     parts = []
     for number, image_id in enumerate(maps.ids):
         mean = torch.from_numpy(maps.read(image_id, "mean")).float()[None]
         source = generator(step, "calibrate/sample", number)
-        drawn = sampler.sample(mean, source)[0].mul(255).round()
+        drawn = sampler.sample({"mean": mean}, source)[0].mul(255).round()
         parts.append(cut_blocks(drawn.numpy(), limit))
     return join(parts)
 

@@ -5,9 +5,6 @@ from typing import NamedTuple
 import torch
 from torch import Tensor, nn
 
-FORMAT = "usrdu-dsn"
-"""Mark of a DSN weights file."""
-
 MIN_LOG_THETA = -1.0
 """The ELU at the end of the head bounds log theta in gray levels from below."""
 
@@ -115,6 +112,19 @@ class DSN(nn.Module):
             self.log_theta_head(features),
             self.log_sigma_head(features) if with_sigma else None,
         )
+
+    def maps(self, hr: Tensor) -> dict[str, Tensor]:
+        """What a store of maps holds of HR images, by name: mean and theta.
+
+        Args:
+            hr: (N, 3, H, W) in [0, 1]; H and W multiples of the scale.
+
+        Returns:
+            (N, 3, H/s, W/s) each, in the unit of the image.
+
+        """
+        mean, log_theta, _ = self.forward(hr)
+        return {"mean": mean, "theta": theta_from_log(log_theta)}
 
 
 def theta_from_log(log_theta: Tensor) -> Tensor:

@@ -9,15 +9,13 @@ from numpy.typing import NDArray
 from torch import Tensor
 
 from pipeline.base.boxes import Box, Tile, batches, tiles
-from pipeline.base.errors import UserError
-from pipeline.base.units import GRAY_LEVEL
-from pipeline.dsn.network import DSN, FORMAT, theta_from_log
+from pipeline.dsn.file import load_dsn
+from pipeline.dsn.network import DSN
 from pipeline.images.io import Image, to_float
-from pipeline.stores.weights import load_weights
 
 
 class Degrader:
-    """Maps HR images of any size to mean and theta.
+    """Maps HR images of any size to what a store of maps holds: mean and theta.
 
     Args:
         dsn: The network.
@@ -40,39 +38,29 @@ class Degrader:
             UserError: The file is missing, damaged or not a DSN.
 
         """
-        state, metadata = load_weights(path, FORMAT)
-        try:
-            settings = metadata["settings"]
-            dsn = DSN(metadata["scale"], settings["features"], settings["blocks"])
-            dsn.load_state_dict(state)
-            constant = None if settings["learn_theta"] else settings["prior_scale"] * GRAY_LEVEL
-        except (RuntimeError, ValueError, TypeError, KeyError) as error:
-            reason = " ".join(str(error).split())[:160]
-            raise UserError(f"{path}: its tensors do not fit its description: {reason}") from error
-        return cls(dsn, Accelerator().device, constant)
+        network, description = load_dsn(path)
+        return cls(network, Accelerator().device, description.constant_theta)
 
-    def whole(self, hr: Tensor) -> tuple[Tensor, Tensor]:
+    def whole(self, hr: Tensor) -> dict[str, Tensor]:
         """Degrade an HR image (3, H, W) in [0, 1] in one piece.
 
         Returns:
-            Mean and theta, (3, H/s, W/s) each, in the unit of the image, on the CPU.
+            Maps by name, (3, H/s, W/s) each, in the unit of the image, on the CPU.
 
         """
-        mean, theta = self.batch(hr[None])
-        return mean[0], theta[0]
+        return {name: values[0] for name, values in self.batch(hr[None]).items()}
 
     @torch.no_grad()
-    def batch(self, hr: Tensor) -> tuple[Tensor, Tensor]:
+    def batch(self, hr: Tensor) -> dict[str, Tensor]:
         """Degrade HR images (N, 3, H, W) as ``whole`` does, all at once."""
-        mean, log_theta, _ = self.dsn(hr.to(self.device))
-        theta = theta_from_log(log_theta)
+        maps = self.dsn.maps(hr.to(self.device))
         if self.constant_theta is not None:
-            theta = torch.full_like(theta, self.constant_theta)
-        return mean.cpu(), theta.cpu()
+            maps["theta"] = torch.full_like(maps["theta"], self.constant_theta)
+        return {name: values.cpu() for name, values in maps.items()}
 
     def tiled(
         self, hr: Image, tile: int, halo: int | None = None, batch: int = 1
-    ) -> tuple[NDArray[np.float32], NDArray[np.float32]]:
+    ) -> dict[str, NDArray[np.float32]]:
         """Degrade an HR image (3, H, W), 0..255, in tiles; equal to ``whole``.
 
         Args:
@@ -82,23 +70,26 @@ class Degrader:
             batch: Tiles of one shape that go through the network together; memory grows with it.
 
         Returns:
-            Mean and theta, (3, H/s, W/s) each, in the unit of the image.
+            Maps by name, (3, H/s, W/s) each, in the unit of the image.
 
         """
         halo = self.dsn.halo if halo is None else halo
         height, width = hr.shape[1:]
-        mean = np.empty((3, height // self.scale, width // self.scale), np.float32)
-        theta = np.empty_like(mean)
+        height_lr, width_lr = height // self.scale, width // self.scale
         planned = (
             Tile(area, area.times(self.scale).grown(halo, height, width))
-            for area in tiles(mean.shape[1], mean.shape[2], tile)
+            for area in tiles(height_lr, width_lr, tile)
         )
+        whole: dict[str, NDArray[np.float32]] = {}
         for together in batches(planned, batch):
             seen = torch.stack([to_float(hr[outer.slices]) for _, outer in together])
-            for (area, outer), *maps in zip(together, *self.batch(seen), strict=True):
-                inner = area.within(outer.over(self.scale)).slices
-                mean[area.slices], theta[area.slices] = (values[inner] for values in maps)
-        return mean, theta
+            for name, values in self.batch(seen).items():
+                if name not in whole:
+                    whole[name] = np.empty((3, height_lr, width_lr), np.float32)
+                for (area, outer), of_tile in zip(together, values, strict=True):
+                    inner = area.within(outer.over(self.scale)).slices
+                    whole[name][area.slices] = of_tile[inner]
+        return whole
 
     def part(self, shape: tuple[int, int], area: Box) -> tuple[Box, Box]:
         """What must be read of an HR image to degrade one area of its LR grid.

@@ -1,7 +1,7 @@
 """Export: every HR image once through the DSN, mean and theta into ``maps.zarr``."""
 
 import hashlib
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass
 from functools import lru_cache, partial
@@ -18,14 +18,13 @@ from pipeline.base.boxes import Box, tiles
 from pipeline.base.errors import UserError
 from pipeline.base.hashes import file_hash, fingerprint
 from pipeline.base.settings import Settings
-from pipeline.dsn.network import FORMAT
+from pipeline.dsn.file import load_dsn
 from pipeline.export.degrader import Degrader
 from pipeline.images.io import Image
 from pipeline.parallel.background import read_ahead, write_behind
-from pipeline.stores.format import CHUNK
+from pipeline.stores.format import ARRAYS, CHUNK
 from pipeline.stores.kept import Finished
 from pipeline.stores.reader import Store
-from pipeline.stores.weights import load_weights
 from pipeline.writing.writer import PartialStore, StoreWriter, round_mantissa
 
 
@@ -44,6 +43,11 @@ class ExportSettings(Settings):
     """Mantissa bits of the mean that are kept: relative error at most 2^-(bits + 1)."""
     theta_keep_bits: int = Field(ge=1, le=10)
     """Mantissa bits of theta that are kept."""
+
+    def keep_bits(self, name: str) -> int:
+        """Mantissa bits of an array that are kept; 10 is all that float16 has."""
+        chosen = {"mean": self.mean_keep_bits, "theta": self.theta_keep_bits}
+        return chosen.get(name, 10)
 
 
 def export(
@@ -79,20 +83,17 @@ def export(
     degrader = Degrader.load(weights)
     if degrader.scale != hr.scale:
         raise UserError(f"{weights} has the scale {degrader.scale}, but {hr.path} has {hr.scale}")
-    metadata, dsn_hash = load_weights(weights, FORMAT)[1], file_hash(weights)
+    dsn_hash = file_hash(weights)
     attributes = {
-        "reference": metadata.get("reference", "unknown"),
+        "dsn": load_dsn(weights).description.model_dump(),
         "dsn_hash": dsn_hash,
-        "dsn_settings": metadata["settings"],
         "export_settings": settings.model_dump(),
-        "relative_error": {
-            "mean": 2.0 ** -(settings.mean_keep_bits + 1),
-            "theta": 2.0 ** -(settings.theta_keep_bits + 1),
-        },
+        "relative_error": {name: 2.0 ** -(settings.keep_bits(name) + 1) for name in ARRAYS["maps"]},
         "hr_digest": hr.digest,
     }
     finished = None if work is None else Finished(work, fingerprint(attributes), [target], __name__)
-    if finished and finished.again("export") is not None:
+    if finished and finished.metrics() is not None:
+        finished.restore("export")
         return _summary(Store(target, "maps"))
     with (
         _workers(scheduler) as run,
@@ -150,8 +151,8 @@ def _read(hr: Store, ids: Sequence[str], degrader: Degrader) -> Iterator[Block]:
             yield Block(image_id, (height, width), chunk, inner, pixels)
 
 
-Maps = tuple[NDArray[np.float32], NDArray[np.float32]]
-"""Mean and theta."""
+Arrays = Mapping[str, NDArray[np.float32]]
+"""Maps of a block by name."""
 
 
 def _export_images(
@@ -164,33 +165,33 @@ def _export_images(
 ) -> None:
     """Export images in this process; ``finished`` is called, in a thread, after each of them."""
 
-    def write(computed: Iterator[tuple[Block, Maps]]) -> None:
+    def write(computed: Iterator[tuple[Block, Arrays]]) -> None:
         _write(computed, settings, writer, finished)
 
     with write_behind(write) as put, read_ahead(_read(hr, ids, degrader)) as blocks:
         for block in blocks:
-            mean, theta = degrader.tiled(block.hr, settings.tile, batch=settings.batch)
-            inner = block.inner.slices
-            put((block._replace(hr=block.hr[:, :0]), (mean[inner], theta[inner])))
+            maps = degrader.tiled(block.hr, settings.tile, batch=settings.batch)
+            inner = {name: values[block.inner.slices] for name, values in maps.items()}
+            put((block._replace(hr=block.hr[:, :0]), inner))
 
 
 def _write(
-    computed: Iterator[tuple[Block, Maps]],
+    computed: Iterator[tuple[Block, Arrays]],
     settings: ExportSettings,
     writer: PartialStore,
     finished: Callable[[], object],
 ) -> None:
-    keep = {"mean": settings.mean_keep_bits, "theta": settings.theta_keep_bits}
     arrays, digest = {}, hashlib.sha256()
     for block, maps in computed:
         chunk, (height, width) = block.chunk, block.size
         if (chunk.top, chunk.left) == (0, 0):
             digest = hashlib.sha256()
             arrays = {
-                name: writer.start(block.image_id, height, width, name, "float16") for name in keep
+                name: writer.start(block.image_id, height, width, name, "float16")
+                for name in ARRAYS["maps"]
             }
-        for name, values in zip(keep, maps, strict=True):
-            rounded = round_mantissa(values, keep[name])
+        for name in ARRAYS["maps"]:
+            rounded = round_mantissa(maps[name], settings.keep_bits(name))
             arrays[name][chunk.slices] = rounded
             digest.update(rounded.tobytes())
         if (chunk.bottom, chunk.right) == block.size:

@@ -213,7 +213,8 @@ def _write(
     finished = None
     if work is not None:
         finished = Finished(work, fingerprint(kind, scale, attributes, sources), [target], __name__)
-        if finished.again(words) is not None:
+        if finished.metrics() is not None:
+            finished.restore(words)
             return
     with StoreWriter(target, kind, scale, list(files), attributes, resumable=True) as writer:
         for image_id, source in tqdm(sources.items(), words, unit="image"):

@@ -41,11 +41,13 @@ from pipeline.recovery.table import Score, csv_text, recovery_table, table_text
 from pipeline.sampling.calibration import Calibration
 from pipeline.stores.reader import Store
 from pipeline.train_dsn.settings import TrainDsnSettings
-from pipeline.train_dsn.train import train_dsn
+from pipeline.train_dsn.train import DsnMaterial, train_dsn
 from pipeline.train_srn.settings import Architecture, TrainSrnSettings
 from pipeline.train_srn.streams import CaptureStream, Stream, bicubic_stream
-from pipeline.train_srn.train import Material, SrnTrainer, open_stream
+from pipeline.train_srn.train import SrnMaterial, SrnTrainer, open_stream
+from pipeline.training.description import Places, Training
 from pipeline.training.learner import make_accelerator
+from pipeline.training.loop import TrainingLoop
 
 Source = Literal["bicubic", "mean", "raw", "constant", "calibrated", "camera"]
 THETA = {"mean": "none", "raw": "raw", "constant": "constant", "calibrated": "calibrated"}
@@ -204,7 +206,11 @@ def _score(world: World, recipes: Recipes, recipe: str, source: str, seed: int) 
     stream = _stream(world, recipes, settings, recipe, source, accelerator)
     trainer = SrnTrainer(stream, recipes.recovery.architecture, settings, accelerator)
     name = " ".join(part for part in (world.name, recipe, source, str(seed)) if part)
-    run = trainer.run(name, kept.with_suffix(".work"))
+    folder = kept.with_suffix(".work")
+    every = settings.log_every, settings.checkpoint_every
+    run = TrainingLoop(
+        Training(name, folder, trainer.steps, *every), trainer.parts, accelerator, trainer.data
+    )
     for step in run:
         run.record(step, trainer.step(step))
     result = _evaluate(trainer, world, recipes.lpips_weights)
@@ -232,7 +238,7 @@ def _stream(
     maps, calibration = _maps(world, recipes, recipe)
     if calibration.fault and source in ("calibrated", "constant"):
         raise UserError(f"camera {world.name}: cannot be calibrated: {calibration.fault}")
-    return open_stream(Material(world.hr, maps, calibration), settings, accelerator, memory)
+    return open_stream(SrnMaterial(world.hr, maps, calibration), settings, demand)
 
 
 def _maps(world: World, recipes: Recipes, recipe: str) -> tuple[Store, Calibration]:
@@ -244,10 +250,8 @@ def _maps(world: World, recipes: Recipes, recipe: str) -> tuple[Store, Calibrati
     path = folder / "maps.zarr"
     if not path.exists():
         weights = folder / "dsn.safetensors"
-        metrics = train_dsn(
-            world.hr, world.lr, settings, recipes.machine, folder / "work", weights,
-            folder / "contact_sheet.png", folder / "curves.csv",
-        )  # fmt: skip
+        material = DsnMaterial(world.hr, world.lr)
+        metrics = train_dsn(material, settings, recipes.machine, Places(folder, folder / "work"))
         write_whole(folder / "dsn.json", (json.dumps(metrics) + "\n").encode())
         export(world.hr, weights, recipes.export, path)
     maps = Store(path, "maps")

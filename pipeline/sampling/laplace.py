@@ -4,12 +4,18 @@ A Laplace distribution L(m, b) has the density exp(-|x - m| / b) / (2b); E|x - m
 is 2 b^2.  Scales are in the unit of the image, [0, 1]; times 255 they are called gray levels.
 """
 
+from collections.abc import Mapping
+
 import numpy as np
 import torch
 from numpy.typing import ArrayLike, NDArray
 from torch import Tensor
 
 from pipeline.base.units import GRAY_LEVEL
+
+Maps = Mapping[str, Tensor]
+"""What a store of maps holds of HR images, by name: ``mean``, ``theta``.  (N, 3, H, W) each, in the
+unit of the image; float32 or float64."""
 
 
 def standard_laplace(like: Tensor, generator: torch.Generator) -> Tensor:

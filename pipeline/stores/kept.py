@@ -39,19 +39,13 @@ class Finished:
         self.code = code_hash(module)
         self.folder = work / f"{key}.finished"
 
-    def again(self, name: str, main: bool = True) -> dict[str, Any] | None:
-        """Give the results their places again, and return the metrics.
-
-        None if the work was not finished before, or by other code, or what was kept is damaged.
+    def restore(self, name: str) -> None:
+        """Give the results, which ``metrics`` found whole, their places again.
 
         Args:
             name: Of the stage, for a message.
-            main: Whether this process is the one that writes; another gets no metrics: ``{}``.
 
         """
-        metrics = self._metrics()
-        if metrics is None or not main:
-            return None if metrics is None else {}
         for path in self.results:
             source = self.folder / path.name
             path.parent.mkdir(parents=True, exist_ok=True)
@@ -67,9 +61,12 @@ class Finished:
             f"{name}: was finished before with these settings, inputs and code, so its results are "
             f"taken from {self.folder}; delete that to make them anew"
         )
-        return metrics
 
-    def _metrics(self) -> dict[str, Any] | None:
+    def metrics(self) -> dict[str, Any] | None:
+        """The metrics that were kept with the results.
+
+        None if the work was not finished before, or by other code, or what was kept is damaged.
+        """
         kept = [self.folder / path.name for path in self.results]
         try:
             note = json.loads((self.folder / NOTE).read_bytes())

@@ -10,8 +10,9 @@ import torch
 from pipeline.base.errors import UserError
 from pipeline.base.files import write_whole
 from pipeline.base.hashes import file_hash
+from pipeline.dsn.file import FORMAT as DSN_FORMAT
+from pipeline.dsn.file import DsnDescription, save_dsn
 from pipeline.dsn.network import DSN
-from pipeline.dsn.network import FORMAT as DSN_FORMAT
 from pipeline.srn import network as srn
 from pipeline.stores.weights import load_foreign, save_weights
 from pipeline.tools.onnx_file import Shape, largest_difference, to_onnx
@@ -95,27 +96,25 @@ def _words(found: Recognised, dsn: DSN | None, model: srn.SrModel | None) -> str
         named = ", ".join([model.architecture.name, *model.tags, f"x{model.scale}"])
         parts.append(f"{owner} ({named})")
     if dsn is not None:
-        shape = _shape(dsn)
         parts.append(
-            f"the authors' DSN ({shape['features']} features, {shape['blocks']} blocks, "
+            f"the authors' DSN ({dsn.mean_head.in_channels} features, {len(dsn.blocks)} blocks, "
             f"x{dsn.scale})"
         )
     return " with a copy of ".join(parts)
 
 
-def _shape(dsn: DSN) -> dict[str, int]:
-    return {"features": dsn.mean_head.in_channels, "blocks": len(dsn.blocks)}
-
-
 def _write_dsn(dsn: DSN, target: Path, origin: Mapping[str, str]) -> None:
     """The same file as train_dsn writes, without the settings of a training nobody here saw."""
-    metadata = {
-        "format": DSN_FORMAT,
-        "scale": dsn.scale,
-        "settings": {**_shape(dsn), "learn_theta": True, "prior_scale": 1.0},
-        "imported_from": origin,
-    }
-    save_weights(target, dsn.state_dict(), metadata)
+    description = DsnDescription(
+        scale=dsn.scale,
+        features=dsn.mean_head.in_channels,
+        blocks=len(dsn.blocks),
+        learned_theta=True,
+        prior_scale_gray=1.0,
+        reference="unknown",
+        imported_from=dict(origin),
+    )
+    save_dsn(target, dsn, description)
 
 
 def _metadata(

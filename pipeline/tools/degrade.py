@@ -9,7 +9,6 @@ from typing import Any, Literal, NamedTuple, Protocol
 import numpy as np
 import torch
 from pydantic import Field
-from torch import Tensor
 from tqdm import tqdm
 
 from pipeline.base.errors import UserError
@@ -21,13 +20,10 @@ from pipeline.base.settings import Settings
 from pipeline.export.degrader import Degrader
 from pipeline.images.io import Image, crop_to_multiple, find_images, read_image, to_uint8, write_png
 from pipeline.parallel.background import read_ahead, write_behind
-from pipeline.sampling.calibration import (
-    CalibratedSampler,
-    Calibration,
-    load_calibration,
-    require_calibration,
-)
-from pipeline.sampling.laplace import sample
+from pipeline.sampling.calibration import Calibration, load_calibration, require_calibration
+from pipeline.sampling.laplace import Maps
+from pipeline.sampling.sampler import Draw, Sampler, make_sampler
+from pipeline.stores.format import ARRAYS
 from pipeline.stores.reader import Store
 
 FORMAT = "usrdu-degrade-1"
@@ -43,24 +39,22 @@ class DegradeSettings(Settings):
     """LR images of every HR image."""
     theta: Literal["raw", "calibrated", "none"]
     """Scale of the noise: the DSN's (Eq. 8), that of a calibration, or the mean without noise."""
-    mean_only: bool
-    """Write the mean instead of samples."""
     seed: int
     """Of all noise."""
 
     @property
     def folders(self) -> list[str]:
         """Names of the folders of images, one per sample."""
-        return ["mean"] if self.mean_only else [f"sample_{i:03d}" for i in range(self.samples)]
+        if self.theta == "none":
+            return ["mean"]
+        return [f"sample_{i:03d}" for i in range(self.samples)]
 
 
-class Maps(NamedTuple):
+class Degraded(NamedTuple):
     """One image of a source."""
 
-    mean: Tensor
-    """(1, 3, H, W) in the unit of the image, float32."""
-    theta: Tensor
-    """The same shape and unit."""
+    maps: Maps
+    """Of N = 1, float32."""
     hr: Image | None
     """(3, scale H, scale W), 0..255, where the source has it."""
 
@@ -79,7 +73,7 @@ class Source(Protocol):
     place: Path
     """Its folder."""
 
-    def read(self, index: int) -> Callable[[], Maps]:
+    def read(self, index: int) -> Callable[[], Degraded]:
         """Read an image; what is given back computes its mean and theta, in host memory."""
 
     def require(self, calibration: Calibration, name: Path) -> None:
@@ -108,15 +102,15 @@ class HrFolder:
         self.scale = self.degrader.scale
         self.digest = fingerprint(file_hash(dsn), [file_hash(path) for path in self.files])
 
-    def read(self, index: int) -> Callable[[], Maps]:
+    def read(self, index: int) -> Callable[[], Degraded]:
         path = self.files[index]
         hr = crop_to_multiple(path, read_image(path), self.scale)
 
-        def maps() -> Maps:
-            mean, theta = self.degrader.tiled(hr, self.tile)
-            return Maps(torch.from_numpy(mean)[None], torch.from_numpy(theta)[None], hr)
+        def degraded() -> Degraded:
+            maps = self.degrader.tiled(hr, self.tile)
+            return Degraded({name: torch.from_numpy(a)[None] for name, a in maps.items()}, hr)
 
-        return maps
+        return degraded
 
     def require(self, calibration: Calibration, name: Path) -> None:
         """A calibration names the maps it was made for, not their DSN: only the scale is known."""
@@ -134,12 +128,12 @@ class StoredMaps:
         self.ids = self.stems = store.ids
         self.digest = store.digest
 
-    def read(self, index: int) -> Callable[[], Maps]:
-        mean, theta = (
-            torch.from_numpy(self.store.read(self.ids[index], name)).float()[None]
-            for name in ("mean", "theta")
-        )
-        return lambda: Maps(mean, theta, None)
+    def read(self, index: int) -> Callable[[], Degraded]:
+        maps = {
+            name: torch.from_numpy(self.store.read(self.ids[index], name)).float()[None]
+            for name in ARRAYS["maps"]
+        }
+        return lambda: Degraded(maps, None)
 
     def require(self, calibration: Calibration, name: Path) -> None:
         """A calibration names the maps it was made for."""
@@ -180,7 +174,7 @@ def degrade(
     if settings.theta == "none" and settings.samples > 1:
         raise UserError("without theta all samples are the mean; ask for one")
     measured = _measured(source, settings, calibration)
-    sampler = None if measured is None else CalibratedSampler(measured)
+    sampler = make_sampler(Draw(settings.theta), measured)
     record = {
         "format": FORMAT,
         **settings.model_dump(),
@@ -204,10 +198,10 @@ def degrade(
         inputs = ((index, source.read(index)) for index in left)
         with write_behind(_write) as put, read_ahead(inputs) as images:
             for index, compute in tqdm(images, "degrade", len(left), unit="image"):
-                maps = compute()
-                if hr_out is not None and maps.hr is not None:
-                    _write_hr(hr_out / f"{source.stems[index]}.png", maps.hr, overwrite)
-                lr_images = _lr_images(maps, source.ids[index], settings, sampler)
+                found = compute()
+                if hr_out is not None and found.hr is not None:
+                    _write_hr(hr_out / f"{source.stems[index]}.png", found.hr, overwrite)
+                lr_images = _lr_images(found.maps, source.ids[index], settings, sampler)
                 for path, image in zip(files[index], lr_images, strict=True):
                     put((path, image))
         replace_folder(partial, out)
@@ -234,18 +228,12 @@ def _measured(
 
 
 def _lr_images(
-    maps: Maps, image_id: str, settings: DegradeSettings, sampler: CalibratedSampler | None
+    maps: Maps, image_id: str, settings: DegradeSettings, sampler: Sampler
 ) -> Iterator[Image]:
     """The LR images of one HR image, rounded to 8 bit, in the order of the folders."""
     for number in range(len(settings.folders)):
         source = generator(settings.seed, f"degrade/{image_id}", number)
-        if settings.mean_only or settings.theta == "none":
-            lr = maps.mean
-        elif settings.theta == "calibrated" and sampler is not None:
-            lr = sampler.sample(maps.mean, source)
-        else:
-            lr = sample(maps.mean, maps.theta, source)
-        yield to_uint8(lr[0])
+        yield to_uint8(sampler.sample(maps, source)[0])
 
 
 def _write_hr(path: Path, image: Image, overwrite: bool) -> None:

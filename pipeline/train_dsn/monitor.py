@@ -1,4 +1,4 @@
-"""The DSN while it trains, judged without pairs: its best epoch, and warnings in words."""
+"""Scores of the DSN while it trains, without pairs: its best epoch, and warnings in words."""
 
 from collections.abc import Callable, Mapping
 from dataclasses import asdict, dataclass
@@ -12,26 +12,27 @@ from pipeline.base.boxes import Box
 from pipeline.base.seeding import generator
 from pipeline.images.io import to_float, to_uint8
 from pipeline.noise.statistics import Allowance, Pile, compare, pile_of
-from pipeline.sampling.laplace import sample
+from pipeline.sampling.laplace import Maps
+from pipeline.sampling.sampler import Draw, make_sampler
 from pipeline.stores.reader import Store
 from pipeline.stores.split import held_out_box
 
 IMAGES = 16
-"""HR images that are judged at most, evenly spread over the store."""
+"""HR images that are scored at most, evenly spread over the store."""
 SIDE = 512
-"""Longest side in HR pixels of what is judged of an image, its middle."""
+"""Longest side in HR pixels of the part of an image that is scored, its middle."""
 TOO_QUIET = 0.75
 """Samples with less than this share of the real noise level are warned of."""
 COLLAPSED = 0.5
 """Means that correlate less with the reference than this are warned of."""
 
-Degrade = Callable[[Tensor], tuple[Tensor, Tensor]]
-"""From HR (1, 3, H, W) in [0, 1] to mean and theta (1, 3, H/s, W/s)."""
+MapsOf = Callable[[Tensor], Maps]
+"""From HR (1, 3, H, W) in [0, 1] to maps (1, 3, H/s, W/s)."""
 
 
 @dataclass(frozen=True)
-class Judgement:
-    """What a DSN's samples are like beside held-out real LR images; None where it has no answer."""
+class DsnScores:
+    """A DSN's samples compared with held-out real LR images; None where there is no score."""
 
     wasserstein: float | None
     """Of the high-pass values, in gray levels."""
@@ -48,11 +49,11 @@ class Judgement:
 
     @property
     def score(self) -> float:
-        """What the best epoch has the least of, in gray levels.
+        """In gray levels; the best epoch has the lowest.
 
-        The distance of the noise levels, which depends little on what the images show; where the
-        real noise cannot be estimated the distance of the high-pass values, which does.  A DSN that
-        has collapsed is never the best.
+        It is the distance of the noise levels, which depends little on what the images show.  Where
+        the real noise cannot be estimated it is the distance of the high-pass values, which depends
+        on it more.  A DSN that has collapsed is never the best.
         """
         if self.content_correlation < COLLAPSED:
             return float("inf")
@@ -78,8 +79,8 @@ class Judgement:
         return found
 
 
-class Judge:
-    """Judges a DSN on fixed parts of HR images.
+class Monitor:
+    """Scores a DSN on fixed parts of HR images.
 
     Args:
         hr: Store of kind hr.
@@ -93,6 +94,7 @@ class Judge:
         self, hr: Store, lr: Store, reference: Callable[[Tensor], Tensor], seed: int
     ) -> None:
         self.reference, self.seed = reference, seed
+        self.sampler = make_sampler(Draw("raw"))
         chosen = hr.ids[:: max(-(-len(hr.ids) // IMAGES), 1)]
         self.crops = [to_float(hr.read(i, "image", _middle(hr, i)))[None] for i in chosen]
         real = None
@@ -104,26 +106,26 @@ class Judge:
         self.real = real
 
     @torch.no_grad()
-    def judge(self, degrade: Degrade) -> Judgement:
-        """Judge a DSN; the same weights give the same judgement."""
+    def score(self, maps_of: MapsOf) -> DsnScores:
+        """Score a DSN; the same weights give the same scores."""
         pile: Pile | None = None
         correlations, variances = [], []
         for number, hr in enumerate(self.crops):
-            mean, theta = degrade(hr)
-            mean, theta = mean.float().cpu(), theta.float().cpu()
-            drawn = sample(mean, theta, generator(self.seed, "judge/noise", number))[0]
+            maps = {name: values.float().cpu() for name, values in maps_of(hr).items()}
+            noise = generator(self.seed, "judge/noise", number)
+            drawn = self.sampler.sample(maps, noise)[0]
             own = pile_of(
                 to_uint8(drawn),
                 Allowance.of(len(self.crops)),
                 generator(self.seed, "judge/windows", number),
             )
             pile = own if pile is None else pile + own
-            variances.append(2 * float(theta.double().square().mean()))
-            pair = torch.stack([mean.flatten(), self.reference(hr).flatten()]).double()
+            variances.append(2 * float(self.sampler.theta(maps).double().square().mean()))
+            pair = torch.stack([maps["mean"].flatten(), self.reference(hr).flatten()]).double()
             correlations.append(float(torch.corrcoef(pair)[0, 1]))
         assert pile is not None
         scores = compare(self.real, pile, None)
-        return Judgement(
+        return DsnScores(
             scores.wasserstein,
             scores.noise_level,
             scores.noise_level_real,
@@ -134,30 +136,37 @@ class Judge:
 
 
 class BestEpoch:
-    """The weights of the epoch with the least score so far; part of a training's state."""
+    """The weights of the epoch with the lowest score so far; part of a training's state."""
 
     def __init__(self) -> None:
-        self.epoch = -1
-        self.judgement: Judgement | None = None
-        self.latest: Judgement | None = None
+        self.epoch: int | None = None
+        """Counted from 0; None before the first scores."""
+        self.scores: DsnScores | None = None
+        """Of that epoch."""
+        self.latest: DsnScores | None = None
         self.weights: dict[str, Tensor] = {}
 
-    def see(self, epoch: int, judgement: Judgement, weights: Mapping[str, Tensor]) -> None:
-        """Take the judgement of an epoch, and the weights if it is the best."""
-        self.latest = judgement
-        if self.judgement is None or judgement.score < self.judgement.score:
-            self.epoch, self.judgement = epoch, judgement
+    def update(self, epoch: int, scores: DsnScores, weights: Mapping[str, Tensor]) -> None:
+        """Take the scores of an epoch, and its weights if it is the best."""
+        self.latest = scores
+        if self.scores is None or scores.score < self.scores.score:
+            self.epoch, self.scores = epoch, scores
             self.weights = {key: value.detach().clone() for key, value in weights.items()}
+
+    def logged(self) -> dict[str, float | None]:
+        """The latest scores for the curves."""
+        names = ("wasserstein", "noise_level_difference")
+        return {} if self.latest is None else {name: getattr(self.latest, name) for name in names}
 
     def state_dict(self) -> dict[str, Any]:
         """Everything, for a checkpoint."""
-        judged = [j and asdict(j) for j in (self.judgement, self.latest)]
-        return {"epoch": self.epoch, "judged": judged, "weights": self.weights}
+        scores = [of and asdict(of) for of in (self.scores, self.latest)]
+        return {"epoch": self.epoch, "scores": scores, "weights": self.weights}
 
     def load_state_dict(self, state_dict: dict[str, Any]) -> None:
         """Take it back."""
         self.epoch, self.weights = state_dict["epoch"], state_dict["weights"]
-        self.judgement, self.latest = (j and Judgement(**j) for j in state_dict["judged"])
+        self.scores, self.latest = (of and DsnScores(**of) for of in state_dict["scores"])
 
 
 def _middle(hr: Store, image_id: str) -> Box:

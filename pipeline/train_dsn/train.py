@@ -1,83 +1,58 @@
-"""Training of the DSN from two piles of images that are not paired (Sec. 3.1)."""
+"""Training of the DSN on HR images and real LR images that are not paired (Sec. 3.1)."""
 
-import math
-from dataclasses import asdict
+from dataclasses import asdict, dataclass
+from functools import cached_property
 from pathlib import Path
 
 import torch
 from torch import Tensor, nn
 
 from pipeline.base.errors import UserError
-from pipeline.base.files import make_folder
 from pipeline.base.hashes import file_hash, fingerprint
 from pipeline.base.seeding import generator, of_share
-from pipeline.base.units import GRAY_LEVEL
 from pipeline.crops.memory import MachineSettings, allowed
-from pipeline.dsn.network import DSN, FORMAT, theta_from_log
+from pipeline.dsn.file import DsnDescription, save_dsn
+from pipeline.dsn.network import DSN, theta_from_log
 from pipeline.images import drawing
-from pipeline.images.filters import HIGH_PASS_SIZE, high_pass, low_pass
-from pipeline.noise.estimate import estimate_noise, read_blocks
-from pipeline.sampling.laplace import sample, scale_terms, scaled_divergence
-from pipeline.stores.kept import Finished
+from pipeline.images.filters import high_pass
+from pipeline.sampling.laplace import Maps
+from pipeline.sampling.sampler import Draw, make_sampler
 from pipeline.stores.reader import Store, require_same_scale
-from pipeline.stores.weights import save_weights
 from pipeline.train_dsn.data import UnpairedCrops
-from pipeline.train_dsn.monitor import BestEpoch, Judge
+from pipeline.train_dsn.losses import DsnLoss
+from pipeline.train_dsn.monitor import BestEpoch, Monitor
+from pipeline.train_dsn.prior import known_prior, with_prior
 from pipeline.train_dsn.reference import open_reference
 from pipeline.train_dsn.settings import TrainDsnSettings
+from pipeline.training.checkpoints import Stateful
+from pipeline.training.description import Places, Training
 from pipeline.training.discriminators import UNetDiscriminator
-from pipeline.training.learner import Adversaries, Learner, frozen, make_accelerator
-from pipeline.training.loop import TrainingRun
+from pipeline.training.learner import Adversaries, Learner, frozen, make_accelerator, weighted_sum
+from pipeline.training.run import run
 from pipeline.training.vgg import VGG19Features, weights_hash
 
 SHEET_ROWS = 4
-PRIOR_BLOCKS = 60_000
-"""Blocks of real LR images from which a prior scale is estimated, at most."""
 
 
-class DsnLoss(nn.Module):
-    """The generator's terms of Eq. 7, unweighted, in the unit of the image.
+@dataclass(frozen=True)
+class DsnMaterial:
+    """What a DSN is trained on."""
 
-    Args:
-        settings: Switches, weights and the prior scale.
-        vgg: Features, or None when the perceptual term is off.
-
-    """
-
-    def __init__(self, settings: TrainDsnSettings, vgg: nn.Module | None) -> None:
-        super().__init__()
-        self.settings, self.vgg = settings, vgg
-        self.prior = known_prior(settings) * GRAY_LEVEL
-
-    def content(self, mean: Tensor, log_theta: Tensor, reference: Tensor) -> Tensor:
-        """Eq. 2 times the prior scale, or L1 without theta; ``log_theta`` in gray levels."""
-        distance = (mean - reference).abs()
-        low = self.settings.content == "low_pass"
-        told = low_pass(mean - reference, HIGH_PASS_SIZE).abs().mean() if low else distance.mean()
-        if not self.settings.learn_theta:
-            return told
-        return scale_terms(distance, _in_unit(log_theta), self.prior).mean() + told
-
-    def perceptual(self, mean: Tensor, log_sigma: Tensor | None, reference: Tensor) -> Tensor:
-        """Eq. 4 times the prior scale, on 0.5 f + 0.5 of conv5_4, or Eq. 3 without sigma."""
-        assert self.vgg is not None
-        with torch.no_grad():
-            features = self.vgg(reference)
-        distance: Tensor = 0.5 * (self.vgg(mean) - features).abs()
-        if log_sigma is None:
-            return distance.mean()
-        return scaled_divergence(distance, _in_unit(log_sigma), self.prior).mean()
+    hr: Store
+    """Store of kind hr."""
+    lr: Store
+    """Store of kind lr: the real LR images."""
+    kernels: Path | None = None
+    """A blur kernel or a folder of them, if the settings want kernels for the reference."""
 
 
 class DsnTrainer:
-    """Networks, optimisers and one step of the DSN training.
+    """The networks of the DSN training, and one step of it; see ``Trainer``.
 
     Args:
-        hr: Store of kind hr.
-        lr: Store of kind lr.
+        material: What it is trained on.
         settings: The section ``train_dsn``.
         machine: The section ``machine``.
-        kernels: A kernel file or a folder of them, if the settings want kernels.
 
     Raises:
         UserError: Scales differ, an image is smaller than a crop, the patch does not fit, or a
@@ -86,15 +61,12 @@ class DsnTrainer:
     """
 
     def __init__(
-        self,
-        hr: Store,
-        lr: Store,
-        settings: TrainDsnSettings,
-        machine: MachineSettings,
-        kernels: Path | None = None,
+        self, material: DsnMaterial, settings: TrainDsnSettings, machine: MachineSettings
     ) -> None:
+        self.material = material
+        hr, lr = material.hr, material.lr
         self.scale = require_same_scale(hr, lr)
-        self.reference = open_reference(settings.reference, kernels, self.scale)
+        self.reference = open_reference(settings.reference, material.kernels, self.scale)
         self.settings = settings = with_prior(settings, lr)
         if settings.hr_patch % (16 * self.scale):
             raise UserError(
@@ -104,12 +76,18 @@ class DsnTrainer:
         self.accelerator = make_accelerator(settings)
         self.device = self.accelerator.device
         memory = allowed(machine, self.device, self.accelerator.num_processes)
-        self.crops = UnpairedCrops(
-            hr, lr, settings.hr_patch, settings.demand(self.accelerator, memory)
-        )
-        self.hr_schedule = self.crops.schedule
+        demand = settings.demand(self.accelerator, memory)
+        self.data = UnpairedCrops(hr, lr, settings.hr_patch, demand)
+        self.schedule = self.data.schedule
+        """Of the HR images."""
+        self.steps = self.schedule.steps(settings.epochs)
         self.first_share = settings.own_shares(self.accelerator)[0]
-        self.shown = [part[:SHEET_ROWS] for part in self.crops.batch(0, self.first_share)]
+        self.shown = [part[:SHEET_ROWS] for part in self.data.batch(0, self.first_share)]
+        self.raw = make_sampler(Draw("raw"))
+        self.discriminated = make_sampler(
+            Draw("raw" if settings.adversarial_on == "sample" else "none")
+        )
+        """Draws what the discriminator sees of the LR images that are made."""
         self._build()
 
     def _build(self) -> None:
@@ -122,21 +100,39 @@ class DsnTrainer:
         self.dsn.log_sigma_head.requires_grad_(self.with_sigma)
         self.dsn.log_theta_head.requires_grad_(settings.learn_theta)
         self.learner = Learner(self.dsn, settings.learning_rate, settings, self.accelerator)
-        self.opponent = Learner(
+        self.discriminator_learner = Learner(
             self.discriminator, settings.discriminator_learning_rate, settings, self.accelerator
         )
         self.adversaries = Adversaries(
-            self.learner, self.opponent, settings, settings.adversarial_weight, high_pass
+            self.learner,
+            self.discriminator_learner,
+            settings,
+            settings.adversarial_weight,
+            high_pass,
         )
         vgg: nn.Module | None = None
         if settings.perceptual_weight:
             vgg = VGG19Features(settings.perceptual_weights)
             vgg = frozen(vgg, settings, self.accelerator)
         self.loss = DsnLoss(settings, vgg)
+        self.best = BestEpoch()
+        self.parts: dict[str, Stateful] = {
+            "dsn": self.dsn,
+            "discriminator": self.discriminator,
+            "dsn_optimiser": self.learner.optimiser,
+            "discriminator_optimiser": self.discriminator_learner.optimiser,
+            "best_epoch": self.best,
+        }
+
+    @cached_property
+    def monitor(self) -> Monitor:
+        """Scores the DSN while it trains; made when it is first asked, for it reads images."""
+        hr, lr = self.material.hr, self.material.lr
+        return Monitor(hr, lr, self.reference.expected, self.settings.seed)
 
     def step(self, step: int) -> dict[str, Tensor]:
         """Train both networks on one batch; returns the unweighted terms and theta statistics."""
-        decay = self.settings.decay(self.hr_schedule.epoch(step))
+        decay = self.settings.decay(self.schedule.epoch(step))
         return self.adversaries.step(decay, lambda share: self._learn(step, share))
 
     def draw_reference(self, step: int, hr: Tensor, share: int = 0) -> Tensor:
@@ -146,60 +142,47 @@ class DsnTrainer:
 
     def _learn(self, step: int, share: int) -> dict[str, Tensor]:
         """Add the gradients of a share to those of both networks; returns its terms."""
-        settings = self.settings
-        hr, real = self.crops.batch(step, share)
+        hr, real = self.data.batch(step, share)
         reference = self.draw_reference(step, hr, share)
-        mean, log_theta, log_sigma = self.learner(hr, with_sigma=self.with_sigma)
-        terms = {"kl": self.loss.content(mean, log_theta, reference)}
-        if settings.perceptual_weight:
-            terms["kl_perceptual"] = self.loss.perceptual(mean, log_sigma, reference)
-        total = settings.kl_weight * terms["kl"]
-        total = total + settings.perceptual_weight * terms.get("kl_perceptual", 0)
-        terms["theta_mean"] = self.theta(log_theta.detach()).mean() * 255
-        shown = self._shown(mean, log_theta, step, share)
-        return {**terms, **self.adversaries.learn(total, shown, real)}
+        degradation = self.learner(hr, with_sigma=self.with_sigma)
+        terms = self.loss.terms(degradation, reference)
+        total = weighted_sum(terms, self.loss.weights)
+        maps = {"mean": degradation.mean, "theta": self.theta(degradation.log_theta)}
+        terms["theta_mean"] = maps["theta"].detach().mean() * 255
+        return {**terms, **self.adversaries.learn(total, self.draw(maps, step, share), real)}
 
-    def _shown(self, mean: Tensor, log_theta: Tensor, step: int, share: int = 0) -> Tensor:
-        """What the discriminator sees of the LR images that were made."""
-        if self.settings.adversarial_on == "mean" or not self.settings.adversarial_weight:
-            return mean
+    def draw(self, maps: Maps, step: int, share: int = 0) -> Tensor:
+        """What the discriminator sees of the LR images that are made, (N, 3, H/s, W/s)."""
         purpose = of_share("train_dsn/noise", share)
-        source = generator(self.settings.seed, purpose, step, self.device)
-        return sample(mean, self.theta(log_theta), source)
+        noise = generator(self.settings.seed, purpose, step, self.device)
+        return self.discriminated.sample(maps, noise)
 
-    def degrade(self, hr: Tensor) -> tuple[Tensor, Tensor]:
-        """Mean and theta of HR images (N, 3, H, W), in the unit of the image."""
-        mean, log_theta, _ = self.dsn.forward(hr.to(self.device))
-        return mean, self.theta(log_theta)
+    def score(self, step: int) -> dict[str, float | None]:
+        """Scores without pairs after every so many epochs, or the latest ones."""
+        epoch, following = self.schedule.epoch(step), self.schedule.epoch(step + 1)
+        ended = following > epoch and following % self.settings.score_every == 0
+        if ended or self.best.latest is None or step + 1 == self.steps:
+            self.best.update(epoch, self.monitor.score(self.maps), self.dsn.state_dict())
+        return self.best.logged()
 
-    def ends_epoch(self, step: int, every: int) -> bool:
-        """Whether a step is the last, or the last of every so many epochs."""
-        epoch, following = self.hr_schedule.epoch(step), self.hr_schedule.epoch(step + 1)
-        last = step + 1 == self.hr_schedule.steps(self.settings.epochs)
-        return last or (following > epoch and following % every == 0)
-
-    def weights(self) -> dict[str, Tensor]:
-        """The DSN's own, without any wrapper."""
-        return dict(self.dsn.state_dict())
-
-    def load(self, weights: dict[str, Tensor]) -> None:
-        """Go back to weights that ``weights`` gave."""
-        self.dsn.load_state_dict(weights)
+    def maps(self, hr: Tensor) -> dict[str, Tensor]:
+        """Maps of HR images (N, 3, H, W) by name, in the unit of the image, on the device."""
+        maps = self.dsn.maps(hr.to(self.device))
+        return maps if self.settings.learn_theta else {**maps, "theta": self._prior(maps["mean"])}
 
     @torch.no_grad()
     def contact_sheet(self, path: Path) -> None:
         """Draw HR, reference, mean, theta, two samples and real LR, the same at every call."""
         hr, real = self.shown
-        mean, log_theta, _ = self.dsn.forward(hr)
-        theta = self.theta(log_theta)
+        maps = self.maps(hr)
         source = generator(self.settings.seed, "train_dsn/sheet", 0, self.device)
-        samples = [sample(mean, theta, source) for _ in range(2)]
-        columns = (hr, self.draw_reference(0, hr), mean, None, *samples, real)
+        samples = [self.raw.sample(maps, source) for _ in range(2)]
+        columns = (hr, self.draw_reference(0, hr), maps["mean"], None, *samples, real)
         figure, axes = drawing.sheet(len(hr), len(columns))
         for row, drawn in enumerate(axes):
             for axis, images in zip(drawn, columns, strict=True):
                 if images is None:
-                    drawing.show_theta(axis, theta[row].cpu().numpy())
+                    drawing.show_theta(axis, maps["theta"][row].cpu().numpy())
                 else:
                     drawing.show(axis, images[row])
         drawing.label_columns(
@@ -211,7 +194,10 @@ class DsnTrainer:
         """Theta in the unit of the image: the learned one, or the constant prior scale."""
         if self.settings.learn_theta:
             return theta_from_log(log_theta)
-        return torch.full_like(log_theta, known_prior(self.settings) * GRAY_LEVEL)
+        return self._prior(log_theta)
+
+    def _prior(self, like: Tensor) -> Tensor:
+        return torch.full_like(like, self.loss.prior)
 
     @torch.no_grad()
     def statistics(self, batches: int) -> dict[str, float]:
@@ -222,14 +208,13 @@ class DsnTrainer:
         """
         thetas, spread = [], {"mean": [], "sample": [], "real": []}  # type: ignore[var-annotated]
         for step in range(batches):
-            hr, real = self.crops.batch(step, self.first_share)
-            mean, log_theta, _ = self.dsn.forward(hr)
-            theta = self.theta(log_theta)
+            hr, real = self.data.batch(step, self.first_share)
+            maps = self.maps(hr)
             source = generator(self.settings.seed, "train_dsn/statistics", step, self.device)
-            drawn = {"mean": mean, "sample": sample(mean, theta, source), "real": real}
+            drawn = {"mean": maps["mean"], "sample": self.raw.sample(maps, source), "real": real}
             for name, images in drawn.items():
                 spread[name].append(2 * (high_pass(images) - 0.5).square().mean().sqrt())
-            thetas.append(theta.flatten())
+            thetas.append(maps["theta"].flatten())
         theta = torch.cat(thetas) * 255
         return {
             "theta_mean": theta.mean().item(),
@@ -241,146 +226,79 @@ class DsnTrainer:
             },
         }
 
-
-def with_prior(settings: TrainDsnSettings, lr: Store) -> TrainDsnSettings:
-    """The settings with a number for the prior scale, estimated from real LR images if asked.
-
-    Raises:
-        UserError: It cannot be estimated; says why.
-
-    """
-    if settings.prior_scale != "estimated":
-        return settings
-    try:
-        blocks = read_blocks(lr, PRIOR_BLOCKS)
-        level = estimate_noise(blocks).deviation(blocks)
-    except ValueError as error:
-        raise UserError(
-            f"{lr.path}: the noise cannot be estimated: {error}; "
-            "give train_dsn.prior_scale a number"
-        ) from error
-    return settings.model_copy(update={"prior_scale": level / math.sqrt(2)})
-
-
-def known_prior(settings: TrainDsnSettings) -> float:
-    """The prior scale in gray levels, which must be a number."""
-    if isinstance(settings.prior_scale, str):
-        raise TypeError("the prior scale is still to be estimated")
-    return settings.prior_scale
-
-
-def train_dsn(
-    hr: Store, lr: Store, settings: TrainDsnSettings, machine: MachineSettings, work: Path,
-    weights: Path, sheet: Path, curves: Path, kernels: Path | None = None,
-    start: Path | None = None,
-) -> dict[str, object]:  # fmt: skip
-    """Train a DSN, or go on with an interrupted training of the same settings and stores.
-
-    Args:
-        hr: Store of kind hr.
-        lr: Store of kind lr, the real LR images.
-        settings: The section ``train_dsn``.
-        machine: The section ``machine``.
-        work: Folder for checkpoints; each run has a folder of its own in it.
-        weights: Where the trained DSN goes.
-        sheet: Where the last contact sheet goes.
-        curves: Where the curves go, as CSV.
-        kernels: A kernel file or a folder of them, if the settings want kernels.
-        start: Checkpoint of another run of the same networks to go on from.
-
-    Returns:
-        Metrics: the last row of the curves, the statistics of ``DsnTrainer.statistics``, which
-        epoch's weights were written (from 0) and its ``Judgement``, and a warning in words, if any.
-        Of several processes the main one alone writes, and the others return nothing: ``{}``.
-
-    Raises:
-        UserError: See ``DsnTrainer`` and ``TrainingRun``.
-
-    """
-    trainer = DsnTrainer(hr, lr, settings, machine, kernels)
-    for path in (weights, sheet, curves):
-        make_folder(path.parent)
-    settings = trainer.settings
-    reference = trainer.reference
-    vgg = weights_hash(settings.perceptual_weights) if settings.perceptual_weight else None
-    key = fingerprint(
-        settings.model_dump(), hr.digest, lr.digest, reference.description, vgg,
-        trainer.accelerator.num_processes, None if start is None else file_hash(start),
-    )  # fmt: skip
-    finished, main = (
-        Finished(work, key, [weights, sheet, curves], __name__),
-        trainer.accelerator.is_main_process,
-    )
-    if (metrics := finished.again("train_dsn", main)) is not None:
-        return metrics
-    best = BestEpoch()
-    run = TrainingRun(
-        "train_dsn",
-        work / key,
-        {
-            "dsn": trainer.dsn,
-            "discriminator": trainer.discriminator,
-            "dsn_optimiser": trainer.learner.optimiser,
-            "discriminator_optimiser": trainer.opponent.optimiser,
-            "best_epoch": best,
-        },
-        trainer.hr_schedule.steps(settings.epochs),
-        settings.log_every,
-        settings.checkpoint_every,
-        trainer.accelerator,
-        trainer.crops,
-        start,
-    )
-    judge = Judge(hr, lr, reference.expected, settings.seed)
-    for step in run:
-        terms = trainer.step(step)
-        if best.latest is None or trainer.ends_epoch(step, settings.score_every):
-            judgement = judge.judge(trainer.degrade)
-            best.see(trainer.hr_schedule.epoch(step), judgement, trainer.weights())
-        run.record(step, {**terms, **_logged(best)})
-        if run.main and (step + 1) % settings.checkpoint_every == 0:
-            trainer.contact_sheet(work / key / "contact_sheet.png")
-    kept = best.judgement if settings.keep == "best" else best.latest  # the last step was judged
-    if settings.keep == "best":
-        trainer.load(best.weights)
-    metadata = {
-        "format": FORMAT,
-        "scale": trainer.scale,
-        "settings": settings.model_dump(),
-        "reference": reference.description,
-        "hr_digest": hr.digest,
-        "lr_digest": lr.digest,
-    }
-    metrics = {}
-    if run.main:
-        trainer.contact_sheet(sheet)
-        run.write_curves(curves)
-        save_weights(weights, trainer.weights(), metadata)
-        assert kept is not None
-        metrics = {
-            **run.curves[-1],
+    def finish(self, weights: Path) -> dict[str, object]:
+        """Write the DSN of the last or the best epoch; returns its scores and statistics."""
+        settings, best = self.settings, self.best
+        if settings.keep == "best":
+            self.dsn.load_state_dict(best.weights)
+        save_dsn(weights, self.dsn, self.describe())
+        kept = best.scores if settings.keep == "best" else best.latest  # the last step was scored
+        if kept is None:
+            raise ValueError("no step was scored")
+        return {
             "prior_scale": known_prior(settings),
-            **trainer.statistics(8),
+            **self.statistics(8),
             "kept": settings.keep,
             "kept_epoch": best.epoch if settings.keep == "best" else settings.epochs - 1,
             **asdict(kept),
             "warning": "; ".join(kept.warnings()),
         }
-        finished.keep(metrics)
-    run.close()
-    return metrics
+
+    def describe(self) -> DsnDescription:
+        """What its file says of the DSN."""
+        settings = self.settings
+        return DsnDescription(
+            scale=self.scale,
+            features=settings.features,
+            blocks=settings.blocks,
+            learned_theta=settings.learn_theta,
+            prior_scale_gray=known_prior(settings),
+            reference=self.reference.description,
+            hr_digest=self.material.hr.digest,
+            lr_digest=self.material.lr.digest,
+            training=settings.model_dump(mode="json"),
+        )
+
+    def key(self, start: Path | None) -> str:
+        """Fingerprint of all that the results depend on."""
+        settings, material = self.settings, self.material
+        vgg = weights_hash(settings.perceptual_weights) if settings.perceptual_weight else None
+        return fingerprint(
+            settings.model_dump(), material.hr.digest, material.lr.digest,
+            self.reference.description, vgg, self.accelerator.num_processes,
+            None if start is None else file_hash(start),
+        )  # fmt: skip
 
 
-def _logged(best: BestEpoch) -> dict[str, Tensor]:
-    """The latest scores for the curves; -1 stands for one without an answer."""
-    assert best.latest is not None
-    scores = {
-        "wasserstein": best.latest.wasserstein,
-        "noise_level_difference": best.latest.noise_level_difference,
-    }
-    return {key: torch.tensor(-1.0 if value is None else value) for key, value in scores.items()}
+def train_dsn(
+    material: DsnMaterial, settings: TrainDsnSettings, machine: MachineSettings, places: Places
+) -> dict[str, object] | None:
+    """Train a DSN, or go on with an interrupted training of the same settings and stores.
 
+    Writes ``dsn.safetensors``, ``contact_sheet.png`` and ``curves.csv``.
 
-def _in_unit(log_levels: Tensor) -> Tensor:
-    """Logarithm of a scale in the unit of the image, from one in gray levels."""
-    return log_levels + math.log(GRAY_LEVEL)
+    Args:
+        material: What it is trained on.
+        settings: The section ``train_dsn``.
+        machine: The section ``machine``.
+        places: Where it reads and writes.
+
+    Returns:
+        Metrics: the last row of the curves, the statistics of ``DsnTrainer.statistics``, which
+        epoch's weights were written (from 0), its ``DsnScores``, and a warning in words, if any.
+        Of several processes the main one alone writes; the others return None.
+
+    Raises:
+        UserError: See ``DsnTrainer`` and ``training.run``.
+
+    """
+    trainer = DsnTrainer(material, settings, machine)
+    training = Training(
+        name="train_dsn",
+        folder=places.work / trainer.key(places.start),
+        steps=trainer.steps,
+        log_every=settings.log_every,
+        checkpoint_every=settings.checkpoint_every,
+        start=places.start,
+    )
+    return run(trainer, training, places.results("dsn.safetensors"), __name__)

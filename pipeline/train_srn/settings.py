@@ -7,8 +7,9 @@ from pydantic import Field, model_validator
 from torch import Tensor, nn
 
 from pipeline.base.settings import Settings
+from pipeline.base.units import GRAY_LEVEL
 from pipeline.images.filters import gradient_map, gradient_map_l1
-from pipeline.train_srn.streams import Theta
+from pipeline.sampling.sampler import Draw, Theta
 from pipeline.training.discriminators import UNetDiscriminator, VGGDiscriminator
 from pipeline.training.learner import StepSettings
 
@@ -79,13 +80,18 @@ class TrainSrnSettings(StepSettings):
         return self
 
     @property
-    def calibrated(self) -> bool:
-        """Whether a calibration says how samples are drawn."""
-        unknown = self.theta == "constant" and self.constant_theta is None
-        return self.lr_from == "maps" and (self.theta == "calibrated" or unknown)
+    def draw(self) -> Draw:
+        """What samples of the maps are drawn with."""
+        constant = None if self.constant_theta is None else self.constant_theta * GRAY_LEVEL
+        return Draw(self.theta, constant)
 
     @property
-    def judged(self) -> Callable[[Tensor], Tensor]:
+    def calibrated(self) -> bool:
+        """Whether a calibration says how samples are drawn."""
+        return self.lr_from == "maps" and self.draw.calibrated
+
+    @property
+    def discriminator_input(self) -> Callable[[Tensor], Tensor]:
         """What the discriminator sees of an image."""
         if self.adversarial_on == "pixels":
             return nn.Identity()

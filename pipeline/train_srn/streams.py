@@ -1,10 +1,10 @@
 """What the SRN is trained on: crops of pairs of an LR and an HR image.
 
-LR images are fresh Laplace draws of (mean, theta), bicubic ones, or real ones of paired data.
+LR images are fresh samples of maps, bicubic ones, or real ones of paired data.
 """
 
 from collections.abc import Callable, Sequence
-from typing import Any, Literal, NamedTuple, Protocol
+from typing import Any, NamedTuple, Protocol
 
 import torch
 from torch import Tensor
@@ -17,11 +17,9 @@ from pipeline.crops.schedule import Schedule
 from pipeline.crops.window import Source
 from pipeline.images.filters import bicubic_downsample
 from pipeline.images.io import Image, to_float, to_uint8
-from pipeline.sampling.calibration import CalibratedSampler, Calibration, require_calibration
-from pipeline.sampling.laplace import sample
+from pipeline.sampling.sampler import Sampler
 from pipeline.stores.reader import Store, require_exported_from, require_same_scale
 
-Theta = Literal["raw", "calibrated", "constant", "none"]
 PURPOSE = "train_srn/images"
 """Of the schedule."""
 
@@ -38,10 +36,13 @@ class Pair(NamedTuple):
 class Stream(Protocol):
     """Anything an SRN can be trained on."""
 
-    scale: int
-    """HR pixels per LR pixel."""
-    schedule: Schedule
-    """Which images make the batch of each step."""
+    @property
+    def scale(self) -> int:
+        """HR pixels per LR pixel."""
+
+    @property
+    def schedule(self) -> Schedule:
+        """Which images make the batch of each step."""
 
     @property
     def waited(self) -> float:
@@ -65,65 +66,41 @@ class _Batched:
         return self.batches.waited
 
 
-class PairStream(_Batched):
-    """Crops of ``hr.zarr``, and samples of ``maps.zarr`` at the same places.
+class SampleStream(_Batched):
+    """Crops of ``hr.zarr``, and fresh samples of ``maps.zarr`` at the same places.
 
-    HR stays uint8 and the maps float16 until a batch is on the device.
+    HR stays uint8 and the maps float16 until a batch is on the device, where samples are drawn.
 
     Args:
         hr: Store of kind hr.
         maps: Store of kind maps, exported from that HR store.
         patch: S, side of an LR crop.
-        theta: ``raw`` draws y = mean + eps theta (Eq. 8) with the stored theta, ``constant`` with
-            one theta everywhere, ``calibrated`` follows the calibration; ``none`` is the mean.
-        demand: How many crops, and where they go; noise is drawn there.
-        constant_theta: Laplace scale for ``constant``, in the unit of the image.
-        calibration: For ``calibrated``.
+        sampler: What draws the LR images; see ``make_sampler``.
+        demand: How many crops, and where they go.
 
     Raises:
-        UserError: Stores and calibration do not belong together, an image is smaller than a crop,
-            or the images do not fit into memory, see ``Window``.
+        UserError: The stores do not belong together, an image is smaller than a crop, or the images
+            do not fit into memory, see ``Window``.
 
     """
 
     def __init__(
-        self,
-        hr: Store,
-        maps: Store,
-        patch: int,
-        theta: Theta,
-        demand: Demand,
-        constant_theta: float = 0.0,
-        calibration: Calibration | None = None,
+        self, hr: Store, maps: Store, patch: int, sampler: Sampler, demand: Demand
     ) -> None:
         self.scale = require_same_scale(hr, maps)
         require_exported_from(maps, hr)
         require_crop(maps, patch, "train_srn.lr_patch")
-        self.theta, self.demand, self.constant_theta = theta, demand, constant_theta
-        self.calibrated: CalibratedSampler | None = None
-        if theta == "calibrated":
-            if calibration is None:
-                raise UserError("train_srn.theta is calibrated, but no calibration was given")
-            require_calibration(calibration, maps)
-            self.calibrated = CalibratedSampler(calibration, demand.device)
-        self.batches = _batches(_maps_source(hr, maps, with_theta=theta == "raw"), patch, demand)
+        self.sampler, self.demand = sampler, demand
+        self.batches = _batches(_maps_source(hr, maps, sampler.reads), patch, demand)
         self.schedule = self.batches.schedule
 
     def batch(self, step: int, share: int = 0) -> Pair:
         """The crops of one share of a step's batch, with fresh noise."""
-        mean, hr, *theta = self.batches.batch(step, share)
+        *arrays, hr = self.batches.batch(step, share)
         purpose = of_share("train_srn/noise", share)
         source = generator(self.demand.seed, purpose, step, self.demand.device)
-        lr = self._sample(mean.float(), [part.float() for part in theta], source)
-        return Pair(lr, hr.float() / 255)
-
-    def _sample(self, mean: Tensor, theta: list[Tensor], source: torch.Generator) -> Tensor:
-        if self.theta == "none":
-            return mean
-        if self.calibrated is not None:
-            return self.calibrated.sample(mean, source)
-        scale = theta[0] if theta else torch.full_like(mean, self.constant_theta)
-        return sample(mean, scale, source)
+        maps = {name: a.float() for name, a in zip(self.sampler.reads, arrays, strict=True)}
+        return Pair(self.sampler.sample(maps, source), hr.float() / 255)
 
 
 class ImageStream(_Batched):
@@ -236,16 +213,17 @@ def pairs_stream(pairs: Store, patch: int, demand: Demand) -> ImageStream:
     return ImageStream(_image_source(str(pairs.path), sizes, scale, read), scale, patch, demand)
 
 
-def _maps_source(hr: Store, maps: Store, with_theta: bool) -> Source:
-    arrays = [(maps, "mean"), (hr, "image"), (maps, "theta")][: 3 if with_theta else 2]
+def _maps_source(hr: Store, maps: Store, names: Sequence[str]) -> Source:
+    """Of arrays of maps, then the HR image."""
 
     def read(image: int) -> list[Any]:
-        return [store.read(maps.ids[image], name) for store, name in arrays]
+        image_id = maps.ids[image]
+        return [*(maps.read(image_id, name) for name in names), hr.read(image_id, "image")]
 
     sizes = [maps.size(image_id) for image_id in maps.ids]
-    finer, dtypes = (1, maps.scale, 1), (torch.float16, torch.uint8, torch.float16)
-    used = len(arrays)
-    return Source(f"{hr.path}, {maps.path}", sizes, finer[:used], dtypes[:used], read)
+    finer = (*(1 for _ in names), maps.scale)
+    dtypes = (*(torch.float16 for _ in names), torch.uint8)
+    return Source(f"{hr.path}, {maps.path}", sizes, finer, dtypes, read)
 
 
 def _image_source(

@@ -1,50 +1,45 @@
 """Training of an SR network on sampled degradations (Sec. 3.2), or on pairs."""
 
+from collections.abc import Mapping
 from dataclasses import dataclass
 from pathlib import Path
 
 import torch
-import torch.nn.functional as F
 from accelerate import Accelerator
 from torch import Tensor, nn
 
 from pipeline.base.errors import UserError
-from pipeline.base.files import make_folder
 from pipeline.base.hashes import file_hash, fingerprint
-from pipeline.base.units import GRAY_LEVEL
-from pipeline.crops.memory import MachineSettings, Memory, allowed
+from pipeline.crops.batches import Demand
+from pipeline.crops.memory import MachineSettings, allowed
 from pipeline.images import drawing
-from pipeline.images.filters import bicubic_upsample, low_pass
-from pipeline.sampling.calibration import Calibration, require_calibration
+from pipeline.images.filters import bicubic_upsample
+from pipeline.sampling.calibration import Calibration
+from pipeline.sampling.sampler import make_sampler
 from pipeline.srn import network as srn
-from pipeline.stores.kept import Finished
 from pipeline.stores.reader import Store
 from pipeline.stores.weights import save_weights
+from pipeline.train_srn.losses import SrnLoss
 from pipeline.train_srn.settings import Architecture, TrainSrnSettings
-from pipeline.train_srn.streams import (
-    Pair,
-    PairStream,
-    Stream,
-    bicubic_stream,
-    pairs_stream,
-)
+from pipeline.train_srn.streams import Pair, SampleStream, Stream, bicubic_stream, pairs_stream
+from pipeline.training.checkpoints import Stateful
+from pipeline.training.description import Places, Training
 from pipeline.training.learner import (
     Adversaries,
     Average,
     Learner,
     frozen,
     make_accelerator,
+    weighted_sum,
 )
-from pipeline.training.loop import TrainingRun
+from pipeline.training.run import run
 from pipeline.training.vgg import VGG19Features, weights_hash
 
 SHEET_ROWS = 4
-LOW_PASS_SIZE = 9
-"""Taps of the Gaussian of the low-passed content term."""
 
 
 @dataclass(frozen=True)
-class Material:
+class SrnMaterial:
     """What an SR network may be trained on; ``lr_from`` says what is needed."""
 
     hr: Store | None = None
@@ -56,7 +51,7 @@ class Material:
     pairs: Store | None = None
     """Store of kind val."""
 
-    def used(self, settings: TrainSrnSettings) -> "Material":
+    def used(self, settings: TrainSrnSettings) -> "SrnMaterial":
         """Only what the settings need: changing the rest changes nothing.
 
         Raises:
@@ -66,11 +61,11 @@ class Material:
         match settings.lr_from:
             case "maps":
                 stores = _given("hr", self.hr), _given("maps", self.maps)
-                return Material(*stores, self.calibration if settings.calibrated else None)
+                return SrnMaterial(*stores, self.calibration if settings.calibrated else None)
             case "bicubic":
-                return Material(hr=_given("hr", self.hr))
+                return SrnMaterial(hr=_given("hr", self.hr))
             case "pairs":
-                return Material(pairs=_given("pairs", self.pairs))
+                return SrnMaterial(pairs=_given("pairs", self.pairs))
 
     def digests(self) -> dict[str, str]:
         """Digests of the stores, by name."""
@@ -85,13 +80,14 @@ def _given(name: str, store: Store | None) -> Store:
 
 
 class SrnTrainer:
-    """Networks, optimisers and one step of the SRN training.
+    """The networks of the SRN training, and one step of it; see ``Trainer``.
 
     Args:
         stream: What it is trained on.
         architecture: The network to train.
         settings: The section ``train_srn``.
         accelerator: Made with the precision of the settings.
+        trained_on: Digests of the stores by name, for the file.
 
     Raises:
         UserError: The network cannot be built, or the warm start does not fit it.
@@ -104,13 +100,13 @@ class SrnTrainer:
         architecture: Architecture,
         settings: TrainSrnSettings,
         accelerator: Accelerator,
+        trained_on: Mapping[str, str] | None = None,
     ) -> None:
-        self.settings = settings
-        self.trained = architecture.train
-        self.accelerator = accelerator
-        self.device = self.accelerator.device
-        self.stream = stream
-        self.schedule = stream.schedule
+        self.settings, self.architecture = settings, architecture
+        self.trained_on = dict(trained_on or {})
+        self.accelerator, self.device = accelerator, accelerator.device
+        self.data, self.schedule = stream, stream.schedule
+        self.steps = self.schedule.steps(settings.epochs) if architecture.train else 0
         with torch.random.fork_rng(devices=[]):
             torch.manual_seed(settings.seed)
             self.network = srn.build(architecture.network, stream.scale, architecture.options)
@@ -118,71 +114,57 @@ class SrnTrainer:
         if architecture.warm_start:
             _warm_start(self.network, Path(architecture.warm_start), stream.scale)
         self.learner = Learner(self.network, settings.learning_rate, settings, accelerator)
-        self.opponent = Learner(
+        self.discriminator_learner = Learner(
             self.discriminator, settings.discriminator_learning_rate, settings, accelerator
         )
         self.ema = Average(self.network, settings.ema_decay)
         self.adversaries = Adversaries(
-            self.learner, self.opponent, settings, settings.adversarial_weight, settings.judged
+            self.learner,
+            self.discriminator_learner,
+            settings,
+            settings.adversarial_weight,
+            settings.discriminator_input,
         )
-        self.vgg = None
-        if settings.perceptual_weight and self.trained:
-            vgg = VGG19Features(settings.perceptual_weights)
-            self.vgg = frozen(vgg, settings, accelerator)
+        vgg: nn.Module | None = None
+        if settings.perceptual_weight and architecture.train:
+            vgg = frozen(VGG19Features(settings.perceptual_weights), settings, accelerator)
+        self.loss = SrnLoss(settings, vgg)
         first = settings.own_shares(accelerator)[0]
         self.shown = Pair(*(part[:SHEET_ROWS] for part in stream.batch(0, first)))
-
-    def run(self, name: str, folder: Path, start: Path | None = None) -> TrainingRun:
-        """The whole training, or what is left of it; see ``TrainingRun``."""
-        parts = {
+        self.parts: dict[str, Stateful] = {
             "network": self.network,
             "ema": self.ema,
             "discriminator": self.discriminator,
             "optimiser": self.learner.optimiser,
-            "discriminator_optimiser": self.opponent.optimiser,
+            "discriminator_optimiser": self.discriminator_learner.optimiser,
         }
-        return TrainingRun(
-            name,
-            folder,
-            parts,
-            self.schedule.steps(self.settings.epochs) if self.trained else 0,
-            self.settings.log_every,
-            self.settings.checkpoint_every,
-            self.accelerator,
-            self.stream,
-            start,
-        )
 
     def step(self, step: int) -> dict[str, Tensor]:
         """Train both networks on one batch; returns the unweighted terms of Eq. 12."""
         decay = self.settings.decay(self.schedule.epoch(step))
         terms = self.adversaries.step(
-            decay, lambda share: self._learn(self.stream.batch(step, share))
+            decay, lambda share: self._learn(self.data.batch(step, share))
         )
         self.ema.update(self.network)
         return terms
 
     def _learn(self, pair: Pair) -> dict[str, Tensor]:
         """Add the gradients of a share to those of both networks; returns its terms."""
-        settings = self.settings
         sr = self.learner(pair.lr)
-        terms = {"content": F.l1_loss(sr, pair.hr)}
-        if settings.low_pass_weight:
-            terms["low_pass"] = low_pass(sr - pair.hr, LOW_PASS_SIZE).abs().mean()
-        if self.vgg is not None:
-            with torch.no_grad():
-                features = self.vgg(pair.hr)
-            terms["perceptual"] = F.l1_loss(self.vgg(sr), features)
-        total = settings.content_weight * terms["content"]
-        total = total + settings.low_pass_weight * terms.get("low_pass", 0)
-        total = total + settings.perceptual_weight * terms.get("perceptual", 0)
+        terms = self.loss.terms(sr, pair.hr)
+        total = weighted_sum(terms, self.loss.weights)
         return {**terms, **self.adversaries.learn(total, sr, pair.hr)}
+
+    def score(self, step: int) -> dict[str, float | None]:
+        """None yet: an SRN is scored by ``usrdu evaluate``."""
+        del step
+        return {}
 
     @torch.no_grad()
     def contact_sheet(self, path: Path) -> None:
         """Draw the sampled LR enlarged by bicubic, the SR of the averaged weights, and the HR."""
         lr, hr = self.shown
-        columns = (bicubic_upsample(lr, self.stream.scale), self.ema.module(lr), hr)
+        columns = (bicubic_upsample(lr, self.data.scale), self.ema.module(lr), hr)
         figure, axes = drawing.sheet(len(lr), len(columns), side=2.2)
         for row, drawn in enumerate(axes):
             for axis, images in zip(drawn, columns, strict=True):
@@ -190,17 +172,27 @@ class SrnTrainer:
         drawing.label_columns(axes, ("sampled LR, bicubic", "SR", "HR"))
         drawing.save(figure, path)
 
+    def finish(self, weights: Path) -> dict[str, object]:
+        """Write the averaged weights, in the keys of the architecture."""
+        metadata = {
+            "format": srn.FORMAT,
+            "scale": self.data.scale,
+            "architecture": self.architecture.model_dump(),
+            "settings": self.settings.model_dump(),
+            "trained_on": self.trained_on,
+        }
+        save_weights(weights, self.ema.module.state_dict(), metadata)
+        return {}
+
 
 def train_srn(
-    material: Material,
+    material: SrnMaterial,
     name: str,
     architecture: Architecture,
     settings: TrainSrnSettings,
     machine: MachineSettings,
-    work: Path,
-    folder: Path,
-    start: Path | None = None,
-) -> dict[str, float]:
+    places: Places,
+) -> dict[str, object] | None:
     """Train an SR network, or go on with an interrupted training of the same settings and stores.
 
     Writes ``srn.safetensors`` (the averaged weights, in the keys of the architecture),
@@ -212,89 +204,71 @@ def train_srn(
         architecture: The network; one that is not trained is written as its warm start is.
         settings: The section ``train_srn``.
         machine: The section ``machine``.
-        work: Folder for checkpoints; each run has a folder of its own in it.
-        folder: Where the results go.
-        start: Checkpoint of another run of the same networks to go on from.
+        places: Where it reads and writes.
 
     Returns:
         Metrics: the last row of the curves; without a training ``{"step": 0}``.  Of several
-        processes the main one alone writes, and the others return nothing: ``{}``.
+        processes the main one alone writes; the others return None.
 
     Raises:
-        UserError: See ``open_stream``, ``SrnTrainer`` and ``TrainingRun``.
+        UserError: See ``open_stream``, ``SrnTrainer`` and ``training.run``.
 
     """
     material = material.used(settings)
     accelerator = make_accelerator(settings)
     memory = allowed(machine, accelerator.device, accelerator.num_processes)
-    stream = open_stream(material, settings, accelerator, memory)
-    trainer = SrnTrainer(stream, architecture, settings, accelerator)
-    make_folder(folder)
+    stream = open_stream(material, settings, settings.demand(accelerator, memory))
+    trainer = SrnTrainer(stream, architecture, settings, accelerator, material.digests())
+    key = _key(material, architecture, settings, accelerator.num_processes, places.start)
+    training = Training(
+        name=f"train_srn@{name}",
+        folder=places.work / key,
+        steps=trainer.steps,
+        log_every=settings.log_every,
+        checkpoint_every=settings.checkpoint_every,
+        start=places.start,
+    )
+    return run(trainer, training, places.results("srn.safetensors"), __name__)
+
+
+def _key(
+    material: SrnMaterial,
+    architecture: Architecture,
+    settings: TrainSrnSettings,
+    processes: int,
+    start: Path | None,
+) -> str:
+    """Fingerprint of all that the results depend on."""
     files = [Path(architecture.warm_start) if architecture.warm_start else None, start]
     hashes = [None if path is None else file_hash(path) for path in files]
     measured = material.calibration and material.calibration.model_dump()
     vgg = weights_hash(settings.perceptual_weights) if settings.perceptual_weight else None
-    key = fingerprint(
+    return fingerprint(
         settings.model_dump(), architecture.model_dump(), hashes, vgg, material.digests(), measured,
-        accelerator.num_processes,
+        processes,
     )  # fmt: skip
-    results = [folder / file for file in ("srn.safetensors", "contact_sheet.png", "curves.csv")]
-    finished, stage = Finished(work, key, results, __name__), f"train_srn@{name}"
-    if (metrics := finished.again(stage, accelerator.is_main_process)) is not None:
-        return metrics
-    run = trainer.run(stage, work / key, start)
-    for step in run:
-        run.record(step, trainer.step(step))
-        if run.main and (step + 1) % settings.checkpoint_every == 0:
-            trainer.contact_sheet(work / key / "contact_sheet.png")
-    metadata = {
-        "format": srn.FORMAT,
-        "scale": stream.scale,
-        "architecture": architecture.model_dump(),
-        "settings": settings.model_dump(),
-        "trained_on": material.digests(),
-    }
-    metrics = {}
-    if run.main:  # what is kept lets the checkpoint go
-        weights, sheet, curves = results
-        trainer.contact_sheet(sheet)
-        run.write_curves(curves)
-        save_weights(weights, trainer.ema.module.state_dict(), metadata)
-        metrics = run.curves[-1] if run.curves else {"step": 0}
-        finished.keep(metrics)
-    run.close()
-    return metrics
 
 
-def open_stream(
-    material: Material, settings: TrainSrnSettings, accelerator: Accelerator, memory: Memory
-) -> Stream:
+def open_stream(material: SrnMaterial, settings: TrainSrnSettings, demand: Demand) -> Stream:
     """The stream that the settings describe.
 
     Args:
-        material: What ``Material.used`` says is needed.
+        material: What ``SrnMaterial.used`` says is needed.
         settings: The section ``train_srn``.
-        accelerator: Where batches go, and which process this is.
-        memory: Bytes that images may take.
+        demand: How many crops, and where they go.
 
     Raises:
-        UserError: See ``streams``.
+        UserError: See ``streams`` and ``make_sampler``.
 
     """
-    patch, demand = settings.lr_patch, settings.demand(accelerator, memory)
+    patch = settings.lr_patch
     if settings.lr_from == "bicubic":
         return bicubic_stream(_given("hr", material.hr), patch, demand)
     if settings.lr_from == "pairs":
         return pairs_stream(_given("pairs", material.pairs), patch, demand)
     hr, maps = _given("hr", material.hr), _given("maps", material.maps)
-    constant, calibration = settings.constant_theta, material.calibration
-    if settings.theta == "constant" and constant is None:
-        if calibration is None:
-            raise UserError("train_srn.constant_theta is null, and there is no calibration to ask")
-        require_calibration(calibration, maps)
-        constant = calibration.constant_theta
-    constant = (constant or 0) * GRAY_LEVEL
-    return PairStream(hr, maps, patch, settings.theta, demand, constant, calibration)
+    sampler = make_sampler(settings.draw, material.calibration, maps, demand.device)
+    return SampleStream(hr, maps, patch, sampler, demand)
 
 
 def _warm_start(network: nn.Module, path: Path, scale: int) -> None:

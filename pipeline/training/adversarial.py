@@ -22,8 +22,8 @@ def discriminator_loss(real_logits: Tensor, fake_logits: Tensor) -> Tensor:
     return F.softplus(-real_logits).mean() + F.softplus(fake_logits).mean()
 
 
-class Verdict(NamedTuple):
-    """What a discriminator says of generated images, worked out once for both sides."""
+class Discriminated(NamedTuple):
+    """The outcome of a discriminator on generated images, computed once for both networks."""
 
     loss: Tensor
     """Eq. 5 or 9; a scalar without a graph."""
@@ -33,7 +33,7 @@ class Verdict(NamedTuple):
     """With their graph to the discriminator's parameters, for Eq. 6 or 10."""
 
 
-def consult(discriminator: Callable[[Tensor], Tensor], images: Tensor) -> Verdict:
+def discriminate(discriminator: Callable[[Tensor], Tensor], images: Tensor) -> Discriminated:
     """Run the discriminator on generated images, cut off from their generator.
 
     The generator gets ``gradient`` at ``images`` when it goes backward, and no second forward is
@@ -48,4 +48,4 @@ def consult(discriminator: Callable[[Tensor], Tensor], images: Tensor) -> Verdic
     logits = discriminator(cut)
     loss = generator_loss(logits)
     (gradient,) = torch.autograd.grad(loss, cut, retain_graph=True)
-    return Verdict(loss.detach(), gradient, logits)
+    return Discriminated(loss.detach(), gradient, logits)

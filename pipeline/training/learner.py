@@ -1,13 +1,13 @@
 """How the networks of both trainings learn: the optimiser, speed, and several processes.
 
 The generator and the discriminator of a training are a ``Learner`` each, both of them
-``Adversaries``.  A step's batch is made of
-shares: every process takes ``accumulate`` of them one after the other, and the gradient is the mean
-over all, so that processes and accumulation may be exchanged for each other.
+``Adversaries``.  A step's batch is made of shares: every process takes ``accumulate`` of them one
+after the other, and the gradient is the mean over all, so that processes and accumulation may be
+exchanged for each other.
 """
 
 import copy
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterator, Mapping
 from contextlib import ExitStack, contextmanager
 from typing import Annotated, Any, Literal
 
@@ -23,7 +23,7 @@ from pipeline.base.errors import UserError
 from pipeline.base.settings import Settings
 from pipeline.crops.batches import Demand
 from pipeline.crops.memory import Memory
-from pipeline.training.adversarial import consult, discriminator_loss
+from pipeline.training.adversarial import discriminate, discriminator_loss
 
 Decay = Annotated[float, Field(ge=0, lt=1)]
 AdamBetas = Annotated[
@@ -202,24 +202,24 @@ class Adversaries:
 
     Args:
         learner: The network, which generates images.
-        opponent: The discriminator.
+        discriminator: Tells them from others.
         settings: Of the step.
         weight: Of the adversarial term.
-        judged: What of an image the discriminator sees.
+        discriminator_input: What of an image the discriminator sees.
 
     """
 
     def __init__(
         self,
         learner: Learner,
-        opponent: Learner,
+        discriminator: Learner,
         settings: StepSettings,
         weight: float,
-        judged: Callable[[Tensor], Tensor],
+        discriminator_input: Callable[[Tensor], Tensor],
     ) -> None:
         self.settings, self.weight = settings, weight
-        self._both = [learner, opponent] if weight else [learner]
-        self._opponent, self._judged = opponent, judged
+        self._both = [learner, discriminator] if weight else [learner]
+        self._discriminator, self._input = discriminator, discriminator_input
 
     def step(self, decay: float, learn: Callable[[int], dict[str, Tensor]]) -> dict[str, Tensor]:
         """Make a step of both from the shares of this process.
@@ -250,8 +250,8 @@ class Adversaries:
             return terms[0]
         return {name: torch.stack([of[name] for of in terms]).mean() for name in terms[0]}
 
-    def _judge(self, images: Tensor) -> Tensor:
-        logits: Tensor = self._opponent(self._judged(images))
+    def _logits(self, images: Tensor) -> Tensor:
+        logits: Tensor = self._discriminator(self._input(images))
         return logits
 
     def learn(self, total: Tensor, fake: Tensor, real: Tensor) -> dict[str, Tensor]:
@@ -271,16 +271,22 @@ class Adversaries:
         if not self.weight:
             torch.autograd.backward(total / shares)
             return {"total": total.detach()}
-        verdict = consult(self._judge, fake)
-        gradient = self.weight / shares * verdict.gradient
+        found = discriminate(self._logits, fake)
+        gradient = self.weight / shares * found.gradient
         torch.autograd.backward([total / shares, fake], [None, gradient])
-        loss = discriminator_loss(self._judge(real), verdict.logits)
+        loss = discriminator_loss(self._logits(real), found.logits)
         torch.autograd.backward(loss / shares)
         return {
-            "adversarial": verdict.loss,
-            "total": total.detach() + self.weight * verdict.loss,
+            "adversarial": found.loss,
+            "total": total.detach() + self.weight * found.loss,
             "discriminator": loss.detach(),
         }
+
+
+def weighted_sum(terms: Mapping[str, Tensor], weights: Mapping[str, float]) -> Tensor:
+    """The sum of scalar terms, each times its weight; every term has one."""
+    first, *others = (weights[name] * term for name, term in terms.items())
+    return sum(others, start=first)
 
 
 class Average:

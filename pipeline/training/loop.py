@@ -5,9 +5,10 @@ import io
 import math
 import shutil
 import time
-from collections.abc import Iterator, Mapping
+from collections.abc import Iterator, Mapping, Sequence
+from dataclasses import dataclass
 from pathlib import Path
-from typing import Any, Protocol
+from typing import Any
 
 import torch
 from accelerate import Accelerator
@@ -16,41 +17,35 @@ from tqdm import tqdm
 
 from pipeline.base.errors import UserError
 from pipeline.base.files import claim, write_whole
-from pipeline.crops.schedule import Schedule
 from pipeline.training.checkpoints import Stateful, load_state, save_state
+from pipeline.training.description import Data, Training
 
-Row = dict[str, float]
-
-
-class Data(Protocol):
-    """What the steps of a training are made on; as a string, where it is held."""
-
-    schedule: Schedule
-    """Tells the epochs."""
-
-    @property
-    def waited(self) -> float:
-        """Seconds that steps had to wait for it so far."""
+Row = dict[str, float | None]
+"""A row of the curves: the step, then the mean of every term and score over an interval."""
 
 
-class TrainingRun:
-    """A training that may be killed at any moment and goes on from its last checkpoint.
+@dataclass(frozen=True)
+class _Step:
+    """What is known of a step until its interval ends."""
 
-    Use: ``for step in run: run.record(step, terms)``.  The checkpoint holds the state of all parts
-    and the curves, so that a resumed run ends with the files of a straight one.  Of several
-    processes all make the steps and read the checkpoint, and the main one alone writes and reports.
+    step: int
+    terms: Mapping[str, Tensor]
+    scores: Mapping[str, float | None]
+
+
+class TrainingLoop:
+    """The steps of a training that may be killed at any moment and goes on from a checkpoint.
+
+    Use: ``for step in loop: loop.record(step, terms, scores)``.  The checkpoint holds the state of
+    all parts and the curves, so that a resumed run ends with the files of a straight one.  Of
+    several processes all make the steps and read the checkpoint; the main one alone writes and
+    reports.
 
     Args:
-        name: Name of the stage, for the progress bar and for messages.
-        folder: Where the checkpoint and the curves of this very run live; a run with other settings
-            or inputs has another folder.
+        training: The run.
         parts: Networks and optimisers by name.
-        total_steps: Length of the run.
-        log_every: Steps per row of the curves, each the mean over the interval.
-        checkpoint_every: Steps between checkpoints.
         accelerator: Knows the other processes.
         data: Of the steps.
-        start: Checkpoint of another run of the same parts to go on from, if this one has none.
 
     Raises:
         UserError: A checkpoint is damaged or of other parts, or not all processes see it.
@@ -59,21 +54,15 @@ class TrainingRun:
 
     def __init__(
         self,
-        name: str,
-        folder: Path,
+        training: Training,
         parts: Mapping[str, Stateful],
-        total_steps: int,
-        log_every: int,
-        checkpoint_every: int,
         accelerator: Accelerator,
         data: Data,
-        start: Path | None = None,
     ) -> None:
-        self.name, self.folder, self.parts, self.data = name, folder, parts, data
+        self.training, self.parts, self.data = training, parts, data
         self.accelerator, self.main = accelerator, accelerator.is_main_process
-        self.total_steps, self.log_every = total_steps, log_every
-        self.checkpoint_every = checkpoint_every
-        self.checkpoint = folder / "checkpoint.pt"
+        self.checkpoint = training.folder / "checkpoint.pt"
+        start = training.start
         progress = load_state(self.checkpoint, parts)
         if progress is None and start is not None:
             progress = load_state(start, parts)
@@ -82,7 +71,7 @@ class TrainingRun:
         progress = progress or {"step": 0, "curves": []}
         self.first_step: int = progress["step"]
         self.curves: list[Row] = progress["curves"]
-        self._pending: list[tuple[int, Mapping[str, Tensor]]] = []
+        self._pending: list[_Step] = []
         found = self._of_all(torch.tensor([self.first_step])).tolist()
         if len(set(found)) > 1:
             raise UserError(
@@ -92,15 +81,16 @@ class TrainingRun:
 
     def __iter__(self) -> Iterator[int]:
         """Yield the steps that are left; says where data and files are, and what data cost."""
-        lock = claim(self.folder, self.folder) if self.main else None
+        folder, total = self.training.folder, self.training.steps
+        lock = claim(folder, folder) if self.main else None
         start = f"goes on at step {self.first_step}" if self.first_step else "starts"
-        self._say(f"{start}; checkpoint, curves and pictures so far: {self.folder}")
+        self._say(f"{start}; checkpoint, curves and pictures so far: {folder}")
         self._say(str(self.data))
         waits = Waits(self.data)
         with tqdm(
-            range(self.first_step, self.total_steps),
-            self.name,
-            self.total_steps,
+            range(self.first_step, total),
+            self.training.name,
+            total,
             initial=self.first_step,
             unit="step",
             mininterval=1,
@@ -109,11 +99,10 @@ class TrainingRun:
             for step in bar:
                 yield step
                 waits.note(step)
-                last = step + 1 == self.total_steps
-                if last or (step + 1) % self.log_every == 0:
-                    shown = {k: f"{v:.4g}" for k, v in self._log().items() if k != "step"}
-                    bar.set_postfix({**shown, "data wait": f"{waits.latest:.1%}"})
-                if last or (step + 1) % self.checkpoint_every == 0:
+                last = step + 1 == total
+                if last or (step + 1) % self.training.log_every == 0:
+                    bar.set_postfix({**_shown(self._log()), "data wait": f"{waits.latest:.1%}"})
+                if last or (step + 1) % self.training.checkpoint_every == 0:
                     self._log()
                     self._require_finite_parts(step)
                     progress = {"step": step + 1, "curves": self.curves}
@@ -125,11 +114,24 @@ class TrainingRun:
 
     def _say(self, sentence: str) -> None:
         if self.main:
-            tqdm.write(f"{self.name}: {sentence}")
+            tqdm.write(f"{self.training.name}: {sentence}")
 
-    def record(self, step: int, terms: Mapping[str, Tensor]) -> None:
-        """Take the scalar terms of a step; they stay on the device until the interval ends."""
-        self._pending.append((step, {name: term.detach() for name, term in terms.items()}))
+    def record(
+        self,
+        step: int,
+        terms: Mapping[str, Tensor],
+        scores: Mapping[str, float | None] | None = None,
+    ) -> None:
+        """Take the outcome of a step.
+
+        Args:
+            step: Its number.
+            terms: Scalars by name; they stay on the device until the interval ends.
+            scores: The same in all processes; None where there is no score.
+
+        """
+        kept = {name: term.detach() for name, term in terms.items()}
+        self._pending.append(_Step(step, kept, scores or {}))
 
     def write_curves(self, path: Path) -> None:
         """Write the curves so far as CSV, one row per interval; without any just ``step``."""
@@ -137,34 +139,35 @@ class TrainingRun:
         writer = csv.DictWriter(text, self.curves[0].keys() if self.curves else ["step"])
         writer.writeheader()
         for row in self.curves:
-            written: dict[str, object] = {key: f"{value:.6g}" for key, value in row.items()}
-            writer.writerow({**written, "step": int(row["step"])})
+            writer.writerow({key: _written(key, value) for key, value in row.items()})
         write_whole(path, text.getvalue().encode())
 
     def close(self) -> None:
         """Delete the folder: the results are published, there is nothing to go on with."""
         if self.main:
-            shutil.rmtree(self.folder, ignore_errors=True)
+            shutil.rmtree(self.training.folder, ignore_errors=True)
         self.accelerator.wait_for_everyone()
 
     def _log(self) -> Row:
         """End the interval: one transfer from the device, and one mean over the processes."""
         if not self._pending:
             return {}
-        names, device = list(self._pending[0][1]), self.accelerator.device
-        own = [[terms[name].to(device).float() for name in names] for _, terms in self._pending]
+        names, device = list(self._pending[0].terms), self.accelerator.device
+        own = [[of.terms[name].to(device).float() for name in names] for of in self._pending]
         values = self._of_all(torch.stack([torch.stack(row) for row in own])[None])
-        for (step, _), rows in zip(self._pending, values.unbind(1), strict=True):
+        for of, rows in zip(self._pending, values.unbind(1), strict=True):
             for row in rows.tolist():
                 for name, value in zip(names, row, strict=True):
                     if not math.isfinite(value):
-                        raise self._diverged(f"the term '{name}' is {value} at step {step}")
+                        raise self._diverged(f"the term '{name}' is {value} at step {of.step}")
         means = values.mean(dim=(0, 1)).tolist()
-        logged: Row = {"step": self._pending[-1][0] + 1, **dict(zip(names, means, strict=True))}
+        logged: Row = {"step": self._pending[-1].step + 1, **dict(zip(names, means, strict=True))}
+        for name in self._pending[-1].scores:
+            logged[name] = _mean([of.scores.get(name) for of in self._pending])
         self.curves.append(logged)
         self._pending.clear()
         if self.main:
-            self.write_curves(self.folder / "curves.csv")
+            self.write_curves(self.training.folder / "curves.csv")
         return logged
 
     def _of_all(self, own: Tensor) -> Tensor:
@@ -193,7 +196,25 @@ class TrainingRun:
             if self.checkpoint.exists()
             else "there was no checkpoint yet; a lower learning rate usually helps"
         )
-        return UserError(f"{self.name}: {fault}; {kept}")
+        return UserError(f"{self.training.name}: {fault}; {kept}")
+
+
+def _mean(values: Sequence[float | None]) -> float | None:
+    """The mean of those that are there."""
+    there = [value for value in values if value is not None]
+    return sum(there) / len(there) if there else None
+
+
+def _shown(row: Row) -> dict[str, str]:
+    """What the progress bar shows of a row of the curves."""
+    return {k: f"{v:.4g}" for k, v in row.items() if k != "step" and v is not None}
+
+
+def _written(key: str, value: float | None) -> str:
+    """A cell of the curves; one without a value is empty."""
+    if value is None:
+        return ""
+    return str(int(value)) if key == "step" else f"{value:.6g}"
 
 
 class Waits:

@@ -20,10 +20,9 @@ from stages.options import FILE, FOLDER, STORE, plain_errors, report
     "--samples", type=click.IntRange(min=1), default=1, show_default=True,
     help="LR images of every HR image, in OUT/sample_000, OUT/sample_001, ...",
 )  # fmt: skip
-@click.option("--mean-only", is_flag=True, help="Write the mean instead, in OUT/mean.")
 @click.option(
     "--theta", type=click.Choice(["raw", "calibrated", "none"]),
-    help="Scale of the noise: the DSN's, that of the calibration, or no noise.  "
+    help="Scale of the noise: the DSN's, that of the calibration, or none: the mean, in OUT/mean.  "
     "[default: calibrated with --calibration, else raw]",
 )  # fmt: skip
 @click.option("--calibration", type=FILE, help="Calibration, written by usrdu calibrate.")
@@ -40,7 +39,6 @@ def command(
     dsn: Path | None,
     maps: Path | str | None,
     samples: int,
-    mean_only: bool,
     theta: str | None,
     calibration: Path | None,
     seed: int,
@@ -68,9 +66,7 @@ def command(
     from pipeline.tools.degrade import DegradeSettings, HrFolder, Source, StoredMaps, degrade
 
     theta = theta or ("calibrated" if calibration else "raw")
-    settings = DegradeSettings.model_validate(
-        {"samples": samples, "theta": theta, "mean_only": mean_only, "seed": seed}
-    )
+    settings = DegradeSettings.model_validate({"samples": samples, "theta": theta, "seed": seed})
     source: Source
     if maps is not None:
         source = StoredMaps(Store(maps, "maps"))

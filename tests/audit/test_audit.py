@@ -75,11 +75,22 @@ def quick_classifier(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(statistics, "two_sample_accuracy", lambda *_: quick)
 
 
+DSN: dict[str, object] = {
+    "format": "usrdu-dsn-2",
+    "scale": 4,
+    "features": 4,
+    "blocks": 1,
+    "learned_theta": True,
+    "prior_scale_gray": 1.0,
+    "reference": "bicubic",
+}
+"""What the maps say of the DSN, though none made them."""
+
+
 def description(hr: Store, **changes: object) -> dict[str, Any]:
     return {
-        "reference": "bicubic",
+        "dsn": {**DSN, **{key: changes.pop(key) for key in list(changes) if key in DSN}},
         "dsn_hash": HOSTILE,
-        "dsn_settings": {"prior_scale": 1.0, "learn_theta": True},
         "hr_digest": hr.digest,
         "export_settings": {"tile": 64, "mean_keep_bits": 10, "theta_keep_bits": 10},
         "relative_error": {"mean": 2.0**-11, "theta": 2.0**-11},
@@ -959,8 +970,8 @@ def test_maps_of_another_scale_are_refused(world: Inputs, tmp_path: Path) -> Non
 @pytest.mark.parametrize(
     ("changes", "message"),
     [
-        ({"dsn_settings": {}}, "does not say how it was made"),
-        ({"dsn_settings": None}, "does not say how it was made"),
+        ({"dsn": {}}, "does not say how it was made"),
+        ({"dsn": None}, "does not say how it was made"),
     ],
 )
 def test_unknown_descriptions_are_refused(

@@ -16,12 +16,8 @@ from pipeline.calibrate.calibrate import CalibrateSettings, calibrate
 from pipeline.images.io import jpeg_round_trip, write_jpeg
 from pipeline.noise.signature import Signature, signature, spectral_distance
 from pipeline.prepare.prepare import compression
-from pipeline.sampling.calibration import (
-    CalibratedSampler,
-    Calibration,
-    load_calibration,
-    read_calibration,
-)
+from pipeline.sampling.calibrated import CalibratedSampler
+from pipeline.sampling.calibration import Calibration, load_calibration, read_calibration
 from pipeline.stores.reader import Store
 from pipeline.writing.writer import StoreWriter
 from stages.calibrate import command
@@ -123,7 +119,7 @@ def samples(maps: Store, calibration: Calibration) -> list[Image]:
     """One sample of every mean, as an 8-bit image."""
     sampler, draw = CalibratedSampler(calibration), torch.Generator().manual_seed(9)
     means = [torch.from_numpy(maps.read(i, "mean")).float()[None] for i in maps.ids]
-    return [(sampler.sample(m, draw)[0] * 255).round().byte().numpy() for m in means]
+    return [(sampler.sample({"mean": m}, draw)[0] * 255).round().byte().numpy() for m in means]
 
 
 # --- what is found

@@ -10,12 +10,21 @@ import torch
 
 from pipeline.base.boxes import Box, tiles
 from pipeline.base.errors import UserError
-from pipeline.dsn.network import DSN, FORMAT
+from pipeline.dsn.file import FORMAT
+from pipeline.dsn.network import DSN
 from pipeline.export.degrader import Degrader
 from pipeline.images.io import Image
 from pipeline.stores.weights import save_weights
 
-SETTINGS = {"features": 2, "blocks": 1, "learn_theta": True, "prior_scale": 8.5}
+DESCRIBED: dict[str, object] = {
+    "format": FORMAT,
+    "scale": 2,
+    "features": 2,
+    "blocks": 1,
+    "learned_theta": True,
+    "prior_scale_gray": 8.5,
+    "reference": "bicubic",
+}
 CPU = torch.device("cpu")
 
 
@@ -50,7 +59,7 @@ def test_whole_is_the_network_in_the_unit_of_the_image() -> None:
     dsn, image = network(4, blocks=1), unit(picture(24, 32))
     with torch.no_grad():
         expected = dsn(image[None])
-    mean, theta = Degrader(dsn, CPU).whole(image)
+    mean, theta = Degrader(dsn, CPU).whole(image).values()
     assert mean.shape == theta.shape == (3, 6, 8)
     assert not mean.requires_grad and not theta.requires_grad
     torch.testing.assert_close(mean, expected.mean[0])
@@ -61,11 +70,12 @@ def test_whole_is_the_network_in_the_unit_of_the_image() -> None:
 def test_constant_theta_replaces_the_learned_one() -> None:
     dsn, image = network(2, blocks=1), picture(10, 12)
     learned, constant = Degrader(dsn, CPU), Degrader(dsn, CPU, 0.02)
-    mean, theta = constant.whole(unit(image))
+    mean, theta = constant.whole(unit(image)).values()
     assert torch.equal(theta, torch.full((3, 5, 6), 0.02))
-    assert torch.equal(mean, learned.whole(unit(image))[0])
-    assert learned.whole(unit(image))[1].std() > 0
-    np.testing.assert_array_equal(constant.tiled(image, 3)[1], np.full((3, 5, 6), np.float32(0.02)))
+    assert torch.equal(mean, learned.whole(unit(image))["mean"])
+    assert learned.whole(unit(image))["theta"].std() > 0
+    tiled = constant.tiled(image, 3)["theta"]
+    np.testing.assert_array_equal(tiled, np.full((3, 5, 6), np.float32(0.02)))
 
 
 # ---------------------------------------------------------------- tiled
@@ -85,10 +95,10 @@ def test_constant_theta_replaces_the_learned_one() -> None:
 def test_tiled_equals_whole(scale: int, size: tuple[int, int], tile: int) -> None:
     image = picture(size[0] * scale, size[1] * scale)
     degrader = Degrader(network(scale), CPU)
-    mean, theta = degrader.tiled(image, tile)
+    mean, theta = degrader.tiled(image, tile).values()
     assert mean.shape == theta.shape == (3, *size)
     assert mean.dtype == theta.dtype == np.float32
-    for found, expected in zip((mean, theta), degrader.whole(unit(image)), strict=True):
+    for found, expected in zip((mean, theta), degrader.whole(unit(image)).values(), strict=True):
         assert expected.std() > 1e-4
         np.testing.assert_allclose(found, expected.numpy(), atol=1e-5, rtol=0)
 
@@ -100,24 +110,24 @@ def test_batches_equal_tiles_one_by_one(batch: int) -> None:
     one_by_one = degrader.tiled(image, 9)
     original = degrader.batch
 
-    def watched(hr: torch.Tensor) -> tuple[torch.Tensor, torch.Tensor]:
+    def watched(hr: torch.Tensor) -> dict[str, torch.Tensor]:
         seen.append(len(hr))
         return original(hr)
 
     degrader.batch = watched  # type: ignore[method-assign]
-    for found, expected in zip(degrader.tiled(image, 9, batch=batch), one_by_one, strict=True):
-        np.testing.assert_allclose(found, expected, atol=1e-6, rtol=0)
+    for name, found in degrader.tiled(image, 9, batch=batch).items():
+        np.testing.assert_allclose(found, one_by_one[name], atol=1e-6, rtol=0)
     assert max(seen) == min(batch, 7) and sum(seen) == 7 * 9  # 7 of 9 in a row have one shape
 
 
 def test_a_halo_of_16_is_not_enough() -> None:
     image = picture(160, 144)
     degrader = Degrader(network(4), CPU)
-    whole = [tensor.numpy() for tensor in degrader.whole(unit(image))]
+    whole = [tensor.numpy() for tensor in degrader.whole(unit(image)).values()]
     difference = {
         halo: [
             float(np.abs(found - expected).max())
-            for found, expected in zip(degrader.tiled(image, 13, halo), whole, strict=True)
+            for found, expected in zip(degrader.tiled(image, 13, halo).values(), whole, strict=True)
         ]
         for halo in (32, 16)
     }
@@ -151,13 +161,13 @@ def test_part_by_hand() -> None:
 @pytest.mark.parametrize("scale", [2, 3, 4])
 def test_parts_are_what_the_whole_image_gives(scale: int) -> None:
     degrader, image = Degrader(network(scale), CPU), unit(picture(33 * scale, 27 * scale))
-    mean, theta = degrader.whole(image)
+    whole = degrader.whole(image)
     for area in tiles(33, 27, 12):
         outer, inner = degrader.part((33 * scale, 27 * scale), area)
         part = degrader.whole(image[outer.slices])
-        for found, expected in zip(part, (mean, theta), strict=True):
+        for name, found in part.items():
             torch.testing.assert_close(
-                found[inner.slices], expected[area.slices], atol=1e-5, rtol=0
+                found[inner.slices], whole[name][area.slices], atol=1e-5, rtol=0
             )
 
 
@@ -167,8 +177,7 @@ def test_parts_are_what_the_whole_image_gives(scale: int) -> None:
 @pytest.fixture(scope="module")
 def weights(tmp_path_factory: pytest.TempPathFactory) -> Path:
     path = tmp_path_factory.mktemp("dsn") / "dsn.safetensors"
-    metadata = {"format": FORMAT, "scale": 2, "settings": SETTINGS}
-    save_weights(path, network(2, features=2, blocks=1).state_dict(), metadata)
+    save_weights(path, network(2, features=2, blocks=1).state_dict(), DESCRIBED)
     return path
 
 
@@ -176,21 +185,20 @@ def test_load_gives_back_the_network(weights: Path) -> None:
     degrader, image = Degrader.load(weights), unit(picture(8, 12))
     assert degrader.scale == 2 and degrader.constant_theta is None
     expected = Degrader(network(2, features=2, blocks=1), CPU).whole(image)
-    for found, tensor in zip(degrader.whole(image), expected, strict=True):
-        torch.testing.assert_close(found, tensor, atol=1e-5, rtol=1e-4)
+    for name, found in degrader.whole(image).items():
+        torch.testing.assert_close(found, expected[name], atol=1e-5, rtol=1e-4)
 
 
 def described(path: Path, **changes: object) -> Path:
     """A file that holds one small tensor and the metadata of a DSN, with changes."""
-    metadata = {"format": FORMAT, "scale": 2, "settings": SETTINGS, **changes}
-    save_weights(path, {"x": torch.zeros(1)}, metadata)
+    save_weights(path, {"x": torch.zeros(1)}, {**DESCRIBED, **changes})
     return path
 
 
 def test_load_takes_the_prior_where_theta_was_not_learned(
     weights: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    path = described(tmp_path / "x.safetensors", settings={**SETTINGS, "learn_theta": False})
+    path = described(tmp_path / "x.safetensors", learned_theta=False)
     monkeypatch.setattr(DSN, "load_state_dict", lambda *_: None)
     constant = Degrader.load(path).constant_theta
     assert constant == pytest.approx(8.5 / 255, rel=1e-12)  # the unit of the image
@@ -232,9 +240,10 @@ def test_load_refuses_another_format(tmp_path: Path) -> None:
         {},  # the tensors of no DSN
         {"scale": 5},
         {"scale": None},
+        {"features": None},
+        {"features": -1},
         {"settings": {"features": 2}},
-        {"settings": {**SETTINGS, "features": -1}},
-        {"settings": None},
+        {"learned_theta": "perhaps"},
     ],
 )
 def test_load_refuses_tensors_that_do_not_fit(changes: dict[str, object], tmp_path: Path) -> None:

@@ -14,7 +14,7 @@ import numpy as np
 import pytest
 import torch
 from click.testing import CliRunner, Result
-from conftest import HR_SIZES, World, dsn_settings, names, picture
+from conftest import HR_SIZES, World, names, picture
 from doubles import local_cluster, refuse, write_dsn
 from numpy.typing import NDArray
 from torch import Tensor
@@ -22,6 +22,7 @@ from torch import Tensor
 from pipeline.base.boxes import Box
 from pipeline.base.errors import UserError
 from pipeline.base.hashes import file_hash
+from pipeline.dsn.file import load_dsn
 from pipeline.export import export as module
 from pipeline.export.degrader import Degrader
 from pipeline.export.export import ExportSettings, export
@@ -61,8 +62,7 @@ def exported(hr: Store, weights: Path, target: Path, **changes: int) -> Store:
 def whole(weights: Path, hr: Store, image_id: str) -> dict[str, NDArray[np.float32]]:
     """Mean and theta of an image in one piece, not rounded."""
     image = to_float(hr.read(image_id, "image"))
-    mean, theta = Degrader.load(weights).whole(image)
-    return {"mean": mean.numpy(), "theta": theta.numpy()}
+    return {name: found.numpy() for name, found in Degrader.load(weights).whole(image).items()}
 
 
 def content(store: Store) -> dict[tuple[str, str], bytes]:
@@ -106,16 +106,16 @@ def test_the_store_says_where_it_comes_from(tiny: World, dsn_file: Path, tmp_pat
     assert maps.scale == 4
     assert maps.attributes["hr_digest"] == tiny.hr.digest
     assert maps.attributes["dsn_hash"] == hashlib.sha256(dsn_file.read_bytes()).hexdigest()
-    assert maps.attributes["dsn_settings"] == dsn_settings(blocks=2).model_dump(mode="json")
+    assert maps.attributes["dsn"] == load_dsn(dsn_file).description.model_dump()
     assert maps.attributes["export_settings"] == settings().model_dump()
-    assert maps.attributes["reference"] == "bicubic"
+    assert maps.attributes["dsn"]["reference"] == "bicubic"
 
 
 def test_the_store_names_the_kernels_of_the_reference(tiny: World, tmp_path: Path) -> None:
     described = {"kernels": ["a.mat", "b.mat"], "sha256": "0" * 64}
     weights = write_dsn(tmp_path / "dsn.safetensors", reference=described)
     maps = exported(tiny.hr, weights, tmp_path / "maps.zarr")
-    assert maps.attributes["reference"] == described
+    assert maps.attributes["dsn"]["reference"] == described
 
 
 def test_scale_two(tiny2: World, tmp_path: Path) -> None:
@@ -396,7 +396,7 @@ def test_memory_does_not_grow_with_the_image(
     reads: list[int] = []
     original, read = Degrader.batch, Store.read
 
-    def watched(self: Degrader, hr: Tensor) -> tuple[Tensor, Tensor]:
+    def watched(self: Degrader, hr: Tensor) -> dict[str, Tensor]:
         inputs.append(hr.numel())
         return original(self, hr)
 

@@ -13,12 +13,11 @@ from scipy import stats
 from torch import Tensor
 
 from pipeline.base.errors import UserError
+from pipeline.sampling.calibrated import CalibratedSampler, noise_filter
 from pipeline.sampling.calibration import (
     FORMAT,
-    CalibratedSampler,
     Calibration,
     load_calibration,
-    noise_filter,
     read_calibration,
     require_calibration,
 )
@@ -146,17 +145,17 @@ def test_theta_is_interpolated_as_by_numpy() -> None:
     for c in range(3):
         at = np.interp(mean[:, c].numpy(), np.linspace(0, 1, 9), variance[c])
         expected[:, c] = np.sqrt(at / 2) / 255
-    found = sampler.theta(mean)
+    found = sampler.theta({"mean": mean})
     assert found.dtype == mean.dtype
     np.testing.assert_allclose(found, expected, rtol=1e-6)
-    np.testing.assert_allclose(sampler.theta(mean.float()), expected, rtol=1e-5)
+    np.testing.assert_allclose(sampler.theta({"mean": mean.float()}), expected, rtol=1e-5)
 
 
 def test_theta_with_another_number_of_intensities() -> None:
     sampler = CalibratedSampler(made(variance=[[0, 8], [2, 2], [18, 0]]))
     mean = torch.tensor([0.0, 0.25, 1.0]).expand(1, 3, 1, 3)
     expected = np.sqrt(np.array([[0, 1, 4], [1, 1, 1], [9, 6.75, 0]])) / 255
-    np.testing.assert_allclose(sampler.theta(mean)[0, :, 0], expected, rtol=1e-5)
+    np.testing.assert_allclose(sampler.theta({"mean": mean})[0, :, 0], expected, rtol=1e-5)
 
 
 # --- samples
@@ -164,7 +163,7 @@ def test_theta_with_another_number_of_intensities() -> None:
 
 def test_sample_is_laplace() -> None:
     mean = gray()
-    drawn = CalibratedSampler(made()).sample(mean, seeded())
+    drawn = CalibratedSampler(made()).sample({"mean": mean}, seeded())
     assert drawn.shape == mean.shape and drawn.dtype == mean.dtype
     for c, deviation in enumerate((5, 7, 10)):
         noise = ((drawn - mean)[:, c].double() * 255).numpy().ravel()
@@ -179,7 +178,7 @@ def test_sample_is_laplace() -> None:
 def test_tails_by_the_share_of_laplace(share: float) -> None:
     """The fourth cumulant of a L(0, 1) + Gaussian is 12 a^4, over the variance 2 squared."""
     calibration = made(variance=[[100.0] * 9] * 3, laplace_share=share)
-    drawn = CalibratedSampler(calibration).sample(gray(400), seeded(1))
+    drawn = CalibratedSampler(calibration).sample({"mean": gray(400)}, seeded(1))
     noise = ((drawn.double() - 0.5) * 255).numpy().ravel()
     assert (noise**2).mean() == pytest.approx(100, rel=0.01)
     excess = (noise**4).mean() / (noise**2).mean() ** 2 - 3
@@ -192,7 +191,7 @@ def test_sample_is_correlated_by_its_filter() -> None:
     """Also between channels, in the right direction, up to the border."""
     kernels = noise_filter(random_target(5))
     calibration = made(noise_filter=kernels.tolist(), variance=[[100.0] * 9] * 3)
-    drawn = CalibratedSampler(calibration).sample(gray(300), seeded(2))
+    drawn = CalibratedSampler(calibration).sample({"mean": gray(300)}, seeded(2))
     noise = (drawn.double() - 0.5).numpy() * 255
     expected = inner(correlation_of(kernels), 3)
     for c, d in np.ndindex(3, 3):
@@ -208,15 +207,15 @@ def test_sample_is_correlated_by_its_filter() -> None:
 def test_sample_is_cut_to_the_unit_interval() -> None:
     sampler = CalibratedSampler(made(variance=[[400.0] * 9] * 3))
     for level in (0.0, 1.0):
-        drawn = sampler.sample(gray(50, level), seeded(3))
+        drawn = sampler.sample({"mean": gray(50, level)}, seeded(3))
         assert drawn.min() >= 0 and drawn.max() <= 1
         assert (drawn == level).double().mean() == pytest.approx(0.5, abs=0.03)
 
 
 def test_sample_is_compressed_like_the_files() -> None:
     mean = gray(37)
-    drawn = CalibratedSampler(made(jpeg=TABLES)).sample(mean, seeded(4))
-    plain = CalibratedSampler(made()).sample(mean, seeded(4))
+    drawn = CalibratedSampler(made(jpeg=TABLES)).sample({"mean": mean}, seeded(4))
+    plain = CalibratedSampler(made()).sample({"mean": mean}, seeded(4))
     assert torch.equal(drawn, Jpeg(TABLES)(plain))
     assert not torch.equal(drawn, plain)
 
@@ -228,17 +227,17 @@ def test_sample_repeats_with_its_generator_alone(share: float, filtered: bool) -
     sampler = CalibratedSampler(made(laplace_share=share, noise_filter=kernels))
     mean = gray(20)
     before = torch.get_rng_state()
-    first = sampler.sample(mean, seeded(5))
+    first = sampler.sample({"mean": mean}, seeded(5))
     assert torch.equal(torch.get_rng_state(), before)
-    assert torch.equal(sampler.sample(mean, seeded(5)), first)
-    assert not torch.equal(sampler.sample(mean, seeded(6)), first)
+    assert torch.equal(sampler.sample({"mean": mean}, seeded(5)), first)
+    assert not torch.equal(sampler.sample({"mean": mean}, seeded(6)), first)
     assert torch.equal(mean, gray(20))
 
 
 def test_sample_keeps_double_precision() -> None:
     kernels = noise_filter(random_target(7)).tolist()
     sampler = CalibratedSampler(made(noise_filter=kernels, jpeg=TABLES))
-    assert sampler.sample(gray(20).double(), seeded()).dtype == torch.float64
+    assert sampler.sample({"mean": gray(20).double()}, seeded()).dtype == torch.float64
 
 
 # --- the file

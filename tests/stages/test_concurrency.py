@@ -15,7 +15,8 @@ from pipeline.base.errors import UserError
 from pipeline.base.files import claim, replace_folder
 from pipeline.export.export import ExportSettings, export
 from pipeline.stores.reader import Store
-from pipeline.train_srn.train import Material, train_srn
+from pipeline.train_srn.train import SrnMaterial, train_srn
+from pipeline.training.description import Places
 from pipeline.writing.writer import StoreWriter, partial_path
 
 
@@ -59,11 +60,13 @@ def test_a_second_export_is_refused(tiny: World, tmp_path: Path) -> None:
     assert export(tiny.hr, weights, settings, target)["images"] == 3
 
 
-def train(hr: Path, maps: Path, seed: int, folder: Path) -> dict[str, float]:
+def train(hr: Path, maps: Path, seed: int, folder: Path) -> dict[str, object]:
     """A training in whatever process this is."""
-    material, settings = Material(Store(hr, "hr"), Store(maps, "maps")), srn_settings(seed=seed)
-    work, out = folder / "work", folder / f"out{seed}"
-    return train_srn(material, "mine", compact(), settings, MACHINE, work, out)
+    material, settings = SrnMaterial(Store(hr, "hr"), Store(maps, "maps")), srn_settings(seed=seed)
+    places = Places(folder / f"out{seed}", folder / "work")
+    metrics = train_srn(material, "mine", compact(), settings, MACHINE, places)
+    assert metrics is not None
+    return metrics
 
 
 @pytest.mark.slow

@@ -78,6 +78,7 @@ def test_dsn_weights_are_those_of_one_process(
     one = run_dsn(stores_of(tiny), tmp_path, dsn_settings(**{**DSN[name], **more[name]}))
     path = Path("out") / "dsn.safetensors"
     assert distance(two[0] / name / path, tmp_path / path) < 1e-5
+    assert one is not None
     logged = {"kl", "adversarial", "discriminator", "total", "wasserstein"}
     found = two[1][0][0][name]
     assert {k: found[k] for k in logged} == pytest.approx({k: one[k] for k in logged}, rel=1e-4)

@@ -15,8 +15,10 @@ from conftest import (
     prepare_settings,
     srn_settings,
 )
+from doubles import described
 
 from pipeline.base.settings import load_yaml
+from pipeline.dsn.file import save_dsn
 from pipeline.dsn.network import DSN
 from pipeline.images.io import read_image, write_png
 from pipeline.srn import network as srn
@@ -121,21 +123,21 @@ def mixed(tiny: World, tiny2: World, tmp_path_factory: pytest.TempPathFactory) -
         mark = "" if world is tiny else "2"
         for store in (world.hr, world.lr, world.val):
             (folder / f"{store.kind}{mark}.zarr").symlink_to(store.path)
-        described = {
+        attributes = {
             "hr_digest": world.hr.digest,
-            "reference": "bicubic",
-            "dsn_settings": dsn_settings().model_dump(),
+            "dsn": described(dsn_settings(), world.hr.scale).model_dump(),
         }
         path = folder / f"maps{mark}.zarr"
-        with StoreWriter(path, "maps", world.hr.scale, world.maps.ids, described) as writer:
+        with StoreWriter(path, "maps", world.hr.scale, world.maps.ids, attributes) as writer:
             for image_id in world.maps.ids:
                 names = ("mean", "theta")
                 writer.add(image_id, {name: world.maps.read(image_id, name) for name in names})
         measured = calibration(Store(path, "maps"))
         (folder / f"calibration{mark}.json").write_text(measured.model_dump_json())
         scale = world.hr.scale
-        metadata = {"format": "usrdu-dsn", "scale": scale, "settings": dsn_settings().model_dump()}
-        save_weights(folder / f"dsn{mark}.safetensors", DSN(scale, 4, 1).state_dict(), metadata)
+        save_dsn(
+            folder / f"dsn{mark}.safetensors", DSN(scale, 4, 1), described(dsn_settings(), scale)
+        )
         network = srn.build("Compact", scale, {"num_feat": 4, "num_conv": 1})
         save_weights(folder / f"srn{mark}.safetensors", network.state_dict(), {})
     params(folder / "warm.yaml", 4, warm_start=folder / "srn2.safetensors")

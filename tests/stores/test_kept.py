@@ -2,6 +2,7 @@
 
 import shutil
 from pathlib import Path
+from typing import Any
 
 import pytest
 from conftest import MACHINE, World, compact, dsn_settings, names, srn_settings
@@ -11,11 +12,20 @@ from pipeline.export.export import ExportSettings, export
 from pipeline.stores import kept as module
 from pipeline.stores.kept import NOTE, Finished
 from pipeline.stores.reader import Store
-from pipeline.train_dsn.train import DsnTrainer, train_dsn
-from pipeline.train_srn.train import Material, SrnTrainer, train_srn
+from pipeline.train_dsn.train import DsnMaterial, DsnTrainer, train_dsn
+from pipeline.train_srn.train import SrnMaterial, SrnTrainer, train_srn
+from pipeline.training.description import Places
 
 MODULE = "pipeline.export.export"
 METRICS = {"psnr": 0.1 + 0.2, "niqe": None, "words": "ä"}
+
+
+def again(kept: Finished, name: str) -> dict[str, Any] | None:
+    """What a stage does first."""
+    metrics = kept.metrics()
+    if metrics is not None:
+        kept.restore(name)
+    return metrics
 
 
 @pytest.fixture
@@ -25,7 +35,7 @@ def done(tiny: World, tmp_path: Path) -> Finished:
     shutil.copytree(tiny.maps.path, out / "maps.zarr")
     (out / "weights").write_bytes(b"some weights")
     found = Finished(tmp_path / "work", "0123", [out / "weights", out / "maps.zarr"], MODULE)
-    assert found.again("test") is None
+    assert again(found, "test") is None
     found.keep(METRICS)
     return found
 
@@ -38,7 +48,7 @@ def test_deleted_results_come_back(
     done: Finished, tiny: World, tmp_path: Path, capsys: pytest.CaptureFixture[str]
 ) -> None:
     shutil.rmtree(tmp_path / "out")
-    assert done.again("export") == METRICS
+    assert again(done, "export") == METRICS
     assert names(tmp_path / "out") == ["maps.zarr", "weights"]
     assert (tmp_path / "out" / "weights").read_bytes() == b"some weights"
     store = Store(tmp_path / "out" / "maps.zarr", "maps")
@@ -57,7 +67,7 @@ def test_other_results_of_the_same_places_are_replaced(
     (out / "weights").write_bytes(b"others")
     shutil.rmtree(out / "maps.zarr")
     shutil.copytree(tiny.hr.path, out / "maps.zarr")
-    assert done.again("test") == METRICS
+    assert again(done, "test") == METRICS
     assert (out / "weights").read_bytes() == b"some weights"
     assert Store(out / "maps.zarr", "maps").digest == tiny.maps.digest
     assert names(out) == ["maps.zarr", "weights"]
@@ -70,9 +80,10 @@ def test_a_store_takes_no_room(done: Finished, tmp_path: Path) -> None:
     assert not (tmp_path / "out" / "weights").samefile(done.folder / "weights")
 
 
-def test_another_process_gets_no_metrics_and_writes_nothing(done: Finished, tmp_path: Path) -> None:
+def test_asking_for_the_metrics_writes_nothing(done: Finished, tmp_path: Path) -> None:
+    """As the other processes of a training do."""
     shutil.rmtree(tmp_path / "out")
-    assert done.again("test", main=False) == {}
+    assert done.metrics() == METRICS
     assert not (tmp_path / "out").exists()
 
 
@@ -94,7 +105,7 @@ def test_damage_means_that_nothing_was_finished(done: Finished, harm: str) -> No
             note.write_text("[]")
         case "no weights":
             (done.folder / "weights").unlink()
-    assert done.again("test") is None
+    assert again(done, "test") is None
 
 
 def test_other_code_means_that_nothing_was_finished(
@@ -102,7 +113,7 @@ def test_other_code_means_that_nothing_was_finished(
 ) -> None:
     monkeypatch.setattr(module, "code_hash", lambda _: "other")
     other = Finished(done.work, "0123", done.results, MODULE)
-    assert other.again("test") is None
+    assert again(other, "test") is None
 
 
 def test_only_the_latest_of_the_same_places_is_kept(done: Finished, tmp_path: Path) -> None:
@@ -111,7 +122,7 @@ def test_only_the_latest_of_the_same_places_is_kept(done: Finished, tmp_path: Pa
     Finished(done.work, "4567", [elsewhere], MODULE).keep({})
     Finished(done.work, "89ab", done.results, MODULE).keep({})
     assert names(done.work) == ["4567.finished", "89ab.finished"]
-    assert done.again("test") is None
+    assert again(done, "test") is None
 
 
 def test_nothing_is_kept_where_links_are_impossible(
@@ -123,7 +134,7 @@ def test_nothing_is_kept_where_links_are_impossible(
     monkeypatch.setattr(Path, "hardlink_to", impossible)
     other = Finished(done.work, "4567", done.results, MODULE)
     other.keep({})
-    assert other.again("test") is None
+    assert again(other, "test") is None
     assert names(done.work) == ["0123.finished"]
 
 
@@ -138,11 +149,11 @@ def test_a_finished_dsn_is_not_trained_again(
     tiny: World, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     out = tmp_path / "out"
-    files = [out / name for name in ("dsn.safetensors", "sheet.png", "curves.csv")]
 
-    def run(**changes: object) -> dict[str, object]:
+    def run(**changes: object) -> dict[str, object] | None:
         settings = dsn_settings(epochs=1, **changes)
-        return train_dsn(tiny.hr, tiny.lr, settings, MACHINE, tmp_path / "work", *files)
+        places = Places(out, tmp_path / "work")
+        return train_dsn(DsnMaterial(tiny.hr, tiny.lr), settings, MACHINE, places)
 
     metrics = run()
     expected = bytes_of(out)
@@ -154,11 +165,13 @@ def test_a_finished_dsn_is_not_trained_again(
         run(seed=4)
 
 
-def run_srn(tiny: World, folder: Path, **changes: object) -> dict[str, float]:
-    return train_srn(
-        Material(tiny.hr, tiny.maps), "mine", compact(), srn_settings(epochs=1, **changes),
-        MACHINE, folder / "work", folder / "out",
+def run_srn(tiny: World, folder: Path, **changes: object) -> dict[str, Any]:
+    metrics = train_srn(
+        SrnMaterial(tiny.hr, tiny.maps), "mine", compact(), srn_settings(epochs=1, **changes),
+        MACHINE, Places(folder / "out", folder / "work"),
     )  # fmt: skip
+    assert metrics is not None
+    return metrics
 
 
 def test_a_finished_srn_is_not_trained_again(
@@ -192,10 +205,8 @@ def test_a_finished_export_is_not_made_again(
     tiny: World, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     weights = tmp_path / "dsn.safetensors"
-    train_dsn(
-        tiny.hr, tiny.lr, dsn_settings(epochs=1), MACHINE, tmp_path / "work", weights,
-        tmp_path / "sheet.png", tmp_path / "curves.csv",
-    )  # fmt: skip
+    material, places = DsnMaterial(tiny.hr, tiny.lr), Places(tmp_path, tmp_path / "work")
+    train_dsn(material, dsn_settings(epochs=1), MACHINE, places)
     target = tmp_path / "out" / "maps.zarr"
 
     def run(tile: int = 16) -> dict[str, float]:

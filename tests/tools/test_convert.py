@@ -129,15 +129,22 @@ def test_the_authors_dsn(features: int, blocks: int, scale: int, tmp_path: Path)
     with torch.no_grad():
         mean, log_theta, _ = authors_dsn(features, blocks, scale)(hr)
     found = degrader.whole(hr[0])
-    torch.testing.assert_close(found[0], mean[0], rtol=0, atol=1e-6)
-    torch.testing.assert_close(found[1], log_theta[0].exp() / 255, rtol=0, atol=1e-6)
+    torch.testing.assert_close(found["mean"], mean[0], rtol=0, atol=1e-6)
+    torch.testing.assert_close(found["theta"], log_theta[0].exp() / 255, rtol=0, atol=1e-6)
     with safe_open(target, framework="pt") as file:
         described = {key: json.loads(text) for key, text in file.metadata().items()}
     assert len(described.pop(CHECKSUM)) == 64
     assert described == {
-        "format": "usrdu-dsn",
+        "format": "usrdu-dsn-2",
         "scale": scale,
-        "settings": {"features": features, "blocks": blocks, "learn_theta": True, "prior_scale": 1},
+        "features": features,
+        "blocks": blocks,
+        "learned_theta": True,
+        "prior_scale_gray": 1.0,
+        "reference": "unknown",
+        "hr_digest": None,
+        "lr_digest": None,
+        "training": {},
         "imported_from": {"file": "DSN.pth", "sha256": file_hash(source)},
     }
 
@@ -185,7 +192,7 @@ def test_the_dsn_in_the_authors_srn(tmp_path: Path) -> None:
     with torch.no_grad():
         mean, _, _ = authors_dsn()(hr_image(64))
     found = Degrader.load(tmp_path / "d.safetensors").whole(hr_image(64)[0])
-    torch.testing.assert_close(found[0], mean[0], rtol=0, atol=1e-6)
+    torch.testing.assert_close(found["mean"], mean[0], rtol=0, atol=1e-6)
 
 
 # --- SR models of any kind

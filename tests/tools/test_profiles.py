@@ -19,9 +19,9 @@ from pipeline.base.settings import load_lines, load_section, load_yaml
 from pipeline.evaluate.evaluate import EvaluateSettings
 from pipeline.tools.profiles import changes, find_profile, in_force, take
 from pipeline.train_dsn.settings import TrainDsnSettings
-from pipeline.train_dsn.train import DsnTrainer
+from pipeline.train_dsn.train import DsnMaterial, DsnTrainer
 from pipeline.train_srn.settings import Architecture, TrainSrnSettings
-from pipeline.train_srn.train import Material, SrnTrainer, open_stream
+from pipeline.train_srn.train import SrnMaterial, SrnTrainer, open_stream
 from pipeline.training.learner import make_accelerator
 from pipeline.training.vgg import VGG19Features
 from stages.tools.params import command
@@ -120,11 +120,13 @@ def test_both_trainings_of_a_profile_run(
         monkeypatch.setattr(f"{module}.VGG19Features", lambda _: vgg)
     path = PROFILES / f"{name}.yaml"
     dsn = load_section(path, "train_dsn", TrainDsnSettings).model_copy(update=SMALL_DSN)
-    terms = DsnTrainer(tiny.hr, tiny.lr, dsn, MACHINE).step(0)
+    terms = DsnTrainer(DsnMaterial(tiny.hr, tiny.lr), dsn, MACHINE).step(0)
     assert terms.keys() >= {"kl", "kl_perceptual", "adversarial", "discriminator"}
     srn = load_section(path, "train_srn", TrainSrnSettings).model_copy(update=SMALL_SRN)
     cpu = make_accelerator(srn)
-    stream = open_stream(Material(tiny.hr, tiny.maps, calibration(tiny.maps)), srn, cpu, PLENTY)
+    stream = open_stream(
+        SrnMaterial(tiny.hr, tiny.maps, calibration(tiny.maps)), srn, srn.demand(cpu, PLENTY)
+    )
     losses = SrnTrainer(stream, compact(), srn, cpu).step(0)
     low = {"low_pass"} if name == "official" else set()
     expected = {"content", "perceptual", "adversarial", "discriminator", "total"} | low

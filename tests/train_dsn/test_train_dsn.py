@@ -35,9 +35,12 @@ from pipeline.images.filters import bicubic_downsample
 from pipeline.images.io import read_image
 from pipeline.stores.reader import Store
 from pipeline.train_dsn import train as module
-from pipeline.train_dsn.monitor import Judge, Judgement
+from pipeline.train_dsn.losses import DsnLoss
+from pipeline.train_dsn.monitor import DsnScores, Monitor
+from pipeline.train_dsn.prior import with_prior
 from pipeline.train_dsn.settings import TrainDsnSettings
-from pipeline.train_dsn.train import DsnLoss, DsnTrainer, train_dsn
+from pipeline.train_dsn.train import DsnMaterial, DsnTrainer, train_dsn
+from pipeline.training.description import Places
 from pipeline.training.learner import Learner
 from pipeline.training.vgg import VGG19Features
 from pipeline.writing.writer import StoreWriter
@@ -208,10 +211,10 @@ def test_the_terms_of_a_step_and_their_sum(
     """Eq. 2, 4, 5, 6 and 7 again from what the networks saw and said."""
     monkeypatch.setattr(module, "VGG19Features", lambda _: vgg)
     weights = {"kl_weight": 0.9, "perceptual_weight": 0.05, "adversarial_weight": 0.3}
-    trainer = DsnTrainer(tiny.hr, tiny.lr, dsn_settings(**weights), MACHINE)
+    trainer = DsnTrainer(DsnMaterial(tiny.hr, tiny.lr), dsn_settings(**weights), MACHINE)
     dsn, judge = Spy(trainer.dsn), Spy(trainer.discriminator)
     terms = {name: value.item() for name, value in trainer.step(1).items()}
-    hr, real = trainer.crops.batch(1)
+    hr, real = trainer.data.batch(1)
     assert torch.equal(dsn.inputs[0], hr)
     mean, log_theta, log_sigma = dsn.outputs[0]
     inner = np.s_[..., 2:-2, 2:-2]  # Pillow treats the border of the image otherwise
@@ -247,7 +250,7 @@ def test_every_term_drives_the_network(
         settings = dsn_settings(
             kl_weight=kl, perceptual_weight=perceptual, adversarial_weight=adversarial
         )
-        trainer = DsnTrainer(tiny.hr, tiny.lr, settings, MACHINE)
+        trainer = DsnTrainer(DsnMaterial(tiny.hr, tiny.lr), settings, MACHINE)
         trainer.step(0)
         parts = [p.grad for p in [*trainer.dsn.head.parameters(), *trainer.dsn.down.parameters()]]
         return np.concatenate([exact(part).ravel() for part in parts if part is not None])
@@ -304,7 +307,7 @@ def test_switches(
 
     monkeypatch.setattr(module, "VGG19Features", built)
     chosen = dsn_settings(**{"perceptual_weight": 0.01, "batch_size": 1, **settings})
-    trainer = DsnTrainer(tiny.hr, tiny.lr, chosen, MACHINE)
+    trainer = DsnTrainer(DsnMaterial(tiny.hr, tiny.lr), chosen, MACHINE)
     assert (trainer.loss.vgg is vgg) == (asked == ["random"]) == (chosen.perceptual_weight > 0)
     before = parameters(trainer.dsn), parameters(trainer.discriminator), parameters(vgg)
     made = trainer.step(0)
@@ -320,12 +323,12 @@ def test_zero_perceptual_weight_builds_no_vgg(tiny: World, monkeypatch: pytest.M
         pytest.fail("VGG19 was built")
 
     monkeypatch.setattr(module, "VGG19Features", refused)
-    assert DsnTrainer(tiny.hr, tiny.lr, dsn_settings(), MACHINE).loss.vgg is None
+    assert DsnTrainer(DsnMaterial(tiny.hr, tiny.lr), dsn_settings(), MACHINE).loss.vgg is None
 
 
 def test_theta_that_is_not_learned_is_the_prior(tiny: World) -> None:
     trainer = DsnTrainer(
-        tiny.hr, tiny.lr, dsn_settings(learn_theta=False, prior_scale=2.5), MACHINE
+        DsnMaterial(tiny.hr, tiny.lr), dsn_settings(learn_theta=False, prior_scale=2.5), MACHINE
     )
     assert torch.equal(trainer.theta(heads(0, 1, 3, 4, 4)), torch.full((1, 3, 4, 4), 2.5 / 255))
     assert trainer.step(0)["theta_mean"].item() == pytest.approx(2.5)
@@ -338,30 +341,34 @@ def test_rates_halve_every_so_many_epochs(tiny: World) -> None:
     settings = dsn_settings(
         halve_every=2, learning_rate=0.008, discriminator_learning_rate=0.016, batch_size=3
     )
-    trainer = DsnTrainer(tiny.hr, tiny.lr, settings, MACHINE)  # 6 crops an epoch, 2 steps
+    trainer = DsnTrainer(
+        DsnMaterial(tiny.hr, tiny.lr), settings, MACHINE
+    )  # 6 crops an epoch, 2 steps
     halvings = {0: 0, 3: 0, 4: 1, 7: 1, 8: 2, 13: 3}
     for step, count in halvings.items():
         trainer.step(step)
         for optimiser, rate in (
             (trainer.learner.optimiser, 0.008),
-            (trainer.opponent.optimiser, 0.016),
+            (trainer.discriminator_learner.optimiser, 0.016),
         ):
             assert [group["lr"] for group in optimiser.param_groups] == [rate * 0.5**count]
 
 
 def test_batches_are_crops_of_the_scheduled_images(tiny: World) -> None:
-    trainer = DsnTrainer(tiny.hr, tiny.lr, dsn_settings(batch_size=5), MACHINE)
-    hr, real = trainer.crops.batch(0)
+    trainer = DsnTrainer(DsnMaterial(tiny.hr, tiny.lr), dsn_settings(batch_size=5), MACHINE)
+    hr, real = trainer.data.batch(0)
     assert hr.shape == (5, 3, 64, 64) and real.shape == (5, 3, 16, 16)
-    assert not torch.equal(hr, trainer.crops.batch(1)[0])
-    again = DsnTrainer(tiny.hr, tiny.lr, dsn_settings(batch_size=5), MACHINE).crops.batch(0)
+    assert not torch.equal(hr, trainer.data.batch(1)[0])
+    again = DsnTrainer(
+        DsnMaterial(tiny.hr, tiny.lr), dsn_settings(batch_size=5), MACHINE
+    ).data.batch(0)
     assert torch.equal(hr, again[0]) and torch.equal(real, again[1])
 
 
 def test_statistics_are_those_of_the_samples(tiny: World) -> None:
-    trainer = DsnTrainer(tiny.hr, tiny.lr, dsn_settings(), MACHINE)
+    trainer = DsnTrainer(DsnMaterial(tiny.hr, tiny.lr), dsn_settings(), MACHINE)
     with torch.no_grad():
-        outputs = [trainer.dsn(trainer.crops.batch(step)[0]) for step in range(3)]
+        outputs = [trainer.dsn(trainer.data.batch(step)[0]) for step in range(3)]
     theta = np.exp(np.concatenate([exact(output.log_theta) for output in outputs]))
     found = trainer.statistics(3)
     assert found["theta_mean"] == pytest.approx(theta.mean(), rel=1e-5)
@@ -373,7 +380,7 @@ def test_statistics_are_those_of_the_samples(tiny: World) -> None:
         return float(np.mean(stds) * 255)
 
     mean = [exact(output.mean) for output in outputs]
-    real = [exact(trainer.crops.batch(step)[1]) for step in range(3)]
+    real = [exact(trainer.data.batch(step)[1]) for step in range(3)]
     assert found["high_pass_spread_mean"] == pytest.approx(spread(mean), rel=1e-4)
     assert found["high_pass_spread_real"] == pytest.approx(spread(real), rel=1e-4)
     rng = np.random.default_rng(0)
@@ -399,20 +406,20 @@ def test_a_loss_without_content_is_refused(tmp_path: Path) -> None:
 @pytest.mark.parametrize(("patch", "multiple"), [(96, 64), (32, 64), (65, 64)])
 def test_a_patch_that_vgg_cannot_halve(patch: int, multiple: int, tiny: World) -> None:
     with pytest.raises(UserError) as caught:
-        DsnTrainer(tiny.hr, tiny.lr, dsn_settings(hr_patch=patch), MACHINE)
+        DsnTrainer(DsnMaterial(tiny.hr, tiny.lr), dsn_settings(hr_patch=patch), MACHINE)
     assert f"hr_patch is {patch}" in str(caught.value)
     assert f"multiple of {multiple}" in str(caught.value)
 
 
 def test_a_patch_at_scale_two(tiny2: World) -> None:
-    trainer = DsnTrainer(tiny2.hr, tiny2.lr, dsn_settings(hr_patch=32), MACHINE)
-    assert [part.shape[-1] for part in trainer.crops.batch(0)] == [32, 16]
+    trainer = DsnTrainer(DsnMaterial(tiny2.hr, tiny2.lr), dsn_settings(hr_patch=32), MACHINE)
+    assert [part.shape[-1] for part in trainer.data.batch(0)] == [32, 16]
     trainer.step(0)
 
 
 def test_stores_of_two_scales(tiny: World, tiny2: World) -> None:
     with pytest.raises(UserError) as caught:
-        DsnTrainer(tiny.hr, tiny2.lr, dsn_settings(), MACHINE)
+        DsnTrainer(DsnMaterial(tiny.hr, tiny2.lr), dsn_settings(), MACHINE)
     assert f"{tiny.hr.path} has the scale 4, but {tiny2.lr.path} has 2" in str(caught.value)
 
 
@@ -420,7 +427,7 @@ def test_real_images_smaller_than_a_crop(tiny: World, tmp_path: Path) -> None:
     with StoreWriter(tmp_path / "lr.zarr", "lr", 4, ["small"]) as writer:
         writer.add("small", {"image": picture(np.random.default_rng(0), 40, 15)})
     with pytest.raises(UserError) as caught:
-        DsnTrainer(tiny.hr, Store(tmp_path / "lr.zarr", "lr"), dsn_settings(), MACHINE)
+        DsnTrainer(DsnMaterial(tiny.hr, Store(tmp_path / "lr.zarr", "lr")), dsn_settings(), MACHINE)
     for part in ("'small'", "without its held-out part is 40x12", "16x16", "train_dsn.hr_patch"):
         assert part in str(caught.value)
 
@@ -431,17 +438,10 @@ def test_real_images_smaller_than_a_crop(tiny: World, tmp_path: Path) -> None:
 def run(
     tiny: World, settings: TrainDsnSettings, folder: Path, kernels: Path | None = None
 ) -> dict[str, Any]:
-    return train_dsn(
-        tiny.hr,
-        tiny.lr,
-        settings,
-        MACHINE,
-        folder / "work",
-        folder / "dsn.safetensors",
-        folder / "sheet.png",
-        folder / "curves.csv",
-        kernels,
-    )
+    material = DsnMaterial(tiny.hr, tiny.lr, kernels)
+    metrics = train_dsn(material, settings, MACHINE, Places(folder, folder / "work"))
+    assert metrics is not None
+    return metrics
 
 
 @pytest.fixture
@@ -493,10 +493,10 @@ def test_golden_log(golden_run: tuple[Path, dict[str, Any]], compare_golden: Com
 
 def test_results_of_a_run(golden_run: tuple[Path, dict[str, Any]], tiny: World) -> None:
     folder, metrics = golden_run
-    assert names(folder) == ["curves.csv", "dsn.safetensors", "sheet.png", "work"]
+    assert names(folder) == ["contact_sheet.png", "curves.csv", "dsn.safetensors", "work"]
     (left,) = names(folder / "work")
     assert left.endswith(".finished")  # nothing is left to go on with
-    assert min(read_image(folder / "sheet.png").shape[1:]) > 200
+    assert min(read_image(folder / "contact_sheet.png").shape[1:]) > 200
     rows = read_rows(folder / "curves.csv")
     assert [int(row["step"]) for row in rows] == list(range(1, STEPS + 1))
     losses = {"kl", "kl_perceptual", "adversarial", "total", "theta_mean", "discriminator"}
@@ -517,12 +517,17 @@ def test_results_of_a_run(golden_run: tuple[Path, dict[str, Any]], tiny: World) 
     assert trunk.shape == (4, 3, 3, 3)
     settings = dsn_settings(perceptual_weight=0.01, log_every=1, checkpoint_every=4)
     assert described == {
-        "format": "usrdu-dsn",
+        "format": "usrdu-dsn-2",
         "scale": 4,
-        "settings": settings.model_dump(mode="json"),
+        "features": 4,
+        "blocks": 1,
+        "learned_theta": True,
+        "prior_scale_gray": 1.0,
         "reference": "bicubic",
         "hr_digest": tiny.hr.digest,
         "lr_digest": tiny.lr.digest,
+        "training": settings.model_dump(mode="json"),
+        "imported_from": None,
     }
 
 
@@ -545,7 +550,7 @@ def test_an_interrupted_run_ends_like_a_straight_one(
     metrics = run(tiny, settings, tmp_path)
     assert steps == [0, 1, 2, 3, 4, 5, 4, 5]
     assert metrics == golden_run[1]
-    for name in ("dsn.safetensors", "curves.csv", "sheet.png"):
+    for name in ("dsn.safetensors", "curves.csv", "contact_sheet.png"):
         assert (tmp_path / name).read_bytes() == (golden_run[0] / name).read_bytes(), name
 
 
@@ -585,10 +590,10 @@ def write_kernels(path: Path, *sides: int) -> Path:
 
 def test_the_mean_is_compared_with_the_blurred_image(tiny: World, tmp_path: Path) -> None:
     kernels = write_kernels(tmp_path / "k", 4)
-    trainer = DsnTrainer(tiny.hr, tiny.lr, KERNELS, MACHINE, kernels)
+    trainer = DsnTrainer(DsnMaterial(tiny.hr, tiny.lr, kernels), KERNELS, MACHINE)
     dsn = Spy(trainer.dsn)
     terms = trainer.step(1)
-    hr, (mean, log_theta) = exact(trainer.crops.batch(1)[0]), dsn.outputs[0][:2]
+    hr, (mean, log_theta) = exact(trainer.data.batch(1)[0]), dsn.outputs[0][:2]
     reference = hr.reshape(2, 3, 16, 4, 16, 4).mean(axis=(3, 5))
     expected = eq2(255 * np.abs(exact(mean) - reference), exact(log_theta))
     assert terms["kl"].item() == pytest.approx(expected, rel=1e-5)
@@ -596,8 +601,8 @@ def test_the_mean_is_compared_with_the_blurred_image(tiny: World, tmp_path: Path
 
 def test_every_step_draws_its_kernels(tiny: World, tmp_path: Path) -> None:
     kernels = write_kernels(tmp_path / "k", 4, 12)
-    trainer = DsnTrainer(tiny.hr, tiny.lr, KERNELS, MACHINE, kernels)
-    hr = trainer.crops.batch(0)[0]
+    trainer = DsnTrainer(DsnMaterial(tiny.hr, tiny.lr, kernels), KERNELS, MACHINE)
+    hr = trainer.data.batch(0)[0]
     first, second = (trainer.draw_reference(step, hr) for step in (0, 0))
     assert torch.equal(first, second)
     seen = {trainer.draw_reference(step, hr)[0].sum().item() for step in range(12)}
@@ -679,8 +684,8 @@ def test_a_diverging_run_publishes_nothing(
 def test_the_mean_learns_the_reference(tiny: World) -> None:
     """From nothing past the best constant towards bicubic, on crops it was not trained on."""
     settings = dsn_settings(adversarial_weight=0.0, features=8, learning_rate=0.01, halve_every=20)
-    trainer = DsnTrainer(tiny.hr, tiny.lr, settings, MACHINE)
-    hr, _ = trainer.crops.batch(1000)
+    trainer = DsnTrainer(DsnMaterial(tiny.hr, tiny.lr), settings, MACHINE)
+    hr, _ = trainer.data.batch(1000)
     reference = reduced(exact(hr), 4)
 
     def distance() -> float:
@@ -788,23 +793,27 @@ def test_command_where_the_results_cannot_go(tiny: World, tmp_path: Path) -> Non
 def test_only_a_sample_lets_the_discriminator_teach_theta(tiny: World) -> None:
     for shown, taught in (("mean", False), ("sample", True)):
         settings = dsn_settings(adversarial_on=shown)
-        trainer = DsnTrainer(tiny.hr, tiny.lr, settings, MACHINE)
+        trainer = DsnTrainer(DsnMaterial(tiny.hr, tiny.lr), settings, MACHINE)
         mean = torch.full((1, 3, 16, 16), 0.5, requires_grad=True)
         log_theta = torch.ones(1, 3, 16, 16, requires_grad=True)
-        total = trainer._shown(mean, log_theta, 0).square().sum()
+        maps = {"mean": mean, "theta": trainer.theta(log_theta)}
+        total = trainer.draw(maps, 0).square().sum()
         total.backward()  # type: ignore[no-untyped-call]
         assert mean.grad is not None and bool(mean.grad.abs().min() > 0)
         assert (log_theta.grad is not None) == taught
 
 
 def test_a_shown_sample_has_the_law_of_eq8(tiny: World) -> None:
-    trainer = DsnTrainer(tiny.hr, tiny.lr, dsn_settings(adversarial_on="sample"), MACHINE)
+    trainer = DsnTrainer(
+        DsnMaterial(tiny.hr, tiny.lr), dsn_settings(adversarial_on="sample"), MACHINE
+    )
     mean = torch.full((1, 3, 200, 200), 0.5)
     log_theta = torch.full_like(mean, float(np.log(3.0)))
-    eps = (trainer._shown(mean, log_theta, 1) - mean) * 255
+    maps = {"mean": mean, "theta": trainer.theta(log_theta)}
+    eps = (trainer.draw(maps, 1) - mean) * 255
     assert eps.abs().mean().item() == pytest.approx(3, rel=0.02)
     assert eps.std().item() == pytest.approx(3 * np.sqrt(2), rel=0.03)
-    other = (trainer._shown(mean, log_theta, 2) - mean) * 255
+    other = (trainer.draw(maps, 2) - mean) * 255
     assert not torch.equal(eps, other)
 
 
@@ -816,10 +825,13 @@ def test_an_estimated_prior_is_the_noise_of_the_real_images(tiny: World, tmp_pat
         levels = np.linspace(60, 190, 300)[None, None] + noise
         writer.add("flat", {"image": levels.round().astype(np.uint8)})
     lr = Store(tmp_path / "lr.zarr", "lr")
-    settings = module.with_prior(dsn_settings(prior_scale="estimated"), lr)
+    settings = with_prior(dsn_settings(prior_scale="estimated"), lr)
     assert settings.prior_scale == pytest.approx(10 / np.sqrt(2), rel=0.05)
     assert (
-        DsnTrainer(tiny.hr, lr, dsn_settings(prior_scale="estimated"), MACHINE).settings == settings
+        DsnTrainer(
+            DsnMaterial(tiny.hr, lr), dsn_settings(prior_scale="estimated"), MACHINE
+        ).settings
+        == settings
     )
 
 
@@ -828,8 +840,7 @@ def test_a_prior_that_cannot_be_estimated(tiny: World, tmp_path: Path) -> None:
         writer.add("small", {"image": picture(np.random.default_rng(0), 24, 24)})
     with pytest.raises(UserError, match=r"noise cannot be estimated: .*train_dsn\.prior_scale"):
         DsnTrainer(
-            tiny.hr,
-            Store(tmp_path / "lr.zarr", "lr"),
+            DsnMaterial(tiny.hr, Store(tmp_path / "lr.zarr", "lr")),
             dsn_settings(prior_scale="estimated"),
             MACHINE,
         )
@@ -838,19 +849,19 @@ def test_a_prior_that_cannot_be_estimated(tiny: World, tmp_path: Path) -> None:
 def test_the_best_epoch_is_written(
     tiny: World, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    """The judge is told to like the first epoch best; its weights are those of half a training."""
-    judged = iter([5.0, 1.0, 3.0, 3.0])
+    """The scores are made up: the first epoch is the best, after half of the training."""
+    made_up = iter([5.0, 1.0, 3.0, 3.0])
 
-    def judge(self: Judge, degrade: object) -> Judgement:
-        del self, degrade
-        return Judgement(next(judged), None, None, None, 1.0, 1.0)
+    def score(self: Monitor, maps_of: object) -> DsnScores:
+        del self, maps_of
+        return DsnScores(next(made_up), None, None, None, 1.0, 1.0)
 
-    monkeypatch.setattr(Judge, "judge", judge)
+    monkeypatch.setattr(Monitor, "score", score)
     metrics = run(tiny, dsn_settings(keep="best"), tmp_path / "best")
     assert (metrics["kept"], metrics["kept_epoch"], metrics["wasserstein"]) == ("best", 0, 1.0)
-    trainer = DsnTrainer(tiny.hr, tiny.lr, dsn_settings(), MACHINE)
-    for step in range(trainer.hr_schedule.steps(1)):
+    trainer = DsnTrainer(DsnMaterial(tiny.hr, tiny.lr), dsn_settings(), MACHINE)
+    for step in range(trainer.schedule.steps(1)):
         trainer.step(step)
     with safe_open(tmp_path / "best" / "dsn.safetensors", framework="pt") as file:
-        for key, value in trainer.weights().items():
+        for key, value in trainer.dsn.state_dict().items():
             assert torch.equal(file.get_tensor(key), value)

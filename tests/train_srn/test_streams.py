@@ -16,12 +16,13 @@ from pipeline.base.errors import UserError
 from pipeline.base.seeding import generator
 from pipeline.images.filters import bicubic_downsample
 from pipeline.images.io import Image
-from pipeline.sampling.calibration import CalibratedSampler
+from pipeline.sampling.calibrated import CalibratedSampler
+from pipeline.sampling.calibration import Calibration
+from pipeline.sampling.sampler import Draw, Sampler, Theta, make_sampler
 from pipeline.stores.reader import Store
 from pipeline.train_srn.streams import (
     CaptureStream,
-    PairStream,
-    Theta,
+    SampleStream,
     bicubic_stream,
     pairs_stream,
 )
@@ -67,8 +68,14 @@ def located(
 
 def stream(
     located: tuple[Store, Store], theta: Theta, seed: int = SEED, crops: int = 2
-) -> PairStream:
-    return PairStream(*located, PATCH, theta, demand(seed, crops, crops_per_image=8))
+) -> SampleStream:
+    return SampleStream(
+        *located, PATCH, make_sampler(Draw(theta)), demand(seed, crops, crops_per_image=8)
+    )
+
+
+def calibrated(stores: tuple[Store, Store], measured: Calibration | None) -> Sampler:
+    return make_sampler(Draw("calibrated"), measured, stores[1])
 
 
 def places(mean: Tensor) -> NDArray[np.int64]:
@@ -168,7 +175,9 @@ def test_the_draw_is_fresh_where_the_crop_is_the_same(tmp_path: Path) -> None:
     with StoreWriter(tmp_path / "m.zarr", "maps", 2, ["x"], {"hr_digest": hr.digest}) as writer:
         flat = np.full((3, 8, 8), 0.25, np.float16)
         writer.add("x", {"mean": flat, "theta": flat / 16})
-    made = PairStream(hr, Store(tmp_path / "m.zarr", "maps"), 8, "raw", demand(0, 2))
+    made = SampleStream(
+        hr, Store(tmp_path / "m.zarr", "maps"), 8, make_sampler(Draw("raw")), demand(0, 2)
+    )
     first, second = made.batch(0).lr, made.batch(1).lr
     values = torch.stack([first[0], first[1], second[0], second[1]]).flatten(1)
     correlation = torch.corrcoef(values) - torch.eye(4)
@@ -183,7 +192,13 @@ def test_samples_are_not_clamped(tmp_path: Path) -> None:
     with StoreWriter(tmp_path / "m.zarr", "maps", 2, ["x"], {"hr_digest": hr.digest}) as writer:
         dark = np.zeros((3, 16, 16), np.float16)
         writer.add("x", {"mean": dark, "theta": np.full_like(dark, 0.05)})
-    lr = PairStream(hr, Store(tmp_path / "m.zarr", "maps"), 16, "raw", demand(0)).batch(0).lr
+    lr = (
+        SampleStream(
+            hr, Store(tmp_path / "m.zarr", "maps"), 16, make_sampler(Draw("raw")), demand(0)
+        )
+        .batch(0)
+        .lr
+    )
     assert 0.4 < (lr < 0).double().mean() < 0.6
 
 
@@ -204,9 +219,9 @@ def gray(tmp_path_factory: pytest.TempPathFactory) -> tuple[Store, Store]:
     return hr, Store(folder / "m.zarr", "maps")
 
 
-def draws(stores: tuple[Store, Store], made: PairStream) -> tuple[Tensor, Tensor]:
+def draws(stores: tuple[Store, Store], made: SampleStream) -> tuple[Tensor, Tensor]:
     """Means (N, 3, S, S), and what the stream adds to them."""
-    plain = PairStream(*stores, 24, "none", demand(SEED, 2))
+    plain = SampleStream(*stores, 24, make_sampler(Draw("none")), demand(SEED, 2))
     pairs = [(plain.batch(step), made.batch(step)) for step in range(8)]
     assert all(torch.equal(one.hr, other.hr) for one, other in pairs)
     mean = torch.cat([one.lr for one, _ in pairs])
@@ -215,7 +230,9 @@ def draws(stores: tuple[Store, Store], made: PairStream) -> tuple[Tensor, Tensor
 
 def test_a_constant_theta_is_the_same_everywhere(gray: tuple[Store, Store]) -> None:
     theta = 6 / 255
-    mean, noise = draws(gray, PairStream(*gray, 24, "constant", demand(SEED, 2), theta))
+    mean, noise = draws(
+        gray, SampleStream(*gray, 24, make_sampler(Draw("constant", theta)), demand(SEED, 2))
+    )
     assert kstest(noise.numpy().ravel() / theta, "laplace").pvalue > 0.01
     assert kstest(noise.numpy().ravel() / theta * 1.1, "laplace").pvalue < 1e-3
     middle = mean.median()
@@ -225,7 +242,7 @@ def test_a_constant_theta_is_the_same_everywhere(gray: tuple[Store, Store]) -> N
 
 def test_a_calibrated_theta_follows_channel_and_intensity(gray: tuple[Store, Store]) -> None:
     measured = calibration(gray[1])
-    made = PairStream(*gray, 24, "calibrated", demand(SEED, 2), 0.0, measured)
+    made = SampleStream(*gray, 24, calibrated(gray, measured), demand(SEED, 2))
     mean, noise = (part.double().numpy() for part in draws(gray, made))
     variance = [
         np.interp(mean[:, one], [0, 0.5, 1], measured.variance[one]) for one in range(3)
@@ -241,17 +258,19 @@ def test_a_calibrated_draw_is_that_of_the_sampler(gray: tuple[Store, Store]) -> 
     kernel = np.zeros((3, 3, 3, 3))
     kernel[range(3), range(3), 1] = 3**-0.5  # a row of three
     measured = calibration(gray[1], noise_filter=kernel.tolist(), laplace_share=0.5)
-    made = PairStream(*gray, 24, "calibrated", demand(SEED), 0.0, measured)
-    plain = PairStream(*gray, 24, "none", demand(SEED))
+    made = SampleStream(*gray, 24, calibrated(gray, measured), demand(SEED))
+    plain = SampleStream(*gray, 24, make_sampler(Draw("none")), demand(SEED))
     sampler = CalibratedSampler(measured)
     for step in (0, 5):
-        drawn = sampler.sample(plain.batch(step).lr, generator(SEED, "train_srn/noise", step, CPU))
+        drawn = sampler.sample(
+            {"mean": plain.batch(step).lr}, generator(SEED, "train_srn/noise", step, CPU)
+        )
         assert torch.equal(made.batch(step).lr, drawn)
 
 
 def test_calibrated_samples_end_where_images_do(located: tuple[Store, Store]) -> None:
     measured = calibration(located[1], variance=3 * [[900.0, 900.0]])
-    made = PairStream(*located, PATCH, "calibrated", demand(SEED, 2), 0.0, measured)
+    made = SampleStream(*located, PATCH, calibrated(located, measured), demand(SEED, 2))
     lr = torch.cat([made.batch(step).lr for step in range(9)])
     assert lr.min() == 0 and lr.max() <= 1
 
@@ -262,13 +281,13 @@ def test_calibrated_without_the_calibration_of_these_maps(
 ) -> None:
     given = calibration(tiny.maps, scale=gray[1].scale) if other else None
     with pytest.raises(UserError) as caught:
-        PairStream(*gray, 24, "calibrated", demand(SEED), 0.0, given)
+        SampleStream(*gray, 24, calibrated(gray, given), demand(SEED))
     message = str(caught.value)
     if other:
         named = (str(gray[1].path), tiny.maps.digest[:12], gray[1].digest[:12])
         assert all(part in message for part in (*named, "run the calibrate stage again"))
     else:
-        assert message == "train_srn.theta is calibrated, but no calibration was given"
+        assert message == "theta is calibrated, but no calibration was given"
 
 
 # --- what does not belong together
@@ -280,7 +299,7 @@ def test_other_hr_images_than_those_exported(tiny: World, tmp_path: Path) -> Non
             writer.add(name, {"image": np.zeros((3, *size), np.uint8)})
     other = Store(tmp_path / "hr.zarr", "hr")
     with pytest.raises(UserError) as caught:
-        PairStream(other, tiny.maps, 16, "raw", demand(0))
+        SampleStream(other, tiny.maps, 16, make_sampler(Draw("raw")), demand(0))
     message = str(caught.value)
     for part in (other.path, tiny.maps.path, other.digest[:12], tiny.hr.digest[:12], "export"):
         assert str(part) in message
@@ -288,16 +307,16 @@ def test_other_hr_images_than_those_exported(tiny: World, tmp_path: Path) -> Non
 
 def test_stores_of_two_scales(tiny: World, tiny2: World) -> None:
     with pytest.raises(UserError) as caught:
-        PairStream(tiny2.hr, tiny.maps, 16, "raw", demand(0))
+        SampleStream(tiny2.hr, tiny.maps, 16, make_sampler(Draw("raw")), demand(0))
     message = str(caught.value)
     assert f"{tiny2.hr.path} has the scale 2" in message
     assert f"{tiny.maps.path} has 4" in message
 
 
 def test_an_image_smaller_than_a_crop(tiny: World) -> None:
-    PairStream(tiny.hr, tiny.maps, 35, "raw", demand(0))
+    SampleStream(tiny.hr, tiny.maps, 35, make_sampler(Draw("raw")), demand(0))
     with pytest.raises(UserError) as caught:
-        PairStream(tiny.hr, tiny.maps, 36, "raw", demand(0))
+        SampleStream(tiny.hr, tiny.maps, 36, make_sampler(Draw("raw")), demand(0))
     for part in ("castle", "40x35", "36x36", "train_srn.lr_patch"):
         assert part in str(caught.value)
 
@@ -364,7 +383,7 @@ def test_all_sources_train_on_the_same_hr_crops(tiny: World) -> None:
     hr = [tiny.hr.read(image_id, "image") for image_id in tiny.hr.ids]
     small = [[image[:, ::4, ::4]] for image in hr]
     captured = CaptureStream(hr, small, 4, 16, demand(9, 4))
-    drawn = PairStream(tiny.hr, tiny.maps, 16, "raw", demand(9, 4))
+    drawn = SampleStream(tiny.hr, tiny.maps, 16, make_sampler(Draw("raw")), demand(9, 4))
     bicubic = bicubic_stream(tiny.hr, 16, demand(9, 4))
     assert captured.scale == drawn.scale == bicubic.scale
     for step in (0, 3):
@@ -409,8 +428,10 @@ def test_a_stream_reads_from_urls(tiny: World) -> None:
     for name, store in (("hr", tiny.hr), ("maps", tiny.maps)):
         memory.put(str(store.path), f"/{name}.zarr", recursive=True)
     stores = Store("memory://hr.zarr", "hr"), Store("memory://maps.zarr", "maps")
-    there, late = (PairStream(*stores, 16, "raw", demand(9, 4)) for _ in range(2))
-    here = PairStream(tiny.hr, tiny.maps, 16, "raw", demand(9, 4))
+    there, late = (
+        SampleStream(*stores, 16, make_sampler(Draw("raw")), demand(9, 4)) for _ in range(2)
+    )
+    here = SampleStream(tiny.hr, tiny.maps, 16, make_sampler(Draw("raw")), demand(9, 4))
     assert torch.equal(there.batch(0).lr, here.batch(0).lr)
     memory.store.clear()
     with pytest.raises(UserError, match=r"memory://\w+\.zarr: "):

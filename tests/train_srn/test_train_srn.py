@@ -8,6 +8,7 @@ import ast
 import json
 from dataclasses import replace
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 import pytest
@@ -36,11 +37,13 @@ from torch import Tensor, nn
 from pipeline.base.errors import UserError
 from pipeline.images.io import read_image
 from pipeline.sampling.calibration import Calibration
+from pipeline.sampling.sampler import Draw, make_sampler
 from pipeline.stores.reader import Store
 from pipeline.train_srn import train as module
 from pipeline.train_srn.settings import Architecture, TrainSrnSettings
-from pipeline.train_srn.streams import PairStream
-from pipeline.train_srn.train import Material, SrnTrainer, open_stream, train_srn
+from pipeline.train_srn.streams import SampleStream
+from pipeline.train_srn.train import SrnMaterial, SrnTrainer, open_stream, train_srn
+from pipeline.training.description import Places
 from pipeline.training.learner import Learner, make_accelerator
 from pipeline.training.vgg import VGG19Features
 from pipeline.writing.writer import StoreWriter
@@ -63,7 +66,9 @@ def trainer_of(
     measured: Calibration | None = None,
 ) -> SrnTrainer:
     accelerator = make_accelerator(settings)
-    stream = open_stream(Material(hr, maps, measured), settings, accelerator, PLENTY)
+    stream = open_stream(
+        SrnMaterial(hr, maps, measured), settings, settings.demand(accelerator, PLENTY)
+    )
     return SrnTrainer(stream, architecture, settings, accelerator)
 
 
@@ -124,7 +129,7 @@ def test_the_terms_of_a_step_and_their_sum(
     trainer = trainer_of(tiny.hr, tiny.maps, compact(), settings)
     network, judge = Spy(trainer.network), Spy(trainer.discriminator)
     terms = {name: value.item() for name, value in trainer.step(1).items()}
-    lr, hr = trainer.stream.batch(1)
+    lr, hr = trainer.data.batch(1)
     (sr,) = network.outputs
     assert np.array_equal(network.inputs[0], exact(lr))
     assert sr.shape == (2, 3, 64, 64) == tuple(hr.shape)
@@ -207,7 +212,7 @@ def test_theta_none_trains_on_the_mean(tiny: World) -> None:
     raw.step(0)
     none.step(0)
     assert not np.array_equal(seen[0].inputs[0], seen[1].inputs[0])
-    mean = none.stream.batch(0).lr
+    mean = none.data.batch(0).lr
     assert np.array_equal(seen[1].inputs[0], exact(mean))
     levels = exact(mean) * 65536
     assert np.array_equal(levels, np.round(levels))  # float16 values, no noise on them
@@ -219,9 +224,9 @@ def test_the_constant_theta_is_in_gray_levels(tiny: World) -> None:
     for levels in (1.0, 4.0):
         settings = srn_settings(theta="constant", constant_theta=levels, batch_size=4)
         cpu = make_accelerator(settings)
-        made = open_stream(Material(tiny.hr, tiny.maps), settings, cpu, PLENTY)
+        made = open_stream(SrnMaterial(tiny.hr, tiny.maps), settings, settings.demand(cpu, PLENTY))
         without = srn_settings(theta="none", batch_size=4)
-        plain = open_stream(Material(tiny.hr, tiny.maps), without, cpu, PLENTY)
+        plain = open_stream(SrnMaterial(tiny.hr, tiny.maps), without, without.demand(cpu, PLENTY))
         noise[levels] = exact(made.batch(0).lr) - exact(plain.batch(0).lr)
     assert noise[4.0] == pytest.approx(4 * noise[1.0], abs=1e-6)
     assert 255 * np.abs(noise[1.0]).mean() == pytest.approx(1, rel=0.1)  # E|eps| = 1
@@ -232,13 +237,15 @@ def test_no_constant_theta_asks_the_calibration(tiny: World) -> None:
     measured = calibration(tiny.maps, constant_theta=3.0)
     told = srn_settings(theta="constant", constant_theta=3.0)
     cpu = make_accelerator(asking)
-    one = open_stream(Material(tiny.hr, tiny.maps, measured), asking, cpu, PLENTY).batch(0)
-    other = open_stream(Material(tiny.hr, tiny.maps), told, cpu, PLENTY).batch(0)
+    one = open_stream(
+        SrnMaterial(tiny.hr, tiny.maps, measured), asking, asking.demand(cpu, PLENTY)
+    ).batch(0)
+    other = open_stream(SrnMaterial(tiny.hr, tiny.maps), told, told.demand(cpu, PLENTY)).batch(0)
     assert torch.equal(one.lr, other.lr)
-    with pytest.raises(UserError, match="constant_theta is null, and there is no calibration"):
-        open_stream(Material(tiny.hr, tiny.maps), asking, cpu, PLENTY)
+    with pytest.raises(UserError, match="constant and of no given size, but no calibration"):
+        open_stream(SrnMaterial(tiny.hr, tiny.maps), asking, asking.demand(cpu, PLENTY))
     not_asked = srn_settings(constant_theta=None)
-    open_stream(Material(tiny.hr, tiny.maps), not_asked, cpu, PLENTY)
+    open_stream(SrnMaterial(tiny.hr, tiny.maps), not_asked, not_asked.demand(cpu, PLENTY))
 
 
 def test_calibrated_trains_on_calibrated_samples(tiny: World) -> None:
@@ -247,7 +254,9 @@ def test_calibrated_trains_on_calibrated_samples(tiny: World) -> None:
     seen = Spy(trainer.network)
     trainer.step(0)
     wanted = settings.demand(trainer.accelerator, PLENTY)
-    expected = PairStream(tiny.hr, tiny.maps, 16, "calibrated", wanted, 0.0, measured).batch(0)
+    expected = SampleStream(
+        tiny.hr, tiny.maps, 16, make_sampler(Draw("calibrated", 0.0), measured, tiny.maps), wanted
+    ).batch(0)
     assert np.array_equal(seen.inputs[0], exact(expected.lr))
 
 
@@ -260,7 +269,7 @@ def test_rates_halve_every_so_many_epochs(tiny: World) -> None:
         trainer.step(step)
         for optimiser, rate in (
             (trainer.learner.optimiser, 0.008),
-            (trainer.opponent.optimiser, 0.016),
+            (trainer.discriminator_learner.optimiser, 0.016),
         ):
             assert [group["lr"] for group in optimiser.param_groups] == [rate * 0.5**count]
 
@@ -348,7 +357,7 @@ def test_a_warm_start_from_an_esrgan_file(wrapped: bool, tiny: World, tmp_path: 
     torch.save({"params_ema": state} if wrapped else state, tmp_path / "x4.pth")
     cold = trainer_of(tiny.hr, tiny.maps, ESRGAN, srn_settings())
     warm = trainer_of(tiny.hr, tiny.maps, starting_from(tmp_path / "x4.pth"), srn_settings())
-    lr, _ = warm.stream.batch(0)
+    lr, _ = warm.data.batch(0)
     with torch.no_grad():
         expected = rrdbnet(state, lr)
         assert torch.allclose(warm.network(lr), expected, atol=1e-6)
@@ -386,16 +395,16 @@ def test_warm_starts_that_do_not_fit(tiny: World, tmp_path: Path) -> None:
 
 def test_only_the_material_that_is_used_counts(tiny: World) -> None:
     """Another calibration or other maps change nothing for who does not ask them."""
-    given = Material(tiny.hr, tiny.maps, calibration(tiny.maps), tiny.val)
+    given = SrnMaterial(tiny.hr, tiny.maps, calibration(tiny.maps), tiny.val)
     maps = given.used(srn_settings(theta="raw"))
-    assert maps == Material(tiny.hr, tiny.maps)
+    assert maps == SrnMaterial(tiny.hr, tiny.maps)
     assert given.used(srn_settings(theta="calibrated")) == replace(given, pairs=None)
-    assert given.used(srn_settings(lr_from="bicubic", theta="calibrated")) == Material(tiny.hr)
-    assert given.used(srn_settings(lr_from="pairs")) == Material(pairs=tiny.val)
+    assert given.used(srn_settings(lr_from="bicubic", theta="calibrated")) == SrnMaterial(tiny.hr)
+    assert given.used(srn_settings(lr_from="pairs")) == SrnMaterial(pairs=tiny.val)
     assert maps.digests() == {"hr": tiny.hr.digest, "maps": tiny.maps.digest}
     for wanted, lacking in (("maps", "hr"), ("bicubic", "hr"), ("pairs", "pairs")):
         with pytest.raises(UserError, match=f"lr_from needs the store --{lacking}"):
-            Material().used(srn_settings(lr_from=wanted))
+            SrnMaterial().used(srn_settings(lr_from=wanted))
 
 
 @pytest.mark.usefixtures("no_sheets")
@@ -433,11 +442,12 @@ def run(
     folder: Path,
     architecture: Architecture = ESRGAN,
     measured: Calibration | None = None,
-) -> dict[str, float]:
-    material = Material(tiny.hr, tiny.maps, measured, tiny.val)
-    return train_srn(
-        material, "mine", architecture, settings, MACHINE, folder / "work", folder / "out"
-    )
+) -> dict[str, Any]:
+    material = SrnMaterial(tiny.hr, tiny.maps, measured, tiny.val)
+    places = Places(folder / "out", folder / "work")
+    metrics = train_srn(material, "mine", architecture, settings, MACHINE, places)
+    assert metrics is not None
+    return metrics
 
 
 @pytest.fixture
@@ -532,7 +542,7 @@ def test_spandrel_opens_the_averaged_weights(golden_run: tuple[Path, SrnTrainer]
     assert opened.keys() == average.keys()
     assert all(torch.equal(opened[name], average[name]) for name in average)
     assert not all(torch.equal(opened[name], last[name]) for name in last)
-    lr, _ = trainer.stream.batch(0)
+    lr, _ = trainer.data.batch(0)
     with torch.no_grad():
         expected = trainer.ema.module(lr).clamp(0, 1)
         assert torch.allclose(model(lr), expected, atol=1e-6)
@@ -746,7 +756,7 @@ def test_command_with_a_calibration(
     ("of", "changes", "parts"),
     [
         (None, {"theta": "calibrated"}, ["theta is calibrated", "no calibration was given"]),
-        (None, NO_CONSTANT, ["train_srn.constant_theta is null", "no calibration"]),
+        (None, NO_CONSTANT, ["of no given size", "no calibration was given"]),
         ("other", {"theta": "calibrated"}, ["maps.zarr", "run the calibrate stage again"]),
         ("fault", {"theta": "calibrated"}, ["calibration.json", "too little"]),
         ("fault", NO_CONSTANT, ["calibration.json", "too little"]),

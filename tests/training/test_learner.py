@@ -17,9 +17,9 @@ from torch.overrides import TorchFunctionMode
 from torch.utils._python_dispatch import TorchDispatchMode
 
 from pipeline.base.errors import UserError
-from pipeline.train_dsn.train import DsnTrainer
-from pipeline.train_srn.train import Material, SrnTrainer, open_stream
-from pipeline.training.adversarial import consult, discriminator_loss, generator_loss
+from pipeline.train_dsn.train import DsnMaterial, DsnTrainer
+from pipeline.train_srn.train import SrnMaterial, SrnTrainer, open_stream
+from pipeline.training.adversarial import discriminate, discriminator_loss, generator_loss
 from pipeline.training.discriminators import UNetDiscriminator, VGGDiscriminator
 from pipeline.training.learner import (
     Average,
@@ -43,12 +43,14 @@ def fresh() -> Iterator[None]:
 def srn_trainer(tiny: World, **changes: object) -> SrnTrainer:
     settings = srn_settings(**changes)
     accelerator = make_accelerator(settings)
-    stream = open_stream(Material(tiny.hr, tiny.maps), settings, accelerator, PLENTY)
+    stream = open_stream(
+        SrnMaterial(tiny.hr, tiny.maps), settings, settings.demand(accelerator, PLENTY)
+    )
     return SrnTrainer(stream, compact(), settings, accelerator)
 
 
 def dsn_trainer(tiny: World, **changes: object) -> DsnTrainer:
-    return DsnTrainer(tiny.hr, tiny.lr, dsn_settings(**changes), MACHINE)
+    return DsnTrainer(DsnMaterial(tiny.hr, tiny.lr), dsn_settings(**changes), MACHINE)
 
 
 TRAINERS = [srn_trainer, dsn_trainer]
@@ -61,7 +63,7 @@ def curve(trainer: Trainer, steps: int) -> dict[str, Array]:
 
 
 def state(trainer: Trainer) -> dict[str, Tensor]:
-    nets = (trainer.learner.network, trainer.opponent.network)
+    nets = (trainer.learner.network, trainer.discriminator_learner.network)
     return {
         f"{i}.{k}": v.clone() for i, net in enumerate(nets) for k, v in net.state_dict().items()
     }
@@ -106,7 +108,7 @@ def test_one_forward_gives_the_gradients_of_two(kind: nn.Module) -> None:
     its_loss.backward()  # type: ignore[no-untyped-call]
 
     fake = makers[1](image)
-    verdict = consult(lambda x: judges[1](x.square()), fake)
+    verdict = discriminate(lambda x: judges[1](x.square()), fake)
     assert not gradients(judges[1]) and not gradients(makers[1])
     torch.autograd.backward([F.l1_loss(fake, real), fake], [None, 0.3 * verdict.gradient])
     once = discriminator_loss(judges[1](real), verdict.logits)
@@ -127,7 +129,7 @@ def test_a_step_runs_every_network_as_often_as_it_must(
 ) -> None:
     calls: list[str] = []
     trainer = trainer_of(tiny)
-    for name, learner in (("made", trainer.learner), ("judged", trainer.opponent)):
+    for name, learner in (("made", trainer.learner), ("judged", trainer.discriminator_learner)):
         learner.network.register_forward_hook(lambda *_, name=name: calls.append(name))
     trainer.step(0)
     assert calls == ["made", "judged", "judged"]
@@ -229,7 +231,7 @@ def test_a_step_reads_nothing_back(trainer_of: Callable[..., Trainer], tiny: Wor
     trainer = trainer_of(
         tiny, fused=True, channels_last=True, accumulate=2, clip_gradient=1.0, **extra
     )
-    source: Any = trainer.stream if isinstance(trainer, SrnTrainer) else trainer.crops
+    source: Any = trainer.data
     batches = [source.batch(0, share) for share in range(2)]
     source.batch = lambda _step, share: batches[share]
     trainer.step(0)  # makes the optimiser's state
@@ -303,7 +305,10 @@ def test_clipping_scales_the_gradient_of_each_network(
     free = trainer_of(tiny)
     free.step(0)
     for limit in (0.5, 2.0):
-        for learner, name in ((free.learner, "learner"), (free.opponent, "opponent")):
+        for learner, name in (
+            (free.learner, "learner"),
+            (free.discriminator_learner, "discriminator_learner"),
+        ):
             found = [g.numpy() for g in gradients(learner.network)]
             norm = float(np.sqrt(sum(np.sum(g.astype(np.float64) ** 2) for g in found)))
             cut = trainer_of(tiny, clip_gradient=limit * norm)
@@ -357,7 +362,7 @@ def test_compiled_networks_learn_the_same(tmp_path: Any, monkeypatch: pytest.Mon
             for learner in (maker, judge):
                 learner.start()
             sr = maker(image)
-            verdict = consult(judge, sr)
+            verdict = discriminate(judge, sr)
             torch.autograd.backward([sr.square().mean(), sr], [None, verdict.gradient])
             torch.autograd.backward(discriminator_loss(judge(image), verdict.logits))
             for learner in (maker, judge):

@@ -19,8 +19,9 @@ from pipeline.base.files import claim
 from pipeline.base.seeding import generator
 from pipeline.crops.schedule import Schedule
 from pipeline.training.checkpoints import Stateful
+from pipeline.training.description import Training
 from pipeline.training.learner import set_learning_rate
-from pipeline.training.loop import TrainingRun, Waits
+from pipeline.training.loop import TrainingLoop, Waits
 
 STEPS, LOG, CHECKPOINT = 11, 2, 3
 
@@ -71,9 +72,9 @@ def begin(
     steps: int = STEPS,
     checkpoint: int = CHECKPOINT,
     start: Path | None = None,
-) -> TrainingRun:
-    parts, alone = toy.parts(), Accelerator()
-    return TrainingRun("toy", folder, parts, steps, LOG, checkpoint, alone, Held(), start)
+) -> TrainingLoop:
+    training = Training("toy", folder, steps, LOG, checkpoint, start)
+    return TrainingLoop(training, toy.parts(), Accelerator(), Held())
 
 
 def train(

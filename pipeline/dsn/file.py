@@ -1,0 +1,98 @@
+"""The file of a DSN: its weights, and a description from which it is built again."""
+
+from pathlib import Path
+from typing import Any, Literal, NamedTuple
+
+from pydantic import Field, ValidationError
+
+from pipeline.base.errors import UserError
+from pipeline.base.settings import Settings
+from pipeline.base.units import GRAY_LEVEL, Scale
+from pipeline.dsn.network import DSN
+from pipeline.stores.reader import Store
+from pipeline.stores.weights import load_weights, save_weights
+
+FORMAT: Literal["usrdu-dsn-2"] = "usrdu-dsn-2"
+"""Mark and version of the file."""
+
+
+class DsnDescription(Settings):
+    """What a DSN is, and what it was trained on."""
+
+    format: Literal["usrdu-dsn-2"] = FORMAT
+    """Version of the file."""
+    scale: Scale
+    """HR pixels per LR pixel."""
+    features: int = Field(gt=0)
+    """Width of the trunk."""
+    blocks: int = Field(gt=0)
+    """Residual blocks."""
+    learned_theta: bool
+    """Whether theta is learned (Eq. 2); otherwise it is the prior scale everywhere."""
+    prior_scale_gray: float = Field(gt=0)
+    """b of Eq. 2 in gray levels."""
+    reference: Any
+    """y_b of Eq. 2: ``bicubic``, or what is known of blur kernels; ``unknown`` for other files."""
+    hr_digest: str | None = None
+    """Digest of the HR images."""
+    lr_digest: str | None = None
+    """Digest of the real LR images."""
+    training: dict[str, object] = Field(default_factory=dict)
+    """The settings of the training, for people: no code reads them."""
+    imported_from: dict[str, str] | None = None
+    """Name and SHA-256 of the foreign file it was converted from."""
+
+    @property
+    def constant_theta(self) -> float | None:
+        """The theta of every pixel in the unit of the image, or None where it is learned."""
+        return None if self.learned_theta else self.prior_scale_gray * GRAY_LEVEL
+
+
+class DsnFile(NamedTuple):
+    """A DSN that was read."""
+
+    network: DSN
+    """With its weights, in evaluation mode, on the CPU."""
+    description: DsnDescription
+
+
+def describe(maps: Store) -> DsnDescription:
+    """The DSN that a store of maps was exported with.
+
+    Raises:
+        UserError: The store does not say.
+
+    """
+    try:
+        return DsnDescription.model_validate(maps.attributes.get("dsn"))
+    except ValidationError as error:
+        reason = error.errors()[0]["msg"]
+        raise UserError(f"{maps.path}: does not say how it was made: {reason}") from error
+
+
+def save_dsn(path: Path, dsn: DSN, description: DsnDescription) -> None:
+    """Write a DSN as safetensors.
+
+    Raises:
+        UserError: The file cannot be written.
+
+    """
+    save_weights(path, dsn.state_dict(), description.model_dump())
+
+
+def load_dsn(path: Path) -> DsnFile:
+    """Read a DSN that ``save_dsn`` wrote.
+
+    Raises:
+        UserError: The file is missing, damaged or not a DSN.
+
+    """
+    state, metadata = load_weights(path, FORMAT)
+    try:
+        description = DsnDescription.model_validate(metadata)
+        dsn = DSN(description.scale, description.features, description.blocks)
+        dsn.load_state_dict(state)
+    except (ValidationError, RuntimeError) as error:
+        reason = " ".join(str(error).split())[:160]
+        raise UserError(f"{path}: its tensors do not fit its description: {reason}") from error
+    return DsnFile(dsn.eval(), description)

@@ -1,0 +1,144 @@
+"""How LR images are drawn from maps: one decision, made here for all that draws.
+
+Trainings, calibration, audit and ``usrdu degrade`` ask ``make_sampler`` for a ``Sampler``, and read
+of the store of maps what it names.
+"""
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+from typing import Literal, Protocol
+
+import torch
+from torch import Tensor
+
+from pipeline.base.errors import UserError
+from pipeline.base.units import GRAY_LEVEL
+from pipeline.sampling.calibrated import CalibratedSampler
+from pipeline.sampling.calibration import Calibration, require_calibration
+from pipeline.sampling.laplace import Maps, sample
+from pipeline.stores.reader import Store
+
+Theta = Literal["raw", "constant", "calibrated", "none"]
+"""The stored theta (Eq. 8), one scale everywhere (Table 1, row 2), that of a calibration, or none:
+the LR image is the mean."""
+
+
+class Sampler(Protocol):
+    """Draws LR images."""
+
+    @property
+    def reads(self) -> Sequence[str]:
+        """Names of the arrays of maps that it needs; the mean is the first."""
+
+    def theta(self, maps: Maps) -> Tensor:
+        """The Laplace scale it draws with, in the shape and unit of the mean."""
+
+    def sample(self, maps: Maps, generator: torch.Generator) -> Tensor:
+        """Draw LR images.
+
+        Args:
+            maps: At least what ``reads`` names.
+            generator: On the device of the maps.
+
+        Returns:
+            The shape and unit of the mean; only calibrated ones are cut to [0, 1].
+
+        """
+
+
+@dataclass(frozen=True)
+class Draw:
+    """What LR images are drawn with."""
+
+    theta: Theta
+    """Where the scale of the noise is from."""
+    constant_theta: float | None = None
+    """For ``constant``, in the unit of the image; None: the calibration's."""
+
+    @property
+    def calibrated(self) -> bool:
+        """Whether a calibration is needed."""
+        unknown = self.theta == "constant" and self.constant_theta is None
+        return self.theta == "calibrated" or unknown
+
+
+class MeanSampler:
+    """The mean itself; see ``Sampler``."""
+
+    reads = ("mean",)
+
+    def theta(self, maps: Maps) -> Tensor:
+        """Zero."""
+        return torch.zeros_like(maps["mean"])
+
+    def sample(self, maps: Maps, generator: torch.Generator) -> Tensor:
+        """The mean; the generator is not used."""
+        del generator
+        return maps["mean"]
+
+
+class RawSampler:
+    """Draws y = mean + eps theta (Eq. 8) with the DSN's theta; see ``Sampler``."""
+
+    reads = ("mean", "theta")
+
+    def theta(self, maps: Maps) -> Tensor:
+        """That of the maps."""
+        return maps["theta"]
+
+    def sample(self, maps: Maps, generator: torch.Generator) -> Tensor:
+        """Draw LR images; a gradient reaches both maps."""
+        return sample(maps["mean"], maps["theta"], generator)
+
+
+@dataclass(frozen=True)
+class ConstantSampler:
+    """Draws y = mean + eps theta with one theta for all pixels; see ``Sampler``."""
+
+    constant_theta: float
+    """In the unit of the image."""
+    reads = ("mean",)
+
+    def theta(self, maps: Maps) -> Tensor:
+        """The same everywhere."""
+        return torch.full_like(maps["mean"], self.constant_theta)
+
+    def sample(self, maps: Maps, generator: torch.Generator) -> Tensor:
+        """Draw LR images."""
+        return sample(maps["mean"], self.theta(maps), generator)
+
+
+def make_sampler(
+    draw: Draw,
+    calibration: Calibration | None = None,
+    maps: Store | None = None,
+    device: torch.device | str = "cpu",
+) -> Sampler:
+    """Make what draws LR images.
+
+    Args:
+        draw: What they are drawn with.
+        calibration: Of the maps; used only if ``draw.calibrated``.
+        maps: The store they are drawn from, if the calibration is to be compared with it.
+        device: Where they are drawn.
+
+    Raises:
+        UserError: A calibration is needed, and there is none, or it is of other maps.
+
+    """
+    if draw.calibrated and calibration is None:
+        why = "is calibrated" if draw.theta == "calibrated" else "is constant and of no given size"
+        raise UserError(f"theta {why}, but no calibration was given")
+    match draw.theta:
+        case "none":
+            return MeanSampler()
+        case "raw":
+            return RawSampler()
+        case "constant" if draw.constant_theta is not None:
+            return ConstantSampler(draw.constant_theta)
+    assert calibration is not None
+    if maps is not None:
+        require_calibration(calibration, maps)
+    if draw.theta == "constant":
+        return ConstantSampler(calibration.constant_theta * GRAY_LEVEL)
+    return CalibratedSampler(calibration, device)

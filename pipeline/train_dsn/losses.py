@@ -1,0 +1,74 @@
+"""The generator's terms of Eq. 7 but for the adversarial one.
+
+A new term is a key of ``TERMS`` with its weight in the settings, and what computes it.
+"""
+
+import math
+
+import torch
+from torch import Tensor, nn
+
+from pipeline.base.units import GRAY_LEVEL
+from pipeline.dsn.network import Degradation
+from pipeline.images.filters import HIGH_PASS_SIZE, low_pass
+from pipeline.sampling.laplace import scale_terms, scaled_divergence
+from pipeline.train_dsn.prior import known_prior
+from pipeline.train_dsn.settings import TrainDsnSettings
+
+
+class DsnLoss(nn.Module):
+    """The terms of Eq. 7, in the unit of the image.
+
+    Args:
+        settings: Switches, weights and the prior scale.
+        vgg: Features, or None when the perceptual term is off.
+
+    """
+
+    def __init__(self, settings: TrainDsnSettings, vgg: nn.Module | None) -> None:
+        super().__init__()
+        self.settings, self.vgg = settings, vgg
+        self.prior = known_prior(settings) * GRAY_LEVEL
+        self.weights = {"kl": settings.kl_weight}
+        """Weight of every term that is computed, by its name in the curves."""
+        if vgg is not None:
+            self.weights["kl_perceptual"] = settings.perceptual_weight
+
+    def terms(self, degradation: Degradation, reference: Tensor) -> dict[str, Tensor]:
+        """The terms that have a weight, unweighted scalars.
+
+        Args:
+            degradation: What the DSN says of HR images.
+            reference: y_b of these, (N, 3, H, W) in [0, 1].
+
+        """
+        mean, log_theta, log_sigma = degradation
+        terms = {"kl": self.content(mean, log_theta, reference)}
+        if self.vgg is not None:
+            terms["kl_perceptual"] = self.perceptual(mean, log_sigma, reference)
+        return terms
+
+    def content(self, mean: Tensor, log_theta: Tensor, reference: Tensor) -> Tensor:
+        """Eq. 2 times the prior scale, or L1 without theta; ``log_theta`` in gray levels."""
+        distance = (mean - reference).abs()
+        low = self.settings.content == "low_pass"
+        l1 = low_pass(mean - reference, HIGH_PASS_SIZE).abs().mean() if low else distance.mean()
+        if not self.settings.learn_theta:
+            return l1
+        return scale_terms(distance, _in_unit(log_theta), self.prior).mean() + l1
+
+    def perceptual(self, mean: Tensor, log_sigma: Tensor | None, reference: Tensor) -> Tensor:
+        """Eq. 4 times the prior scale, on 0.5 f + 0.5 of conv5_4, or Eq. 3 without sigma."""
+        if self.vgg is None:
+            raise ValueError("the perceptual term needs VGG19")
+        with torch.no_grad():
+            features = self.vgg(reference)
+        distance: Tensor = 0.5 * (self.vgg(mean) - features).abs()
+        if log_sigma is None:
+            return distance.mean()
+        return scaled_divergence(distance, _in_unit(log_sigma), self.prior).mean()
+
+
+def _in_unit(log_levels: Tensor) -> Tensor:
+    """Logarithm of a scale in the unit of the image, from one in gray levels."""
+    return log_levels + math.log(GRAY_LEVEL)

@@ -1,0 +1,108 @@
+"""What a training is: a description of the run, and what a trainer can do."""
+
+from collections.abc import Mapping
+from dataclasses import dataclass
+from pathlib import Path
+from typing import NamedTuple, Protocol
+
+from accelerate import Accelerator
+from torch import Tensor
+
+from pipeline.base.files import make_folder
+from pipeline.crops.schedule import Schedule
+from pipeline.training.checkpoints import Stateful
+
+
+class Results(NamedTuple):
+    """Files that a training writes."""
+
+    weights: Path
+    """The trained network, safetensors."""
+    sheet: Path
+    """Pictures of the same crops, PNG."""
+    curves: Path
+    """Terms and scores over the steps, CSV."""
+
+
+@dataclass(frozen=True)
+class Places:
+    """Where a training reads and writes."""
+
+    out: Path
+    """Folder of the results."""
+    work: Path
+    """Folder for checkpoints and kept results; each run has a folder of its own in it."""
+    start: Path | None = None
+    """Checkpoint of another run of the same networks to go on from, after a divergence."""
+
+    def results(self, weights: str) -> Results:
+        """The files in the folder of the results, which is made.
+
+        Args:
+            weights: Name of the file of weights.
+
+        Raises:
+            UserError: The folder cannot be made.
+
+        """
+        make_folder(self.out)
+        return Results(self.out / weights, self.out / "contact_sheet.png", self.out / "curves.csv")
+
+
+@dataclass(frozen=True)
+class Training:
+    """A run of a training."""
+
+    name: str
+    """Of the stage, for the progress bar and for messages."""
+    folder: Path
+    """Where the checkpoint and the curves of this very run live; a run with other settings or
+    inputs has another folder."""
+    steps: int
+    """Length of the run."""
+    log_every: int
+    """Steps per row of the curves, each the mean over the interval."""
+    checkpoint_every: int
+    """Steps between checkpoints and contact sheets."""
+    start: Path | None = None
+    """Checkpoint of another run of the same parts to go on from, if this one has none."""
+
+
+class Data(Protocol):
+    """What the steps of a training are made on; as a string, where it is held."""
+
+    @property
+    def schedule(self) -> Schedule:
+        """Tells the epochs."""
+
+    @property
+    def waited(self) -> float:
+        """Seconds that steps had to wait for it so far."""
+
+
+class Trainer(Protocol):
+    """The networks of a training, and one step of it."""
+
+    @property
+    def accelerator(self) -> Accelerator:
+        """Device, precision and processes."""
+
+    @property
+    def data(self) -> Data:
+        """What the steps are made on."""
+
+    @property
+    def parts(self) -> Mapping[str, Stateful]:
+        """Networks, optimisers and whatever else a checkpoint must hold, by name."""
+
+    def step(self, step: int) -> Mapping[str, Tensor]:
+        """Make a step; returns scalar terms by name, on the device."""
+
+    def score(self, step: int) -> Mapping[str, float | None]:
+        """Scores of the networks after a step, or the latest ones; None where there is none."""
+
+    def contact_sheet(self, path: Path) -> None:
+        """Draw pictures of the same crops at every call."""
+
+    def finish(self, weights: Path) -> Mapping[str, object]:
+        """Write the weights after the last step; returns metrics beside the last row of curves."""

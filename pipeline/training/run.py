@@ -1,0 +1,45 @@
+"""How either network is trained: from a checkpoint if there is one, and not at all if it was."""
+
+from pipeline.stores.kept import Finished
+from pipeline.training.description import Results, Trainer, Training
+from pipeline.training.loop import TrainingLoop
+
+
+def run(
+    trainer: Trainer, training: Training, results: Results, module: str
+) -> dict[str, object] | None:
+    """Train, or go on with an interrupted training, and write the results.
+
+    Args:
+        trainer: The networks.
+        training: The run.
+        results: Where its files go.
+        module: Name of the module that makes the trainer; other code voids kept results.
+
+    Returns:
+        Metrics: the last row of the curves, without a training ``{"step": 0}``, and those of the
+        trainer.  Of several processes the main one alone writes; the others return None.
+
+    Raises:
+        UserError: See ``TrainingLoop``; or a file cannot be written.
+
+    """
+    main = trainer.accelerator.is_main_process
+    kept = Finished(training.folder.parent, training.folder.name, results, module)
+    if (metrics := kept.metrics()) is not None:
+        if main:
+            kept.restore(training.name)
+        return metrics if main else None
+    loop = TrainingLoop(training, trainer.parts, trainer.accelerator, trainer.data)
+    for step in loop:
+        loop.record(step, trainer.step(step), trainer.score(step))
+        if main and (step + 1) % training.checkpoint_every == 0:
+            trainer.contact_sheet(training.folder / results.sheet.name)
+    if main:
+        metrics = {**(loop.curves[-1] if loop.curves else {"step": 0})}
+        metrics |= trainer.finish(results.weights)
+        trainer.contact_sheet(results.sheet)
+        loop.write_curves(results.curves)
+        kept.keep(metrics)  # it lets the checkpoint go
+    loop.close()
+    return metrics
