@@ -9,7 +9,7 @@ from numpy.typing import NDArray
 from torch import Tensor
 
 from pipeline.base.boxes import Box, Tile, batches, tiles
-from pipeline.base.errors import UserError
+from pipeline.base.errors import UserError, one_line
 from pipeline.base.units import GRAY_LEVEL
 from pipeline.dsn.network import DSN, FORMAT, theta_from_log
 from pipeline.images.io import Image, to_float
@@ -47,8 +47,9 @@ class Degrader:
             dsn.load_state_dict(state)
             constant = None if settings["learn_theta"] else settings["prior_scale"] * GRAY_LEVEL
         except (RuntimeError, ValueError, TypeError, KeyError) as error:
-            reason = " ".join(str(error).split())[:160]
-            raise UserError(f"{path}: its tensors do not fit its description: {reason}") from error
+            raise UserError(
+                f"{path}: its tensors do not fit its description: {one_line(error)}"
+            ) from error
         return cls(dsn, Accelerator().device, constant)
 
     def whole(self, hr: Tensor) -> tuple[Tensor, Tensor]:

@@ -8,7 +8,7 @@ import torch.nn.functional as F
 from accelerate import Accelerator
 from torch import Tensor, nn
 
-from pipeline.base.errors import UserError
+from pipeline.base.errors import UserError, one_line
 from pipeline.base.files import make_folder
 from pipeline.base.hashes import file_hash, fingerprint
 from pipeline.base.units import GRAY_LEVEL
@@ -305,5 +305,4 @@ def _warm_start(network: nn.Module, path: Path, scale: int) -> None:
     try:
         network.load_state_dict(model.model.state_dict())
     except RuntimeError as error:
-        reason = " ".join(str(error).split())[:160]
-        raise UserError(f"{path}: does not fit the architecture: {reason}") from error
+        raise UserError(f"{path}: does not fit the architecture: {one_line(error)}") from error
