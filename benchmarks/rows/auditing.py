@@ -7,9 +7,9 @@ import numpy as np
 
 from benchmarks.bench import Bench
 from benchmarks.data import SCALE, picture, write_stores
-from benchmarks.exporting import two_lines
 from benchmarks.processes import Task, take_turns
 from benchmarks.race import Line
+from benchmarks.rows.exporting import two_lines
 from benchmarks.sizes import ROOT
 from pipeline.audit.audit import audit
 from pipeline.audit.graph import Inputs
