@@ -2,7 +2,7 @@
 
 A small network learns to tell windows of both apart; its accuracy on images it has not seen is 0.5
 if they follow the same law.  It sees only the high-pass of the windows, so it judges noise more
-than content.  Textures still count: piles of few photographs differ in them, and the accuracy of
+than content.  Textures still count: sets of few photographs differ in them, and the accuracy of
 one half of the real images against the other says by how much.
 """
 
@@ -76,7 +76,7 @@ def windows(image: NDArray[np.floating], count: int, generator: torch.Generator)
     return chosen
 
 
-def two_sample_accuracy(real: Sequence[Floats], generated: Sequence[Floats], seed: int) -> Accuracy:
+def classifier_accuracy(real: Sequence[Floats], generated: Sequence[Floats], seed: int) -> Accuracy:
     """Train the classifier on half of the images and try it on the others.
 
     No image has windows in both halves.  Only where a class has a single image are the windows of

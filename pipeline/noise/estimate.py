@@ -1,11 +1,11 @@
-"""Noise of a pile of images, estimated blind: variance by intensity, correlation and tails.
+"""Noise of a set of images, estimated blind: variance by intensity, correlation and tails.
 
 Images are cut into blocks of 8x8 pixels and a plane is taken out of each.  A block counts as flat
 by the variance of its *neighbours*: their noise is not its own, so choosing the blocks that way
 does not make the noise of the chosen ones look smaller, as choosing them by their own would.
 
-Texture is not noise, but one block cannot tell.  A pile can: where some areas are much flatter than
-most, the flattest hold noise and little else.  In a pile without flat areas (grass from edge to
+Texture is not noise, but one block cannot tell.  A set can: where some areas are much flatter than
+most, the flattest hold noise and little else.  In a set without flat areas (grass from edge to
 edge) only colour helps: texture is common to the channels, and the differences between the channels
 lack it; noise is then taken to be independent between channels.
 
@@ -37,7 +37,7 @@ STRATA = 8
 FLAT_SHARE = 0.1
 """Share of a stratum that counts as flat."""
 FLAT_CONTRAST = 4.5
-"""A pile has flat areas if the 90 % quantile of the blocks' variance is so many times the 5 %."""
+"""A set has flat areas if the 90 % quantile of the blocks' variance is so many times the 5 %."""
 SMOOTHNESS = (0.2, 1.0)
 """Weights of the first and second differences of the variance's logarithm over the knots."""
 ABOVE = 0.2
@@ -54,7 +54,7 @@ LEAST_GAIN = 0.1
 """Noise so far below the rounding is taken for none: it has no correlation that could be told."""
 MOST_SHARED, TOO_ALIKE = 0.8, 0.9
 """Differences of channels tell of their noise while its correlation between them is below the
-first; in a pile without flat areas they may where all is correlated by less than the second."""
+first; in a set without flat areas they may where all is correlated by less than the second."""
 
 
 @dataclass(frozen=True, eq=False)
@@ -128,7 +128,7 @@ def join(parts: Sequence[Blocks]) -> Blocks:
 
 @dataclass(frozen=True, eq=False)
 class Noise:
-    """What the noise of a pile is like."""
+    """What the noise of a set is like."""
 
     variance: Array
     """(3, 9): variance of every channel at the ``KNOTS``, in gray levels squared."""
@@ -138,7 +138,7 @@ class Noise:
     excess_kurtosis: float
     """Of the noise over its own scale: 0 for Gaussian, 3 for Laplace."""
     flat: bool
-    """Whether the pile has flat areas; if not, noise was taken to be independent in channels."""
+    """Whether the set has flat areas; if not, noise was taken to be independent in channels."""
 
     def variance_at(self, level: NDArray[np.floating]) -> Array:
         """Variance (..., 3) at intensities (..., 3), in gray levels."""
@@ -151,7 +151,7 @@ class Noise:
 
 
 def estimate_noise(blocks: Blocks) -> Noise:
-    """Estimate the noise of a pile from its blocks.
+    """Estimate the noise of a set from its blocks.
 
     Raises:
         ValueError: There are too few blocks, or noise cannot be told from texture; says which.

@@ -1,6 +1,6 @@
 """How well generated LR images agree with real LR images that are not their pairs.
 
-A ``Signature`` is what is counted in a pile of images; two piles are compared by the Wasserstein
+A ``Signature`` is what is counted in a set of images; two sets are compared by the Wasserstein
 distance of their high-pass values and by the distance of their power spectra.  Everything is in
 gray levels (0 to 255).
 

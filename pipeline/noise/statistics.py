@@ -1,13 +1,13 @@
-"""Piles of LR images: what is counted of them, and how far two piles are apart.
+"""Sets of LR images: what is counted of them, and how far two sets are apart.
 
-A pile holds what scores without pairs need: high-pass values and spectra (``signature``), blocks
-for the noise (``estimate``) and windows for the ``classifier``.  Piles add up, image by image, and
+A set holds what scores without pairs need: high-pass values and spectra (``signature``), blocks
+for the noise (``estimate``) and windows for the ``classifier``. Sets add up, image by image, and
 stay small: at most ``PIECES`` pieces of images enter, evenly spread over all of them, and of those
 together about ``BLOCKS`` blocks and ``WINDOWS`` windows.  A piece is an image, or a part of at
 most ``SIDE`` by ``SIDE`` pixels of a larger one; what crosses the border of a piece (the high-pass
 there, a window, a block's neighbours) is left out.
 
-So a pile takes at most 60000 x 0.8 kB + 1000 x 0.8 kB = 49 MB, of 10 images or of 10,000.  All
+So a set takes at most 60000 x 0.8 kB + 1000 x 0.8 kB = 49 MB, of 10 images or of 10,000.  All
 levels are in gray levels (0 to 255).
 """
 
@@ -19,7 +19,7 @@ import numpy as np
 import torch
 from numpy.typing import NDArray
 
-from pipeline.noise.classifier import two_sample_accuracy, windows
+from pipeline.noise.classifier import classifier_accuracy, windows
 from pipeline.noise.estimate import LAGS, Blocks, Noise, cut_blocks, estimate_noise, join
 from pipeline.noise.signature import Signature, signature, spectral_distance, wasserstein
 
@@ -27,7 +27,7 @@ Three = tuple[float | None, float | None, float | None]
 Four = tuple[float | None, float | None, float | None, float | None]
 
 PIECES = 1000
-"""Pieces of images that enter a pile at most."""
+"""Pieces of images that enter a set at most."""
 BLOCKS = 60_000
 """Blocks of 8x8 pixels of all pieces together, at most."""
 FEWEST_BLOCKS = 16
@@ -49,7 +49,7 @@ class Allowance:
 
     @classmethod
     def of(cls, pieces: int) -> "Allowance":
-        """The allowance of a pile that is made from so many pieces."""
+        """The allowance of a set that is made from so many pieces."""
         every = max(-(-pieces // PIECES), 1)
         entering = max(-(-pieces // every), 1)
         return cls(every, max(BLOCKS // entering, FEWEST_BLOCKS), max(WINDOWS // entering, 1))
@@ -60,36 +60,38 @@ class Allowance:
 
 
 @dataclass(frozen=True, eq=False)
-class Pile:
-    """What was counted in some LR images; piles add up."""
+class LrStatistics:
+    """What was counted in some LR images; sets add up."""
 
     signature: Signature
     blocks: Blocks
     windows: tuple[NDArray[np.uint8], ...]
     """(n, 3, 16, 16) of every image that has any."""
 
-    def __add__(self, other: "Pile") -> "Pile":
-        return Pile(
+    def __add__(self, other: "LrStatistics") -> "LrStatistics":
+        return LrStatistics(
             self.signature + other.signature,
             join([self.blocks, other.blocks]),
             self.windows + other.windows,
         )
 
-    def of_one_image(self) -> "Pile":
+    def of_one_image(self) -> "LrStatistics":
         """The same for pieces of one image: the classifier may not know an image from a piece."""
         joined = (np.concatenate(self.windows),) if self.windows else ()
-        return Pile(self.signature, self.blocks, joined)
+        return LrStatistics(self.signature, self.blocks, joined)
 
     @cached_property
     def noise(self) -> Noise | str:
-        """The noise of the pile, or why it cannot be estimated, in words."""
+        """The noise of the set, or why it cannot be estimated, in words."""
         try:
             return estimate_noise(self.blocks)
         except ValueError as error:
             return str(error)
 
 
-def pile_of(image: NDArray[np.uint8], allowance: Allowance, generator: torch.Generator) -> Pile:
+def lr_statistics(
+    image: NDArray[np.uint8], allowance: Allowance, generator: torch.Generator
+) -> LrStatistics:
     """Count one piece.
 
     Args:
@@ -105,14 +107,14 @@ def pile_of(image: NDArray[np.uint8], allowance: Allowance, generator: torch.Gen
         raise ValueError(f"expected a uint8 image (3, H, W), got {image.dtype} {image.shape}")
     levels = image.astype(np.float64)
     drawn = windows(levels, allowance.windows, generator).astype(np.uint8)
-    return Pile(
+    return LrStatistics(
         signature(levels), cut_blocks(levels, allowance.blocks), (drawn,) if len(drawn) else ()
     )
 
 
 @dataclass(frozen=True)
-class Scores:
-    """How far a pile of LR images is from the real ones; None where something has no answer."""
+class LrScores:
+    """How far a set of LR images is from the real ones; None where something has no answer."""
 
     wasserstein: float | None
     """Distance of the high-pass values in gray levels, mean of the channels."""
@@ -132,7 +134,7 @@ class Scores:
     channel_correlation_difference: float | None
     """Largest difference of the noise correlation between channels at a pixel."""
     accuracy: float | None
-    """Of a classifier that tells the pile from the real images; 0.5 where it cannot."""
+    """Of a classifier that tells the set from the real images; 0.5 where it cannot."""
     accuracy_low: float | None
     """Lower end of its 95 % interval."""
     accuracy_high: float | None
@@ -141,8 +143,8 @@ class Scores:
     """Why something has no answer, in words."""
 
 
-def compare(real: Pile, other: Pile, seed: int | None) -> Scores:
-    """Score a pile against one of real LR images that are not its pairs.
+def compare(real: LrStatistics, other: LrStatistics, seed: int | None) -> LrScores:
+    """Score a set against one of real LR images that are not its pairs.
 
     Args:
         real: The reference.
@@ -159,7 +161,7 @@ def compare(real: Pile, other: Pile, seed: int | None) -> Scores:
         spectral = spectral_distance(real.signature, other.signature)
     except ValueError as error:
         remarks.append(str(error))
-    return Scores(
+    return LrScores(
         *distances,
         *_noise_levels(real, other, remarks),
         spectral,
@@ -180,16 +182,16 @@ def channel_correlation(noise: Noise) -> NDArray[np.float64]:
     return noise.correlation[:, :, LAGS, LAGS]
 
 
-def _noise_levels(real: Pile, other: Pile, remarks: list[str]) -> Three:
+def _noise_levels(real: LrStatistics, other: LrStatistics, remarks: list[str]) -> Three:
     """Level of the other, of the real, and their distance, over the real intensities."""
     level = real.blocks.level
     deviations: list[NDArray[np.float64] | None] = []
-    for name, pile in (("the real images", real), ("these images", other)):
-        if isinstance(pile.noise, str):
-            remarks.append(f"noise of {name}: {pile.noise}")
+    for name, lr_set in (("the real images", real), ("these images", other)):
+        if isinstance(lr_set.noise, str):
+            remarks.append(f"noise of {name}: {lr_set.noise}")
             deviations.append(None)
         else:
-            deviations.append(np.sqrt(pile.noise.variance_at(level)) if len(level) else None)
+            deviations.append(np.sqrt(lr_set.noise.variance_at(level)) if len(level) else None)
     own, found = deviations
     other_level, real_level = (
         None if d is None else float(np.sqrt((d**2).mean())) for d in (found, own)
@@ -226,7 +228,7 @@ def _accuracy(
         return None, None, None
     both = [[w.astype(np.float64) for w in windows] for windows in (real, other)]
     try:
-        found = two_sample_accuracy(both[0], both[1], seed)
+        found = classifier_accuracy(both[0], both[1], seed)
     except ValueError as error:
         remarks.append(f"classifier: {error}")
         return None, None, None

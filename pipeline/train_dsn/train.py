@@ -1,4 +1,4 @@
-"""Training of the DSN from two piles of images that are not paired (Sec. 3.1)."""
+"""Training of the DSN from two sets of images that are not paired (Sec. 3.1)."""
 
 import math
 from dataclasses import asdict
@@ -18,7 +18,7 @@ from pipeline.images import drawing
 from pipeline.images.filters import HIGH_PASS_SIZE, high_pass, low_pass
 from pipeline.noise.estimate import estimate_noise, read_blocks
 from pipeline.sampling.laplace import sample, scale_terms, scaled_divergence
-from pipeline.stores.kept import Finished
+from pipeline.stores.kept import KeptResults
 from pipeline.stores.reader import Store, require_same_scale
 from pipeline.stores.weights import save_weights
 from pipeline.train_dsn.data import UnpairedCrops
@@ -308,7 +308,7 @@ def train_dsn(
         trainer.accelerator.num_processes, None if start is None else file_hash(start),
     )  # fmt: skip
     finished, main = (
-        Finished(work, key, [weights, sheet, curves], __name__),
+        KeptResults(work, key, [weights, sheet, curves], __name__),
         trainer.accelerator.is_main_process,
     )
     if (metrics := finished.again("train_dsn", main)) is not None:

@@ -17,7 +17,7 @@ from pipeline.images import drawing
 from pipeline.images.filters import bicubic_upsample, low_pass
 from pipeline.sampling.calibration import Calibration, require_calibration
 from pipeline.srn import network as srn
-from pipeline.stores.kept import Finished
+from pipeline.stores.kept import KeptResults
 from pipeline.stores.reader import Store
 from pipeline.stores.weights import save_weights
 from pipeline.train_srn.settings import Architecture, TrainSrnSettings
@@ -239,7 +239,7 @@ def train_srn(
         accelerator.num_processes,
     )  # fmt: skip
     results = [folder / file for file in ("srn.safetensors", "contact_sheet.png", "curves.csv")]
-    finished, stage = Finished(work, key, results, __name__), f"train_srn@{name}"
+    finished, stage = KeptResults(work, key, results, __name__), f"train_srn@{name}"
     if (metrics := finished.again(stage, accelerator.is_main_process)) is not None:
         return metrics
     run = trainer.run(stage, work / key, start)
