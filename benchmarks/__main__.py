@@ -30,7 +30,7 @@ ROWS = {
     "h": ("many", "many", "100,000 images"),
     "i": ("long_run", "long_run", "long trainings"),
 }
-"""Module, function and words of each row."""
+"""Module of ``benchmarks.rows``, function and description of each row."""
 
 
 @click.command(
@@ -96,7 +96,7 @@ def main(
 def _row(row: str, bench: "Bench") -> "Iterator[Line]":
     module, function, _ = ROWS[row]
     run: Callable[[Bench], Iterator[Line]] = getattr(
-        import_module(f"benchmarks.{module}"), function
+        import_module(f"benchmarks.rows.{module}"), function
     )
     return run(bench)
 

@@ -45,7 +45,7 @@ def command(
     On a cluster (--scheduler) the workers must see the stores under the same paths.
     """
     from pipeline.audit.audit import audit
-    from pipeline.audit.graph import Inputs
+    from pipeline.audit.graph import AuditInputs
     from pipeline.audit.histograms import AuditSettings
     from pipeline.base.settings import load_section
     from pipeline.stores.format import Kind
@@ -56,7 +56,7 @@ def command(
 
     settings = load_section(params, "audit", AuditSettings)
     click.echo(f"audit: {settings!r}")
-    inputs = Inputs(
+    inputs = AuditInputs(
         opened(maps, "maps"),
         opened(hr, "hr"),
         opened(lr, "lr"),
@@ -67,7 +67,7 @@ def command(
     result = audit(inputs, settings, out, scheduler)
     write_json(metrics, result)
     shown = {name: value for name, value in result.items() if name != "scores"}
-    for pile, scores in result["scores"].items():
+    for lr_set, scores in result["scores"].items():
         for name in ("wasserstein", "spectral_distance", "noise_level", "accuracy"):
-            shown[f"{pile}: {name}"] = scores[name]
+            shown[f"{lr_set}: {name}"] = scores[name]
     report(shown, *sorted(out.iterdir()), metrics)

@@ -147,7 +147,7 @@ def test_byte_code_is_no_code() -> None:
 ALL = set(STAGES)
 EDITS = {
     "pipeline/tools/doctor.py": set(),
-    "pipeline/tools/strips.py": set(),
+    "pipeline/tools/strip_writer.py": set(),
     "pipeline/tools/degrade.py": set(),
     "pipeline/recovery/table.py": set(),
     "stages/options.py": set(),
@@ -275,7 +275,8 @@ def test_packages_are_small() -> None:
     for package in PACKAGES:
         inside = [file for file in modules() if file.startswith(f"pipeline/{package}/")]
         assert 1 <= len(inside) - 1 <= 9, package
-    for folder in [ROOT / "stages", *(path for path in (ROOT / "tests").iterdir())]:
+    wide = [ROOT / "stages", ROOT / "benchmarks", ROOT / "benchmarks" / "rows"]
+    for folder in [*wide, *(ROOT / "tests").iterdir()]:
         assert len(list(folder.glob("*.py"))) <= 12, folder
 
 

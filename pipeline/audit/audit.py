@@ -1,6 +1,6 @@
 """Audit: are the generated LR images like the real ones?  Tables, numbers and one page.
 
-Every pile of LR images is scored against the held-out part of the real ones.  The scores of their
+Every set of LR images is scored against the held-out part of the real ones.  The scores of their
 other part say what two parts of the same images differ by.
 """
 
@@ -15,9 +15,8 @@ from typing import Any
 import numpy as np
 
 from pipeline.audit import tables
-from pipeline.audit.difference import Differences, fit
 from pipeline.audit.graph import (  # fmt: skip
-    Inputs,
+    AuditInputs,
     Measured,
     closed_form_prior,
     measure,
@@ -27,17 +26,18 @@ from pipeline.audit.graph import (  # fmt: skip
 from pipeline.audit.histograms import (
     THETA_VALUES,
     AuditSettings,
-    Statistics,
-    Tally,
+    Figures,
+    ThetaHistograms,
     bin_index,
-    statistics,
+    figures,
 )
+from pipeline.audit.noise_laws import DifferenceHistogram, fit_laws
 from pipeline.audit.page import Against, Summary, cut_panels, render
 from pipeline.audit.tables import Cell, ImageRow, Table
 from pipeline.audit.tasks import HELD_OUT, TRAINING
 from pipeline.base.errors import UserError
 from pipeline.base.files import replace_folder
-from pipeline.noise.statistics import Scores, compare
+from pipeline.noise.statistics import LrScores, compare
 from pipeline.sampling.calibration import read_calibration, require_calibration
 from pipeline.sampling.laplace import optimal_scale
 from pipeline.sampling.sampler import Draw, Sampler, make_sampler
@@ -56,14 +56,14 @@ FILES = (
     "difference.csv",
 )
 AGAINST_FILE = "against.csv"
-JUDGED = ("mean", "raw", "calibrated", "mean (B)", "raw (B)")
-"""Piles that the page judges in words."""
+GENERATED = ("mean", "raw", "calibrated", "mean (B)", "raw (B)")
+"""Sets that the page judges in words."""
 SEED = 0
 """Of the classifier."""
 
 
 def audit(
-    inputs: Inputs, settings: AuditSettings, folder: Path, scheduler: str | None = None
+    inputs: AuditInputs, settings: AuditSettings, folder: Path, scheduler: str | None = None
 ) -> dict[str, Any]:
     """Measure all maps of a store and write tables, ``summary.json`` and ``index.html``.
 
@@ -94,26 +94,28 @@ def audit(
     samplers, fault = _samplers(inputs)
     with workers(scheduler) as where:
         measured = measure(inputs, settings, samplers, where)
-    real = measured.piles[HELD_OUT]
+    real = measured.lr_sets[HELD_OUT]
     scores = {
-        name: compare(real, pile, SEED) for name, pile in measured.piles.items() if name != HELD_OUT
+        name: compare(real, lr_set, SEED)
+        for name, lr_set in measured.lr_sets.items()
+        if name != HELD_OUT
     }
     pixels = sum(row.height * row.width for row in measured.rows)
     counted = {"images": len(measured.rows), "lr_pixels": pixels}
-    metrics = {**counted, **statistics(measured.total, settings)}
+    metrics = {**counted, **figures(measured.total, settings)}
     summary = _summarise(inputs, settings, measured, scores, metrics, fault)
-    worst = sorted(measured.rows, key=lambda row: -row.statistics["theta_mean"])
+    worst = sorted(measured.rows, key=lambda row: -row.figures["theta_mean"])
     panels = [
         cut_panels(inputs.maps, inputs.hr, row, samplers.get("calibrated"))
         for row in worst[: settings.worst_images]
     ]
     _write(folder, measured.rows, summary, render(summary, worst, panels))
-    scored = {name: _plain(found) for name, found in scores.items() if name in JUDGED[:3]}
+    scored = {name: _plain(found) for name, found in scores.items() if name in GENERATED[:3]}
     return {**metrics, "scores": scored}
 
 
-def _plain(scores: Scores) -> dict[str, Any]:
-    """Scores without their remarks."""
+def _plain(scores: LrScores) -> dict[str, Any]:
+    """LrScores without their remarks."""
     return {name: value for name, value in asdict(scores).items() if name != "remarks"}
 
 
@@ -129,7 +131,7 @@ def _require_fit(maps: Store, hr: Store) -> None:
             raise UserError(f"{hr.path}: has no image '{image_id}' of {expected} pixels")
 
 
-def _samplers(inputs: Inputs) -> tuple[dict[str, Sampler], str | None]:
+def _samplers(inputs: AuditInputs) -> tuple[dict[str, Sampler], str | None]:
     """What draws the LR images, and why a calibration says that nothing could be measured."""
     samplers = {"mean": make_sampler(Draw("none")), "raw": make_sampler(Draw("raw"))}
     if inputs.calibration is None:
@@ -151,29 +153,29 @@ def _require_ours(folder: Path) -> None:
 
 
 def _summarise(
-    inputs: Inputs,
+    inputs: AuditInputs,
     settings: AuditSettings,
     measured: Measured,
-    scores: Mapping[str, Scores],
-    metrics: Statistics,
+    scores: Mapping[str, LrScores],
+    metrics: Figures,
     calibration_fault: str | None,
 ) -> Summary:
-    maps, total, piles = inputs.maps, measured.total, measured.piles
+    maps, total, lr_sets = inputs.maps, measured.total, measured.lr_sets
     prior, bins = closed_form_prior(maps), settings.bins
     distances = np.linspace(0, settings.distance_limit, bins + 1)
     per_distance = total.joint.sum(axis=1).tolist()
     sums = zip(total.theta_by_distance.tolist(), per_distance, strict=True)
     counted = _differences(measured)
-    fits = {name: found for name, each in counted.items() if (found := fit(each)) is not None}
-    tallies = {"": total}
+    fits = {name: found for name, each in counted.items() if (found := fit_laws(each)) is not None}
+    histograms = {"": total}
     if measured.other_total is not None:
-        tallies[" (B)"] = measured.other_total
+        histograms[" (B)"] = measured.other_total
     return Summary(
         source=_source(maps) | {"hr": str(inputs.hr.path), "lr": str(inputs.lr.path)},
         settings=settings.model_dump(),
         prior_scale=prior_scale(maps),
         metrics=metrics,
-        channels={name: statistics(total, settings, i) for i, name in enumerate(CHANNELS)},
+        channels={name: figures(total, settings, i) for i, name in enumerate(CHANNELS)},
         theta_edges=np.linspace(0, settings.theta_limit, bins + 1).tolist(),
         theta_counts=dict(zip(CHANNELS, _theta_counts(total, settings), strict=True)),
         distance_edges=distances.tolist(),
@@ -182,15 +184,15 @@ def _summarise(
         closed_form=None if prior is None else optimal_scale(distances, prior).tolist(),
         calibration_fault=calibration_fault,
         scores=dict(scores),
-        verdicts={
-            name: tables.verdict(found, scores.get(TRAINING))
+        findings={
+            name: tables.findings(found, scores.get(TRAINING))
             for name, found in scores.items()
-            if name in JUDGED
+            if name in GENERATED
         },
-        spectra=tables.spectra(piles),
-        noise=tables.noise(piles, piles[HELD_OUT]),
-        correlations=tables.correlations(piles),
-        edges=tables.edges(tallies, "calibrated" in piles),
+        spectra=tables.spectra(lr_sets),
+        noise=tables.noise(lr_sets, lr_sets[HELD_OUT]),
+        correlations=tables.correlations(lr_sets),
+        edges=tables.edges(histograms, "calibrated" in lr_sets),
         pairs=measured.pairs is not None,
         differences={name: tables.difference(counted[name], fits[name]) for name in fits},
         fits=fits,
@@ -206,41 +208,43 @@ def _source(maps: Store) -> dict[str, Any]:
     return {"maps": str(maps.path), "scale": maps.scale, **attributes}
 
 
-def _theta_counts(total: Tally, settings: AuditSettings) -> list[list[int]]:
+def _theta_counts(total: ThetaHistograms, settings: AuditSettings) -> list[list[int]]:
     """Values of theta in every bin, for every channel."""
     place = bin_index(THETA_VALUES, settings.bins, settings.theta_limit)
     return [np.bincount(place, part, settings.bins).astype(int).tolist() for part in total.theta]
 
 
-def _differences(measured: Measured) -> dict[str, Differences]:
+def _differences(measured: Measured) -> dict[str, DifferenceHistogram]:
     """What Figure 2 shows: real - bicubic over pairs, or high-pass values without pairs."""
     if measured.pairs is not None:
         return {"real LR − bicubic LR": measured.pairs}
     return {
-        f"high-pass of {words}": Differences.of_high_pass(measured.piles[name].signature.high_pass)
+        f"high-pass of {words}": DifferenceHistogram.of_high_pass(
+            measured.lr_sets[name].signature.high_pass
+        )
         for words, name in (("real LR", HELD_OUT), ("bicubic LR", "bicubic"))
     }
 
 
-def _against(inputs: Inputs, settings: AuditSettings, measured: Measured) -> Against | None:
+def _against(inputs: AuditInputs, settings: AuditSettings, measured: Measured) -> Against | None:
     """What is said of the other maps, if there are any."""
     total, rows = measured.other_total, measured.other_rows
     if inputs.against is None or total is None or rows is None:
         return None
     head = ["image", "means, |B − A|", "means, B − A", "theta, |B − A|", "theta, B − A"]
     head += ["theta A", "theta B", "distance A", "distance B"]
-    other = {row.id: row.statistics for row in rows}
+    other = {row.id: row.figures for row in rows}
     table: list[list[Cell]] = []
     for row, found in zip(measured.rows, measured.differences, strict=True):
         sums = (found.mean, found.mean_shift, found.theta, found.theta_shift)
-        both = (row.statistics, other[row.id])
+        both = (row.figures, other[row.id])
         cells = [s[key] for key in ("theta_mean", "distance_mean") for s in both]
         table.append([row.id, *(x / found.values for x in sums), *cells])
     counts = np.array(_theta_counts(total, settings)).sum(axis=0).tolist()
     return Against(
         source=_source(inputs.against),
-        metrics=statistics(total, settings),
-        channels={name: statistics(total, settings, i) for i, name in enumerate(CHANNELS)},
+        metrics=figures(total, settings),
+        channels={name: figures(total, settings, i) for i, name in enumerate(CHANNELS)},
         theta_counts=counts,
         table=Table(head, sorted(table, key=lambda cells: -float(cells[1] or 0))),
     )
@@ -277,8 +281,8 @@ def _tables(rows: Sequence[ImageRow], summary: Summary) -> dict[str, Table]:
     ]
     tables = {
         "images.csv": Table(
-            ["image", "height", "width", *rows[0].statistics],
-            [[row.id, row.height, row.width, *row.statistics.values()] for row in rows],
+            ["image", "height", "width", *rows[0].figures],
+            [[row.id, row.height, row.width, *row.figures.values()] for row in rows],
         ),
         "scores.csv": Table(
             ["images", *next(iter(scores.values()))],

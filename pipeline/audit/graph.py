@@ -2,7 +2,7 @@
 
 Counts are merged image by image, then over all images, always in the same order, so no figure
 depends on the number of workers.  Memory is bounded by a few chunks per worker (see
-``audit.tasks``) and by the piles, of 49 MB each at most (see ``noise.statistics``); of every image
+``audit.tasks``) and by the sets, of 49 MB each at most (see ``noise.statistics``); of every image
 only a row of figures is kept.
 """
 
@@ -18,16 +18,16 @@ from dask.base import compute
 from dask.delayed import delayed
 from tqdm.dask import TqdmCallback
 
-from pipeline.audit.difference import Differences
-from pipeline.audit.histograms import AuditSettings, ClosedForm, Tally, statistics
+from pipeline.audit.histograms import AuditSettings, ClosedForm, ThetaHistograms, figures
+from pipeline.audit.noise_laws import DifferenceHistogram
 from pipeline.audit.tables import ImageRow
 from pipeline.audit.tasks import (
     HELD_OUT,
-    Counted,
+    ChunkCounter,
+    ChunkCounts,
     MapsDifference,
-    Piles,
-    Reader,
-    add_piles,
+    StatisticsBySet,
+    add_statistics,
     chunks,
     compare_maps,
     count_pair,
@@ -41,7 +41,7 @@ from pipeline.stores.reader import Store
 
 
 @dataclass(frozen=True)
-class Inputs:
+class AuditInputs:
     """What an audit reads."""
 
     maps: Store
@@ -64,14 +64,14 @@ class Measured:
     """Everything that was counted."""
 
     rows: list[ImageRow]
-    total: Tally
+    total: ThetaHistograms
     other_rows: list[ImageRow] | None
-    other_total: Tally | None
+    other_total: ThetaHistograms | None
     differences: list[MapsDifference]
     """Of every image, if there are other maps."""
-    piles: Piles
+    lr_sets: StatisticsBySet
     """The held-out real images first."""
-    pairs: Differences | None
+    pairs: DifferenceHistogram | None
 
 
 @contextmanager
@@ -114,7 +114,7 @@ def closed_form_prior(maps: Store) -> float | None:
 
 
 def measure(
-    inputs: Inputs, settings: AuditSettings, samplers: Mapping[str, Sampler], scheduler: Any
+    inputs: AuditInputs, settings: AuditSettings, samplers: Mapping[str, Sampler], scheduler: Any
 ) -> Measured:
     """Build the graph of all tasks and run it on what ``workers`` gave."""
     own = _graph(inputs.maps, inputs.hr, settings, samplers)
@@ -129,18 +129,18 @@ def measure(
     own, other, differences, real, pairs = compute(  # type: ignore[no-untyped-call]
         own, other, differences, real, pairs, scheduler=scheduler
     )
-    piles = {**real, **own.counted.piles}
-    if HELD_OUT not in piles:
+    lr_sets = {**real, **own.counted.lr_sets}
+    if HELD_OUT not in lr_sets:
         raise UserError(f"{inputs.lr.path}: no image has a part of 4 columns to be held out")
     if other is not None:
-        kept = {name: pile for name, pile in other.counted.piles.items() if name != "bicubic"}
-        piles |= {f"{name} (B)": pile for name, pile in kept.items()}
-    total, other_total = own.counted.tally, None if other is None else other.counted.tally
+        kept = {name: lr_set for name, lr_set in other.counted.lr_sets.items() if name != "bicubic"}
+        lr_sets |= {f"{name} (B)": lr_set for name, lr_set in kept.items()}
+    total, other_total = own.counted.histograms, None if other is None else other.counted.histograms
     other_rows = None if other is None else other.rows
-    return Measured(own.rows, total, other_rows, other_total, differences, piles, pairs)
+    return Measured(own.rows, total, other_rows, other_total, differences, lr_sets, pairs)
 
 
-class Images(NamedTuple):
+class ImageCounts(NamedTuple):
     """Some images: a row of each, and what was counted in all of them.
 
     Rows travel with the counts, so that the graph is one tree: were they results of their own, dask
@@ -148,20 +148,20 @@ class Images(NamedTuple):
     """
 
     rows: list[ImageRow]
-    counted: Counted
+    counted: ChunkCounts
 
-    def __add__(self, other: "Images") -> "Images":  # type: ignore[override]
-        return Images(self.rows + other.rows, self.counted + other.counted)
+    def __add__(self, other: "ImageCounts") -> "ImageCounts":  # type: ignore[override]
+        return ImageCounts(self.rows + other.rows, self.counted + other.counted)
 
 
 def _graph(maps: Store, hr: Store, settings: AuditSettings, samplers: Mapping[str, Sampler]) -> Any:
-    """The delayed ``Images`` of all together."""
+    """The delayed ``ImageCounts`` of all together."""
     prior = closed_form_prior(maps)
     curve = None if prior is None else ClosedForm(prior)
     areas = {image_id: chunks(maps, image_id) for image_id in maps.ids}
     allowance = Allowance.of(sum(len(each) for each in areas.values()))
-    shared = delayed(Reader(maps, hr, settings, curve, samplers, allowance), traverse=False)
-    count, one = delayed(Reader.count), delayed(_one_image)
+    shared = delayed(ChunkCounter(maps, hr, settings, curve, samplers, allowance), traverse=False)
+    count, one = delayed(ChunkCounter.count), delayed(_one_image)
     images, piece = [], 0
     for image_id, of_image in areas.items():
         parts = [count(shared, image_id, a, piece + number) for number, a in enumerate(of_image)]
@@ -181,11 +181,13 @@ def _difference_graph(first: Store, second: Store) -> list[Any]:
 
 
 def _real_graph(lr: Store) -> Any:
-    """The delayed piles of the real images: held out, and the rest."""
+    """The delayed sets of the real images: held out, and the rest."""
     shared, allowance = delayed(lr, traverse=False), Allowance.of(len(lr.ids))
     entering = [(i, image_id) for i, image_id in enumerate(lr.ids) if allowance.enters(i)]
     count = delayed(count_real)
-    return _tree([count(shared, image_id, allowance, i) for i, image_id in entering], add_piles)
+    return _tree(
+        [count(shared, image_id, allowance, i) for i, image_id in entering], add_statistics
+    )
 
 
 def _pair_graph(val: Store) -> Any:
@@ -210,7 +212,8 @@ def _sum(parts: list[Any], plus: Any) -> Any:
 
 
 def _one_image(
-    image_id: str, size: tuple[int, int], counted: Counted, settings: AuditSettings
-) -> Images:
-    figures, hottest = statistics(counted.tally, settings), counted.tally.hottest[1]
-    return Images([ImageRow(image_id, *size, figures, hottest)], counted.of_one_image())
+    image_id: str, size: tuple[int, int], counted: ChunkCounts, settings: AuditSettings
+) -> ImageCounts:
+    histograms = counted.histograms
+    row = ImageRow(image_id, *size, figures(histograms, settings), histograms.hottest[1])
+    return ImageCounts([row], counted.of_one_image())

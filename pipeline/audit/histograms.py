@@ -18,7 +18,7 @@ from pipeline.base.boxes import Box
 from pipeline.base.settings import Settings
 from pipeline.sampling.laplace import optimal_scale
 
-Statistics = dict[str, float]
+Figures = dict[str, float]
 """Figures by name."""
 
 LEVELS = 255
@@ -67,7 +67,7 @@ class ClosedForm:
 
 
 @dataclass(frozen=True, eq=False)
-class Tally:
+class ThetaHistograms:
     """What was counted in a part of the maps; parts add up.  Sums are in gray levels."""
 
     theta: NDArray[np.int64]
@@ -84,8 +84,8 @@ class Tally:
     hottest: tuple[float, Box]
     """The tile with the highest sum of theta: that sum, and where it is on the LR grid."""
 
-    def __add__(self, other: "Tally") -> "Tally":
-        return Tally(
+    def __add__(self, other: "ThetaHistograms") -> "ThetaHistograms":
+        return ThetaHistograms(
             self.theta + other.theta,
             self.joint + other.joint,
             self.theta_by_distance + other.theta_by_distance,
@@ -95,7 +95,9 @@ class Tally:
         )
 
 
-def statistics(tally: Tally, settings: AuditSettings, channel: int | None = None) -> Statistics:
+def figures(
+    counted: ThetaHistograms, settings: AuditSettings, channel: int | None = None
+) -> Figures:
     """Figures of a tally, of one channel or of all three; in gray levels, shares in [0, 1].
 
     ``theta_mean``, ``theta_std``, ``theta_p05``, ``theta_p50``, ``theta_p95`` (nearest rank),
@@ -104,11 +106,13 @@ def statistics(tally: Tally, settings: AuditSettings, channel: int | None = None
     [0, 1]) and, where there is a closed form, ``closed_form_gap`` (of |theta - its optimum|).
     """
     part = slice(None) if channel is None else slice(channel, channel + 1)
-    counts = tally.theta[part].sum(axis=0)
+    counts = counted.theta[part].sum(axis=0)
     number, rank = int(counts.sum()), np.cumsum(counts)
     places = {q: np.searchsorted(rank, -(-number * q // 100)) for q in PERCENTILES}
     mean = float(counts @ THETA_VALUES) / number
-    distance, shift, gap, outside = (float(total) / number for total in tally.sums[:, part].sum(1))
+    distance, shift, gap, outside = (
+        float(total) / number for total in counted.sums[:, part].sum(1)
+    )
     result = {
         "theta_mean": mean,
         "theta_std": float(np.sqrt(counts @ (THETA_VALUES - mean) ** 2 / number)),
@@ -122,14 +126,14 @@ def statistics(tally: Tally, settings: AuditSettings, channel: int | None = None
     return result if np.isnan(gap) else {**result, "closed_form_gap": gap}
 
 
-def tally(
+def theta_histograms(
     mean: NDArray[np.float16],
     theta: NDArray[np.float16],
     reference: NDArray[np.float64],
     area: Box,
     settings: AuditSettings,
     curve: ClosedForm | None,
-) -> Tally:
+) -> ThetaHistograms:
     """Tally one area, without its edges.
 
     Args:
@@ -150,7 +154,7 @@ def tally(
     column = bin_index(levels, bins, settings.theta_limit).ravel()
     counts = [np.bincount(x.ravel(), minlength=len(THETA_VALUES)) for x in theta.view(np.uint16)]
     each = (distance, shift, np.abs(gap), (mean < 0) | (mean > 1))
-    return Tally(
+    return ThetaHistograms(
         np.stack(counts),
         np.bincount(row * bins + column, minlength=bins * bins).reshape(bins, bins),
         np.bincount(row, weights=levels.ravel(), minlength=bins).astype(np.float64),
@@ -184,7 +188,7 @@ def structure(reference: NDArray[np.floating]) -> tuple[Tensor, Tensor]:
     return trace.sqrt(), coherence
 
 
-def tally_edges(
+def theta_by_gradient(
     reference: NDArray[np.floating],
     theta: NDArray[np.floating],
     calibrated: NDArray[np.floating] | None,
@@ -197,7 +201,7 @@ def tally_edges(
         calibrated: The same of the calibrated theta, if there is one.
 
     Returns:
-        ``Tally.edges`` of the pixels that are 3 or more from the border.
+        ``ThetaHistograms.edges`` of the pixels that are 3 or more from the border.
 
     """
     shape = (len(STRUCTURES), len(GRADIENTS), 3)

@@ -18,15 +18,15 @@ from numpy.typing import NDArray
 from torch import Tensor
 
 from pipeline.audit import charts, tables
-from pipeline.audit.difference import Fit
-from pipeline.audit.histograms import Statistics
+from pipeline.audit.histograms import Figures
+from pipeline.audit.noise_laws import FittedLaws
 from pipeline.audit.tables import ImageRow, Outlier, Table
 from pipeline.base.boxes import Box
 from pipeline.base.seeding import generator
 from pipeline.images import drawing
 from pipeline.images.filters import bicubic_downsample
 from pipeline.images.io import to_float
-from pipeline.noise.statistics import Scores
+from pipeline.noise.statistics import LrScores
 from pipeline.sampling.laplace import sample
 from pipeline.sampling.sampler import Sampler
 from pipeline.stores.reader import Store
@@ -45,9 +45,9 @@ class Against:
 
     source: dict[str, Any]
     """Its path, digest, DSN hash."""
-    metrics: Statistics
+    metrics: Figures
     """Of all its images together."""
-    channels: dict[str, Statistics]
+    channels: dict[str, Figures]
     theta_counts: list[int]
     """Values of theta in every bin, all channels."""
     table: Table
@@ -64,9 +64,9 @@ class Summary:
     """The section ``audit``."""
     prior_scale: float | None
     """Laplace scale of the reference; None where theta was not learned but is constant."""
-    metrics: Statistics
+    metrics: Figures
     """Of all images together."""
-    channels: dict[str, Statistics]
+    channels: dict[str, Figures]
     """Of each colour channel."""
     theta_edges: list[float]
     """Edges of the bins of theta; the last bin also counts what lies beyond."""
@@ -82,11 +82,11 @@ class Summary:
     """The theta that minimises Eq. 2 at the ``distance_edges``; None where theta was not learned,
     or on another reference than bicubic."""
     calibration_fault: str | None
-    """Why there is no calibrated pile although a calibration was named."""
-    scores: dict[str, Scores]
-    """Of every pile against the held-out real images; the first is the floor."""
-    verdicts: dict[str, list[str]]
-    """What is wrong with the generated piles, in words."""
+    """Why there is no calibrated set although a calibration was named."""
+    scores: dict[str, LrScores]
+    """Of every set against the held-out real images; the first is the floor."""
+    findings: dict[str, list[str]]
+    """What is wrong with the generated sets, in words."""
     spectra: Table
     noise: Table
     correlations: Table
@@ -95,7 +95,7 @@ class Summary:
     """Whether the differences are of pairs, or else high-pass values of unpaired images."""
     differences: dict[str, Table]
     """Of what is in the key: shares by gray level, with both laws."""
-    fits: dict[str, Fit]
+    fits: dict[str, FittedLaws]
     """The laws fitted to each."""
     outliers: list[Outlier]
     against: Against | None

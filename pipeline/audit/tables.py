@@ -6,18 +6,23 @@ from typing import NamedTuple
 
 import numpy as np
 
-from pipeline.audit.difference import (
+from pipeline.audit.histograms import GRADIENTS, STRUCTURES, Figures, ThetaHistograms
+from pipeline.audit.noise_laws import (
     VALUES,
-    Differences,
-    Fit,
+    DifferenceHistogram,
+    FittedLaws,
     gaussian_density,
     laplace_density,
 )
-from pipeline.audit.histograms import GRADIENTS, STRUCTURES, Statistics, Tally
 from pipeline.base.boxes import Box
 from pipeline.noise.estimate import KNOTS
 from pipeline.noise.signature import FREQUENCIES, spectrum
-from pipeline.noise.statistics import Pile, Scores, channel_correlation, neighbour_correlation
+from pipeline.noise.statistics import (
+    LrScores,
+    LrStatistics,
+    channel_correlation,
+    neighbour_correlation,
+)
 
 Cell = str | int | float | None
 
@@ -53,7 +58,7 @@ class ImageRow(NamedTuple):
     height: int
     """Of the maps, in LR pixels."""
     width: int
-    statistics: Statistics
+    figures: Figures
     """By name; gray levels, shares in [0, 1]."""
     hottest: Box
     """The area of highest theta, on the LR grid."""
@@ -66,26 +71,26 @@ class Outlier(NamedTuple):
     reason: str
 
 
-def spectra(piles: Mapping[str, Pile]) -> Table:
+def spectra(lr_sets: Mapping[str, LrStatistics]) -> Table:
     """Power at every frequency, mean of the channels, gray levels squared."""
     columns = [
-        spectrum(pile.signature).mean(axis=0).tolist()
-        if pile.signature.windows
+        spectrum(lr_set.signature).mean(axis=0).tolist()
+        if lr_set.signature.windows
         else [None] * len(FREQUENCIES)
-        for pile in piles.values()
+        for lr_set in lr_sets.values()
     ]
     rows = zip(FREQUENCIES.tolist(), *columns, strict=True)
-    return Table(["cycles per pixel", *piles], [list(row) for row in rows])
+    return Table(["cycles per pixel", *lr_sets], [list(row) for row in rows])
 
 
-def noise(piles: Mapping[str, Pile], real: Pile) -> Table:
+def noise(lr_sets: Mapping[str, LrStatistics], real: LrStatistics) -> Table:
     """Noise standard deviation at every knot, root mean square of the channels, gray levels.
 
     The last column is the share of the real blocks whose intensity is nearest to the knot.
     """
     columns: list[list[float | None]] = []
-    for pile in piles.values():
-        found = pile.noise
+    for lr_set in lr_sets.values():
+        found = lr_set.noise
         known = not isinstance(found, str)
         deviations = np.sqrt(found.variance.mean(axis=0)).tolist() if known else None  # type: ignore[union-attr]
         columns.append(deviations or [None] * len(KNOTS))
@@ -94,14 +99,14 @@ def noise(piles: Mapping[str, Pile], real: Pile) -> Table:
     counts = np.bincount(np.searchsorted(edges, level), minlength=len(KNOTS))
     share = (counts / max(len(level), 1)).tolist()
     rows = zip(KNOTS.tolist(), *columns, share, strict=True)
-    return Table(["intensity", *piles, "share of the real blocks"], [list(row) for row in rows])
+    return Table(["intensity", *lr_sets, "share of the real blocks"], [list(row) for row in rows])
 
 
-def correlations(piles: Mapping[str, Pile]) -> Table:
+def correlations(lr_sets: Mapping[str, LrStatistics]) -> Table:
     """Correlation of the noise with the pixel to the right, below, and between the channels."""
     rows: list[list[Cell]] = []
-    for name, pile in piles.items():
-        found = pile.noise
+    for name, lr_set in lr_sets.items():
+        found = lr_set.noise
         if isinstance(found, str) or not found.flat:
             rows.append([name, *[None] * 6])
             continue
@@ -112,21 +117,21 @@ def correlations(piles: Mapping[str, Pile]) -> Table:
     return Table(["images", *head], rows)
 
 
-def edges(tallies: Mapping[str, Tally], calibrated: bool) -> Table:
+def edges(histograms: Mapping[str, ThetaHistograms], calibrated: bool) -> Table:
     """Mean theta by gradient (lower end of the bin), at edges and in textures; gray levels.
 
     Args:
-        tallies: By what is written after "raw": nothing, or the name of other maps.
+        histograms: By what is written after "raw": nothing, or the name of other maps.
         calibrated: Whether the first holds the calibrated theta too.
 
     """
-    first = next(iter(tallies.values())).edges
-    names = [f"raw{which}" for which in tallies]
+    first = next(iter(histograms.values())).edges
+    names = [f"raw{which}" for which in histograms]
     head = ["at", "gradient", "pixels", *names, *["calibrated"] * calibrated]
     rows: list[list[Cell]] = []
     for kind, structure in enumerate(STRUCTURES):
         for place, gradient in enumerate(GRADIENTS.astype(int).tolist()):
-            cells = [t.edges[kind, place] for t in tallies.values()]
+            cells = [t.edges[kind, place] for t in histograms.values()]
             thetas = [_ratio(cell[1], cell[0]) for cell in cells]
             if calibrated:
                 thetas.append(_ratio(first[kind, place, 2], first[kind, place, 0]))
@@ -138,7 +143,7 @@ def _ratio(total: float, count: float) -> float | None:
     return float(total / count) if count else None
 
 
-def difference(counted: Differences, fitted: Fit) -> Table:
+def difference(counted: DifferenceHistogram, fitted: FittedLaws) -> Table:
     """Share of the values in bins of one gray level, and of both laws."""
     shared = np.array([0.5, 1, 1, 1, 0.5])  # a fine bin on the border of two belongs to both
     bins, counts = VALUES[::4], np.convolve(counted.counts, shared, "same")[::4]
@@ -163,7 +168,7 @@ def outliers(rows: Sequence[ImageRow], limit: float) -> list[Outlier]:
     found = []
     names = {"theta_mean": "mean theta", "distance_mean": "mean |mean − bicubic|"}
     for key, words in names.items():
-        values = np.array([row.statistics[key] for row in rows])
+        values = np.array([row.figures[key] for row in rows])
         median = np.median(values)
         spread = MAD_TO_DEVIATION * np.median(np.abs(values - median))
         if spread == 0:
@@ -179,8 +184,8 @@ def outliers(rows: Sequence[ImageRow], limit: float) -> list[Outlier]:
     return [outlier for _, outlier in sorted(found, key=lambda pair: -pair[0])]
 
 
-def verdict(scores: Scores, floor: Scores | None) -> list[str]:
-    """What is wrong with a pile, a sentence each, and what has no answer."""
+def findings(scores: LrScores, floor: LrScores | None) -> list[str]:
+    """What is wrong with a set, a sentence each, and what has no answer."""
     said = [
         *_noise_faults(scores),
         *_distance(
@@ -208,7 +213,7 @@ def verdict(scores: Scores, floor: Scores | None) -> list[str]:
     return said + [f"Not scored: {remark}." for remark in scores.remarks]
 
 
-def _noise_faults(scores: Scores) -> list[str]:
+def _noise_faults(scores: LrScores) -> list[str]:
     said = []
     level, real, off = scores.noise_level, scores.noise_level_real, scores.noise_level_difference
     if level is not None and real is not None and off is not None:

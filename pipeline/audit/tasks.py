@@ -16,14 +16,21 @@ import numpy as np
 import torch
 from numpy.typing import NDArray
 
-from pipeline.audit.difference import Differences
-from pipeline.audit.histograms import LEVELS, AuditSettings, ClosedForm, Tally, tally, tally_edges
+from pipeline.audit.histograms import (
+    LEVELS,
+    AuditSettings,
+    ClosedForm,
+    ThetaHistograms,
+    theta_by_gradient,
+    theta_histograms,
+)
+from pipeline.audit.noise_laws import DifferenceHistogram
 from pipeline.base.boxes import Box, tiles
 from pipeline.base.errors import UserError
 from pipeline.base.seeding import generator
 from pipeline.images.filters import bicubic_downsample
 from pipeline.images.io import Image, to_uint8
-from pipeline.noise.statistics import SIDE, Allowance, Pile, pile_of
+from pipeline.noise.statistics import SIDE, Allowance, LrStatistics, lr_statistics
 from pipeline.sampling.laplace import Maps
 from pipeline.sampling.sampler import Sampler
 from pipeline.stores.reader import Store
@@ -35,27 +42,31 @@ JPEG_GRID = 16
 """Pixels.  The held-out part starts on a multiple: JPEG blocks then lie as in other images."""
 HELD_OUT, TRAINING = "real, held out", "real, training part"
 
-Piles = dict[str, Pile]
-"""Piles by name."""
+StatisticsBySet = dict[str, LrStatistics]
+"""Sets by name."""
 
 
-class Counted(NamedTuple):
+class ChunkCounts(NamedTuple):
     """What was counted in some chunks of the maps."""
 
-    tally: Tally
-    piles: Piles
+    histograms: ThetaHistograms
+    lr_sets: StatisticsBySet
     """Empty if none of the chunks enter a pile."""
 
-    def __add__(self, other: "Counted") -> "Counted":  # type: ignore[override]
-        return Counted(self.tally + other.tally, add_piles(self.piles, other.piles))
+    def __add__(self, other: "ChunkCounts") -> "ChunkCounts":  # type: ignore[override]
+        return ChunkCounts(
+            self.histograms + other.histograms, add_statistics(self.lr_sets, other.lr_sets)
+        )
 
-    def of_one_image(self) -> "Counted":
+    def of_one_image(self) -> "ChunkCounts":
         """The same for chunks of one image."""
-        return Counted(self.tally, {name: p.of_one_image() for name, p in self.piles.items()})
+        return ChunkCounts(
+            self.histograms, {name: p.of_one_image() for name, p in self.lr_sets.items()}
+        )
 
 
-def add_piles(first: Piles, second: Piles) -> Piles:
-    """Piles of the same name together, in the order of the first."""
+def add_statistics(first: StatisticsBySet, second: StatisticsBySet) -> StatisticsBySet:
+    """Sets of the same name together, in the order of the first."""
     names = dict.fromkeys([*first, *second])
     return {
         name: first[name] + second[name]
@@ -89,7 +100,7 @@ class MapsDifference(NamedTuple):
 
 
 @dataclass(frozen=True, eq=False)
-class Reader:
+class ChunkCounter:
     """Counts chunks of maps; every task shares it."""
 
     maps: Store
@@ -101,7 +112,7 @@ class Reader:
     """What draws the LR images, by their name; ``calibrated`` only if there is a calibration."""
     allowance: Allowance
 
-    def count(self, image_id: str, chunk: Box, piece: int) -> Counted:
+    def count(self, image_id: str, chunk: Box, piece: int) -> ChunkCounts:
         """Read one chunk of an image at once and count it.
 
         Args:
@@ -120,22 +131,24 @@ class Reader:
             corner = Box(chunk.top, chunk.top, chunk.left, chunk.left)
             area = Box(*(a + b for a, b in zip(tile, corner, strict=True)))
             own, inside = (mean[tile.slices], theta[tile.slices]), reference[tile.slices]
-            parts.append(tally(*own, inside, area, self.settings, self.curve))
+            parts.append(theta_histograms(*own, inside, area, self.settings, self.curve))
         unit = {
             name: torch.from_numpy(array).float()[None]
             for name, array in (("mean", mean), ("theta", theta))
         }
         sampler = self.samplers.get("calibrated")
         calibrated = None if sampler is None else sampler.theta(unit)[0].numpy()
-        edges = tally_edges(reference, theta, calibrated)
+        edges = theta_by_gradient(reference, theta, calibrated)
         whole = replace(reduce(add, parts), edges=edges)
         if not self.allowance.enters(piece):
-            return Counted(whole, {})
+            return ChunkCounts(whole, {})
         images = self._images(unit, reference, piece)
-        return Counted(
+        return ChunkCounts(
             whole,
             {
-                name: pile_of(image, self.allowance, generator(0, f"audit/windows/{name}", piece))
+                name: lr_statistics(
+                    image, self.allowance, generator(0, f"audit/windows/{name}", piece)
+                )
                 for name, image in images
             },
         )
@@ -203,8 +216,8 @@ def bicubic_reference(store: Store, name: str, image_id: str, box: Box) -> NDArr
     return reference
 
 
-def count_real(lr: Store, image_id: str, allowance: Allowance, piece: int) -> Piles:
-    """The piles of one real LR image: its held-out part and the rest.
+def count_real(lr: Store, image_id: str, allowance: Allowance, piece: int) -> StatisticsBySet:
+    """The sets of one real LR image: its held-out part and the rest.
 
     Args:
         lr: Store of kind lr.
@@ -218,7 +231,7 @@ def count_real(lr: Store, image_id: str, allowance: Allowance, piece: int) -> Pi
     aligned = -(-held_out.left // JPEG_GRID) * JPEG_GRID
     if held_out.right - aligned >= 2 * JPEG_GRID:
         held_out = held_out._replace(left=aligned)
-    piles = {}
+    lr_sets = {}
     for name, box in ((HELD_OUT, held_out), (TRAINING, training_box(lr, image_id))):
         part = image[box.slices]
         if part.size == 0:
@@ -230,18 +243,18 @@ def count_real(lr: Store, image_id: str, allowance: Allowance, piece: int) -> Pi
             windows=-(-allowance.windows // len(areas)),
         )
         random = generator(0, f"audit/windows/{name}", piece)
-        parts = [pile_of(part[area.slices], each, random) for area in areas]
-        piles[name] = reduce(add, parts).of_one_image()
-    return piles
+        parts = [lr_statistics(part[area.slices], each, random) for area in areas]
+        lr_sets[name] = reduce(add, parts).of_one_image()
+    return lr_sets
 
 
-def count_pair(val: Store, image_id: str) -> Differences:
+def count_pair(val: Store, image_id: str) -> DifferenceHistogram:
     """Count real LR - bicubic LR over one pair, piece by piece."""
     _, height, width = val.array(image_id, "lr").shape
     parts = []
     for box in tiles(height, width, SIDE):
         real = val.read(image_id, "lr", box).astype(np.float64)
-        parts.append(Differences.of(real - bicubic_reference(val, "hr", image_id, box)))
+        parts.append(DifferenceHistogram.of(real - bicubic_reference(val, "hr", image_id, box)))
     return reduce(add, parts)
 
 

@@ -1,4 +1,4 @@
-"""The one exception that is meant for the user."""
+"""The one exception that is meant for the user, and how other exceptions are quoted in it."""
 
 
 class UserError(Exception):
@@ -15,3 +15,18 @@ class UserError(Exception):
 def printable(text: str) -> str:
     r"""A text with escapes, such as ``\n``, for all that is no printable character."""
     return "".join(c if c.isprintable() else ascii(c)[1:-1] for c in text)
+
+
+def one_line(error: BaseException, limit: int = 160) -> str:
+    """What an exception says, on one line, for the message of a ``UserError``.
+
+    Args:
+        error: The exception.
+        limit: Letters at most.
+
+    Returns:
+        Its text with every run of white space as one space, or the name of its type if it has no
+        text.
+
+    """
+    return " ".join(str(error).split())[:limit] or type(error).__name__

@@ -10,7 +10,7 @@ from ruamel.yaml.comments import CommentedMap
 from ruamel.yaml.error import MarkedYAMLError
 from ruamel.yaml.events import AliasEvent, CollectionEndEvent, CollectionStartEvent
 
-from pipeline.base.errors import UserError
+from pipeline.base.errors import UserError, one_line
 
 
 class Settings(BaseModel):
@@ -165,7 +165,7 @@ def _yaml_fault(error: Exception) -> str:
     if isinstance(error, MarkedYAMLError) and error.problem_mark is not None:
         what = ", ".join(part for part in (error.context, error.problem) if part)
         return f"line {error.problem_mark.line + 1}: {what}"
-    return " ".join(str(error).split())[:300] or type(error).__name__
+    return one_line(error, 300)
 
 
 def _sentence(section: str, fault: object) -> str:

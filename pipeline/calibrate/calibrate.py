@@ -37,7 +37,7 @@ class CalibrateSettings(Settings):
     """The section ``calibrate``."""
 
     blocks: int = Field(ge=1000)
-    """Blocks of 8x8 pixels kept of each pile at most, spread over its images."""
+    """Blocks of 8x8 pixels kept of each set at most, spread over its images."""
     rounds: int = Field(ge=0)
     """How often the samples are measured like the real images, and corrected."""
     least_correlation: float = Field(ge=0, le=1)

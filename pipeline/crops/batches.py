@@ -15,7 +15,7 @@ from torch import Tensor
 from pipeline.crops.memory import Memory
 from pipeline.crops.places import Place, cut, draw_places, gather
 from pipeline.crops.schedule import Schedule
-from pipeline.crops.window import MIB, Source, Window
+from pipeline.crops.window import MIB, CropSource, Window
 
 Generators = Callable[[int], tuple[torch.Generator, torch.Generator]]
 """From a step to the CPU generators of its crops' corners and turns."""
@@ -83,7 +83,7 @@ class Batches:
     """
 
     def __init__(
-        self, source: Source, purpose: str, patch: int, generators: Generators, demand: Demand
+        self, source: CropSource, purpose: str, patch: int, generators: Generators, demand: Demand
     ) -> None:
         self.source, self.patch, self.generators, self.demand = source, patch, generators, demand
         self.schedule = demand.schedule(len(source.sizes), purpose)

@@ -26,7 +26,7 @@ MIB = 2**20
 
 
 @dataclass(frozen=True)
-class Source:
+class CropSource:
     """Images that are read one at a time, each as arrays that belong together."""
 
     name: str
@@ -92,7 +92,7 @@ class Window:
     """
 
     def __init__(
-        self, source: Source, schedule: Schedule, shares: Sequence[int], budget: int | None
+        self, source: CropSource, schedule: Schedule, shares: Sequence[int], budget: int | None
     ) -> None:
         self.source, self.schedule, self.shares, self.budget = source, schedule, shares, budget
         if budget is not None:
@@ -198,7 +198,7 @@ class Window:
             self.bytes -= self.source.bytes(self._held.pop(key).need.image)
 
 
-def _require_room(source: Source, schedule: Schedule, budget: int) -> None:
+def _require_room(source: CropSource, schedule: Schedule, budget: int) -> None:
     """A group, and a batch that reaches into the next ones, must fit into the budget."""
     sizes = sorted((source.bytes(image) for image in range(schedule.images)), reverse=True)
     needed = sum(sizes[: schedule.largest_group]) + schedule.batch_size * sizes[0]

@@ -5,7 +5,7 @@ from typing import Any, Literal, NamedTuple
 
 from pydantic import Field, ValidationError
 
-from pipeline.base.errors import UserError
+from pipeline.base.errors import UserError, one_line
 from pipeline.base.settings import Settings
 from pipeline.base.units import GRAY_LEVEL, Scale
 from pipeline.dsn.network import DSN
@@ -93,6 +93,6 @@ def load_dsn(path: Path) -> DsnFile:
         dsn = DSN(description.scale, description.features, description.blocks)
         dsn.load_state_dict(state)
     except (ValidationError, RuntimeError) as error:
-        reason = " ".join(str(error).split())[:160]
+        reason = one_line(error)
         raise UserError(f"{path}: its tensors do not fit its description: {reason}") from error
     return DsnFile(dsn.eval(), description)

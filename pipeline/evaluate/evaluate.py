@@ -67,11 +67,8 @@ class EvaluateSettings(Settings):
         return names
 
 
-Scores = dict[str, float]
-
-
 @dataclass(frozen=True)
-class Row:
+class ImageScores:
     """The scores of one image."""
 
     image: str
@@ -79,7 +76,7 @@ class Row:
     """``bicubic`` or ``model``."""
     protocol: str
     """Its name, or ``niqe``."""
-    scores: Scores
+    scores: dict[str, float]
 
 
 class Scorer:
@@ -120,7 +117,7 @@ class Scorer:
     def _side(self, one: Protocol) -> int:
         return one.window_side if self.lpips_weights == "none" else ALEXNET_SIDE
 
-    def rows(self, image_id: str, method: str, sr: Image, hr: Image | None) -> list[Row]:
+    def rows(self, image_id: str, method: str, sr: Image, hr: Image | None) -> list[ImageScores]:
         """All scores of one image; those of protocols need its HR image."""
         found = []
         if hr is not None:
@@ -128,12 +125,12 @@ class Scorer:
                 scores = {"psnr": psnr(sr, hr, one), "ssim": ssim(sr, hr, one)}
                 if self.lpips:
                     scores["lpips"] = self.lpips(sr, hr, one)
-                found.append(Row(image_id, method, one.name, scores))
+                found.append(ImageScores(image_id, method, one.name, scores))
         if self.niqe:
-            found.append(Row(image_id, method, NIQE, {"niqe": niqe(sr, self.niqe)}))
+            found.append(ImageScores(image_id, method, NIQE, {"niqe": niqe(sr, self.niqe)}))
         return found
 
-    def metrics(self, rows: Sequence[Row]) -> dict[str, Any]:
+    def metrics(self, rows: Sequence[ImageScores]) -> dict[str, Any]:
         """Means of per-image scores by protocol and method, and what they were made with."""
         described: dict[str, Any] = {"lpips_weights": self.lpips_weights, "niqe": None}
         described["protocols"] = {
@@ -186,7 +183,7 @@ def evaluate(
         )
     device = on_device(network)
     make_folder(folder / "sr")
-    rows: list[Row] = []
+    rows: list[ImageScores] = []
     shown: list[tuple[str, dict[str, Image]]] = []
 
     def write(images: Iterator[tuple[str, Image]]) -> None:
@@ -219,13 +216,13 @@ def _read(val: Store) -> Iterator[tuple[str, Image, Image | None]]:
             yield image_id, val.read(image_id, "image"), None
 
 
-def _means(rows: Sequence[Row], name: str, method: str) -> Scores:
+def _means(rows: Sequence[ImageScores], name: str, method: str) -> dict[str, float]:
     """Means of the scores of a protocol and method."""
     chosen = [row.scores for row in rows if (row.protocol, row.method) == (name, method)]
     return {key: float(np.mean([one[key] for one in chosen])) for key in (chosen or [{}])[0]}
 
 
-def _write_table(rows: Sequence[Row], columns: Sequence[str], path: Path) -> None:
+def _write_table(rows: Sequence[ImageScores], columns: Sequence[str], path: Path) -> None:
     with whole(path) as partial, partial.open("w", newline="", encoding="utf-8") as file:
         writer = csv.writer(file)
         writer.writerow(["image", "method", "protocol", *columns])
@@ -234,7 +231,9 @@ def _write_table(rows: Sequence[Row], columns: Sequence[str], path: Path) -> Non
             writer.writerow([row.image, row.method, row.protocol, *values])
 
 
-def _draw(shown: Sequence[tuple[str, dict[str, Image]]], rows: Sequence[Row], path: Path) -> None:
+def _draw(
+    shown: Sequence[tuple[str, dict[str, Image]]], rows: Sequence[ImageScores], path: Path
+) -> None:
     notes: dict[tuple[str, str], str] = {}
     for row in rows:  # the first of an image and method: the first protocol, or else NIQE
         notes.setdefault((row.image, row.method), _note(row))
@@ -249,7 +248,7 @@ def _draw(shown: Sequence[tuple[str, dict[str, Image]]], rows: Sequence[Row], pa
     drawing.save(figure, path)
 
 
-def _note(row: Row) -> str:
+def _note(row: ImageScores) -> str:
     if row.protocol == NIQE:
         return f"NIQE {row.scores['niqe']:.2f}"
     return f"{row.scores['psnr']:.2f} dB, SSIM {row.scores['ssim']:.3f} ({row.protocol})"

@@ -9,7 +9,7 @@ import piq
 import torch
 from skimage.metrics import peak_signal_noise_ratio, structural_similarity
 
-from pipeline.base.errors import UserError
+from pipeline.base.errors import UserError, one_line
 from pipeline.evaluate.protocols import Protocol
 from pipeline.images.io import Image, to_float
 from pipeline.stores.weights import load_foreign
@@ -77,7 +77,7 @@ class Lpips:
         except Exception as error:  # network, file, unpickling and shape errors, all the user's
             raise UserError(
                 f"AlexNet weights '{weights}' for LPIPS cannot be had "
-                f"({' '.join(str(error).split())[:160]}); name a state dict file, or 'none'"
+                f"({one_line(error)}); name a state dict file, or 'none'"
             ) from error
 
     def _load_alexnet(self, path: Path) -> None:

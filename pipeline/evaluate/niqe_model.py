@@ -9,7 +9,7 @@ import torch
 from numpy.typing import NDArray
 from scipy.io import loadmat
 
-from pipeline.base.errors import UserError
+from pipeline.base.errors import UserError, one_line
 from pipeline.base.hashes import file_hash
 from pipeline.stores.weights import load_weights, save_weights
 
@@ -104,5 +104,4 @@ def _foreign(path: Path, mark: bytes) -> dict[str, Any]:
         with path.open("rb") as file:
             return dict(np.load(file, allow_pickle=False))
     except Exception as error:  # zip, zlib, MATLAB and pickle errors, all the file's
-        reason = " ".join(str(error).split())[:160]
-        raise UserError(f"{path}: cannot be read as a NIQE model: {reason}") from error
+        raise UserError(f"{path}: cannot be read as a NIQE model: {one_line(error)}") from error

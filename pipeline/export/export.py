@@ -23,7 +23,7 @@ from pipeline.export.degrader import Degrader
 from pipeline.images.io import Image
 from pipeline.parallel.background import read_ahead, write_behind
 from pipeline.stores.format import ARRAYS, CHUNK
-from pipeline.stores.kept import Finished
+from pipeline.stores.kept import KeptResults
 from pipeline.stores.reader import Store
 from pipeline.writing.writer import PartialStore, StoreWriter, round_mantissa
 
@@ -91,7 +91,9 @@ def export(
         "relative_error": {name: 2.0 ** -(settings.keep_bits(name) + 1) for name in ARRAYS["maps"]},
         "hr_digest": hr.digest,
     }
-    finished = None if work is None else Finished(work, fingerprint(attributes), [target], __name__)
+    finished = (
+        None if work is None else KeptResults(work, fingerprint(attributes), [target], __name__)
+    )
     if finished and finished.metrics() is not None:
         finished.restore("export")
         return _summary(Store(target, "maps"))
@@ -106,7 +108,7 @@ def export(
                 _export_images(hr, left, degrader, settings, writer, bar.update)
             else:
                 place = hr.path.resolve() if isinstance(hr.path, Path) else hr.path
-                inputs = Inputs(place, hr.digest, weights.resolve(), dsn_hash)
+                inputs = ExportInputs(place, hr.digest, weights.resolve(), dsn_hash)
                 for _ in run(Task(inputs, settings, target.resolve()), left):
                     bar.update()
     if finished:
@@ -199,7 +201,7 @@ def _write(
             finished()
 
 
-class Inputs(NamedTuple):
+class ExportInputs(NamedTuple):
     """What all images have in common, and how a worker knows that it is the same there."""
 
     hr: Path | str
@@ -212,7 +214,7 @@ class Inputs(NamedTuple):
 class Task:
     """What a worker does: one image of a store that another process has begun."""
 
-    inputs: Inputs
+    inputs: ExportInputs
     settings: ExportSettings
     target: Path
 
@@ -234,7 +236,7 @@ _OPENING = Lock()
 
 
 @lru_cache(maxsize=1)
-def _opened(inputs: Inputs) -> tuple[Store, Degrader]:
+def _opened(inputs: ExportInputs) -> tuple[Store, Degrader]:
     hr, degrader = Store(inputs.hr, "hr"), Degrader.load(inputs.weights)
     same = hr.digest == inputs.hr_digest, file_hash(inputs.weights) == inputs.dsn_hash
     for path, unchanged in zip((inputs.hr, inputs.weights), same, strict=True):

@@ -18,7 +18,7 @@ from PIL import UnidentifiedImageError
 from tifffile import TiffFile
 from torch import Tensor
 
-from pipeline.base.errors import UserError, printable
+from pipeline.base.errors import UserError, one_line, printable
 from pipeline.base.files import whole
 
 EXTENSIONS = (".png", ".jpg", ".jpeg", ".tif", ".tiff", ".webp", ".bmp")
@@ -284,7 +284,7 @@ def _reason(error: BaseException) -> str:
         return "it is of no known format, or damaged"
     if isinstance(error, OSError) and error.strerror:  # its text repeats the path
         return error.strerror
-    return " ".join(str(error).split())[:160] or type(error).__name__
+    return one_line(error)
 
 
 def _orient(pixels: NDArray[np.generic], orientation: int) -> NDArray[np.generic]:

@@ -1,9 +1,9 @@
 """A classifier two-sample test (Lopez-Paz and Oquab, 2017) of real against generated LR images.
 
-A small network learns to tell windows of both apart; its accuracy on images it has not seen is 0.5
-if they follow the same law.  It sees only the high-pass of the windows, so it judges noise more
-than content.  Textures still count: piles of few photographs differ in them, and the accuracy of
-one half of the real images against the other says by how much.
+A small network learns to tell real from generated windows.  If both follow the same law, its
+accuracy on images that it was not trained on is 0.5.  It sees only the high-pass of a window, which
+shows noise more than content.  Texture still counts: two sets of few photographs differ in texture.
+The accuracy of one half of the real images against the other half says by how much.
 """
 
 from collections.abc import Callable, Sequence
@@ -13,6 +13,7 @@ import numpy as np
 import torch
 import torch.nn.functional as F
 from numpy.typing import NDArray
+from scipy.special import ndtri, stdtrit
 from torch import Tensor, nn
 
 from pipeline.base.seeding import generator
@@ -27,43 +28,44 @@ STEPS = 600
 BATCH = 64
 LEARNING_RATE = 0.01
 WEIGHT_DECAY = 0.01
-NORMAL = 1.959964
-"""The 97.5 % quantile of the normal law."""
+QUANTILE = 0.975
+"""Of a law, at the upper end of a two-sided interval of 95 %."""
 
 
 @dataclass(frozen=True)
 class Accuracy:
-    """How well real and generated windows can be told apart."""
+    """The accuracy of a classifier of real and generated windows, with its 95 % interval."""
 
     accuracy: float
-    """Mean of the shares of real and of generated test windows that were recognised."""
+    """Mean of two shares: of the real and of the generated test windows, those classified right."""
     low: float
-    """Lower end of the 95 % interval; no difference was found where low <= 0.5."""
+    """Lower end of the interval; if it is at most 0.5, no difference was found."""
     high: float
-    """Upper end."""
+    """Upper end of the interval."""
     windows: int
-    """Number of test windows of both classes."""
+    """Number of test windows, both classes together."""
 
 
 def windows(image: NDArray[np.floating], count: int, generator: torch.Generator) -> Floats:
     """Draw windows at random from the flattest quarter of an image.
 
-    Flat windows show the noise with little content.  How flat a window is, is judged by the spread
-    of the means of its blocks of 4 by 4 pixels.  White noise enters these means with a quarter of
-    its deviation, and only below 1/8 cycle per pixel, where the high-pass lets little through: the
-    choice hardly depends on the noise the classifier sees.  Fine texture looks flat to it.
+    Flat windows show noise with little content.  The flatness of a window is the variance of the
+    means of its blocks of 4x4 pixels.  White noise enters these means with a quarter of its
+    standard deviation, and only below 1/8 cycle per pixel.  The high-pass removes most of that
+    band, so the choice of windows hardly depends on the noise that the classifier sees.  A window
+    of fine texture counts as flat.
 
-    Not the very flattest are taken, as those are often clipped to black or white and have no
-    noise, but any of the flattest quarter.  Windows lie side by side, from the upper left corner:
-    they share no pixel, and the blocks of a JPEG lie alike in all of them.
+    The windows are drawn from the whole flattest quarter.  The very flattest windows alone would
+    not do: many of them are clipped to black or white and show no noise.  Windows lie side by side
+    from the upper left corner, so they share no pixel and all have the same JPEG block grid.
 
     Args:
         image: (3, H, W) in gray levels.
-        count: How many windows are wanted.
-        generator: Randomness, on the CPU.
+        count: Number of windows to draw.
+        generator: A CPU generator.
 
     Returns:
-        (n, 3, 16, 16) in gray levels; n is less than ``count`` only where the image has less.
+        (n, 3, 16, 16) in gray levels; n is less than ``count`` only if the image has fewer windows.
 
     """
     every = cut(image)
@@ -76,29 +78,29 @@ def windows(image: NDArray[np.floating], count: int, generator: torch.Generator)
     return chosen
 
 
-def two_sample_accuracy(real: Sequence[Floats], generated: Sequence[Floats], seed: int) -> Accuracy:
-    """Train the classifier on half of the images and try it on the others.
+def classifier_accuracy(real: Sequence[Floats], generated: Sequence[Floats], seed: int) -> Accuracy:
+    """Train the classifier on half of the images and test it on the other half.
 
-    No image has windows in both halves.  Only where a class has a single image are the windows of
-    that class split instead; windows of one image are alike, so the accuracy is then too high
-    whenever the two classes have different content.  The content must not be in both classes
-    either: the network would know a test image from the other class, which lowers the accuracy.
+    No image has windows in both halves.  If a class has a single image, the windows of that image
+    are split instead.  Windows of one image are alike, so the accuracy is then too high if the two
+    classes show different content.  The two classes must not show the same scenes either: the
+    network would recognise a test image from the other class, which lowers the accuracy.
 
-    The interval is the wider at each end of two: Wilson's, which takes all test windows as
-    independent, and Student's from the spread between test images, which knows that windows of
-    one image are alike.  A class with a single test image adds nothing to the second: with less
-    than three images in a class the interval is too narrow.
+    The interval contains two intervals.  Wilson's treats all test windows as independent.
+    Student's follows from the spread between test images, and so allows for the likeness of the
+    windows of one image.  A class with a single test image adds nothing to Student's interval, so
+    with fewer than three images in a class the interval is too narrow.
 
     Args:
-        real: The windows of each real LR image, (n, 3, 16, 16) in gray levels; n may be 0.
-        generated: The same of generated LR images.
+        real: The windows of every real LR image, (n, 3, 16, 16) in gray levels; n may be 0.
+        generated: The windows of every generated LR image, in the same form.
         seed: Seed of the split, the weights and the training.
 
     Returns:
-        The accuracy on the test images.  The same arguments give the same numbers on one machine.
+        The accuracy on the test images.  On one machine the same arguments give the same numbers.
 
     Raises:
-        ValueError: A class has less than two windows.
+        ValueError: A class has fewer than two windows.
 
     """
     halves = [
@@ -119,7 +121,7 @@ def two_sample_accuracy(real: Sequence[Floats], generated: Sequence[Floats], see
 def _halves(
     images: Sequence[Floats], random: torch.Generator, name: str
 ) -> tuple[list[Floats], list[Floats]]:
-    """Images for training and for the test; windows of a single image where there is no other."""
+    """Images for training and for the test; of a single image, its windows are split."""
     images = [each for each in images if len(each)]
     if len(images) == 1:
         images = list(images[0][:, None])
@@ -131,19 +133,20 @@ def _halves(
 
 
 def _seen(windows: Floats) -> Tensor:
-    """What the classifier sees of windows: their high-pass (n, 3, 12, 12), in gray levels."""
+    """The input of the classifier: the high-pass (n, 3, 12, 12) of windows, in gray levels."""
     return torch.from_numpy(high_pass_values(windows)).float()
 
 
 def _scale(values: Tensor) -> Tensor:
-    """A typical high-pass value; asinh(x / scale) is linear in noise and tames edges."""
+    """The scale of the high-pass: asinh(x / scale) is linear in noise and compresses edges."""
     return values.abs().median().clamp(min=ROUNDING_POWER**0.5)
 
 
 def _trained(train: list[Tensor], seed: int) -> Callable[[Tensor], Tensor]:
-    """Train the network to tell the second class from the first; its answers are booleans (n,).
+    """Train the network; what is returned says for windows (n, ...) if each is of the second class.
 
-    3x3 filters, a mixing of their answers, means over the window: a learned texture statistic.
+    The network is a learned texture statistic: 3x3 filters, a 1x1 convolution of their outputs, and
+    means over the window.
     """
     with torch.random.fork_rng(devices=[]):
         torch.manual_seed(seed)
@@ -180,17 +183,17 @@ def _trained(train: list[Tensor], seed: int) -> Callable[[Tensor], Tensor]:
 
 
 def turned(batch: Tensor, way: int) -> Tensor:
-    """One of the eight flips and turns of windows."""
+    """Windows under one of the eight symmetries of the square, ``way`` from 0 to 7."""
     flipped = batch.flip([axis for axis, bit in ((-1, 1), (-2, 2)) if way & bit])
     return flipped.transpose(-1, -2) if way & 4 else flipped
 
 
 def balanced_accuracy(hits: list[Floats], counts: list[Floats]) -> Accuracy:
-    """The mean accuracy of both classes and its interval of 95 %.
+    """The mean accuracy of the two classes and its 95 % interval.
 
     Args:
-        hits: For each class, the recognised windows of each test image.
-        counts: The same of all windows.
+        hits: For each class, the number of windows of each test image that were classified right.
+        counts: For each class, the number of all windows of each test image.
 
     """
     shares = [h.sum() / n.sum() for h, n in zip(hits, counts, strict=True)]
@@ -206,31 +209,19 @@ def balanced_accuracy(hits: list[Floats], counts: list[Floats]) -> Accuracy:
 
 
 def _reach(hits: list[Floats], counts: list[Floats]) -> float:
-    """Half of the 95 % interval of the accuracy that the spread between test images gives."""
+    """Half the width of Student's 95 % interval, from the spread between test images."""
     variance, freedom = 0.0, 0
     for h, n in zip(hits, counts, strict=True):
         if len(h) > 1:
             residual = h - n * (h.sum() / n.sum())  # Cochran 1977, variance of a ratio
             variance += np.sum(residual**2) * len(h) / (len(h) - 1) / n.sum() ** 2
             freedom += len(h) - 1
-    return student(freedom) * float(np.sqrt(variance)) / 2 if freedom else 0.0
-
-
-def student(freedom: int) -> float:
-    """The 97.5 % quantile of Student's t, by the expansion of Cornish and Fisher around the normal.
-
-    Within 1 % from 3 degrees of freedom on; 3 % too small at 2, 24 % at 1.
-    """
-    z = NORMAL
-    first = (z**3 + z) / 4
-    second = (5 * z**5 + 16 * z**3 + 3 * z) / 96
-    third = (3 * z**7 + 19 * z**5 + 17 * z**3 - 15 * z) / 384
-    return z + first / freedom + second / freedom**2 + third / freedom**3
+    return float(stdtrit(freedom, QUANTILE) * np.sqrt(variance)) / 2 if freedom else 0.0
 
 
 def wilson(share: float, number: float) -> tuple[float, float]:
-    """The 95 % interval of Wilson (1927) for a share found in ``number`` independent trials."""
-    z2 = NORMAL**2 / number
+    """The 95 % interval of Wilson (1927) for a share of ``number`` independent trials."""
+    z2 = float(ndtri(QUANTILE)) ** 2 / number
     centre = (share + z2 / 2) / (1 + z2)
     reach = np.sqrt(z2 * (share * (1 - share) + z2 / 4)) / (1 + z2)
     return max(float(centre - reach), 0.0), min(float(centre + reach), 1.0)

@@ -1,13 +1,13 @@
-"""Noise of a pile of images, estimated blind: variance by intensity, correlation and tails.
+"""Blind estimate of the noise of a set of images: variance by intensity, correlation and tails.
 
-Images are cut into blocks of 8x8 pixels and a plane is taken out of each.  A block counts as flat
-by the variance of its *neighbours*: their noise is not its own, so choosing the blocks that way
-does not make the noise of the chosen ones look smaller, as choosing them by their own would.
+Images are cut into blocks of 8x8 pixels, and from each block its plane of least squares is
+subtracted.  A block counts as flat if the variance of its *neighbours* is small.  Their noise is
+independent of its own.  To choose blocks by their own variance would bias the estimate downwards.
 
-Texture is not noise, but one block cannot tell.  A pile can: where some areas are much flatter than
-most, the flattest hold noise and little else.  In a pile without flat areas (grass from edge to
-edge) only colour helps: texture is common to the channels, and the differences between the channels
-lack it; noise is then taken to be independent between channels.
+One block does not show whether its variance is noise or texture, but a set of images does: if some
+areas are much flatter than most, the flattest areas hold noise and little else.  In a set without
+flat areas (grass from edge to edge) only colour helps.  Texture is common to the channels, so the
+differences between channels are free of it; noise is then assumed independent between channels.
 
 Intensities are in gray levels, variances in gray levels squared.
 """
@@ -27,44 +27,46 @@ Array = NDArray[np.float64]
 SIDE = 8
 """Pixels along a block."""
 SPREAD = np.array([0.7548776662, 0.5698402910])
-"""Steps along the axes of the sequence R2 (Roberts 2018), by which blocks are left out evenly."""
+"""Steps along the axes of the sequence R2 (Roberts 2018), which spreads the kept blocks evenly."""
 LAGS = 3
-"""Correlation is estimated up to this distance in pixels along each axis, and zero beyond."""
+"""Correlation is estimated up to this distance in pixels along each axis; beyond, it is zero."""
 KNOTS = np.linspace(0, 255, 9)
-"""Intensities at which the variance is given; linear between them."""
+"""Intensities at which the variance is given; it is linear between them."""
 STRATA = 8
-"""Groups of intensity, of equal number, in which the flattest blocks are chosen."""
+"""Number of groups of blocks by intensity, all of one size; each gives its flattest blocks."""
 FLAT_SHARE = 0.1
 """Share of a stratum that counts as flat."""
 FLAT_CONTRAST = 4.5
-"""A pile has flat areas if the 90 % quantile of the blocks' variance is so many times the 5 %."""
+"""A set has flat areas if the 90 % quantile of the blocks' variance is at least this many times
+the 5 % quantile."""
 SMOOTHNESS = (0.2, 1.0)
-"""Weights of the first and second differences of the variance's logarithm over the knots."""
+"""Weights of the penalties on the first and second differences of the log variance at the knots."""
 ABOVE = 0.2
-"""A stratum that lies further above the curve, in its logarithm, has less weight."""
+"""A stratum whose log variance lies more than this above the curve has less weight."""
 FEWEST, FEWEST_FLAT = 64, 12
-"""Blocks without which nothing is estimated; flat ones in a stratum at least."""
+"""Least number of blocks of a set, and of flat blocks of a stratum."""
 DARKEST, BRIGHTEST = 12, 243
-"""Blocks beyond are left out: there the ends of the 8 bits cut the noise."""
+"""Blocks outside this range of intensity are left out: clipping to 8 bit cuts their noise."""
 ROUNDING = 1 / 12
 """Variance of rounding to 8 bit."""
 ROUNDS = 6
-"""Repetitions of choosing flat blocks and fitting the variance."""
+"""How often flat blocks are chosen and the variance is fitted to them."""
 LEAST_GAIN = 0.1
-"""Noise so far below the rounding is taken for none: it has no correlation that could be told."""
+"""If the variance falls by more than this factor, the noise counts as rounding alone, which is
+white."""
 MOST_SHARED, TOO_ALIKE = 0.8, 0.9
-"""Differences of channels tell of their noise while its correlation between them is below the
-first; in a pile without flat areas they may where all is correlated by less than the second."""
+"""The differences of channels show the noise if it is correlated between channels by less than the
+first; in a set without flat areas, if noise and texture together are by less than the second."""
 
 
 @dataclass(frozen=True, eq=False)
 class Blocks:
-    """Blocks of images, without their planes; N of them."""
+    """N blocks of images, each less its plane of least squares."""
 
     level: NDArray[np.float32]
     """(N, 3): mean of every channel."""
     residual: NDArray[np.float32]
-    """(N, 3, 8, 8): what is left without the plane."""
+    """(N, 3, 8, 8): the block less its plane."""
     surroundings: NDArray[np.float32]
     """(N, 3): mean variance of the four neighbouring blocks."""
 
@@ -73,11 +75,12 @@ class Blocks:
 
 
 def read_blocks(store: Store, limit: int) -> Blocks:
-    """Blocks of all images of a store of kind lr (without what is held out) or maps (the means).
+    """Blocks of all images of a store.
 
     Args:
-        store: The store; one image is in memory at a time.
-        limit: Blocks kept of all images together, about; at least one of each.
+        store: Store of kind lr, without its held-out part, or of kind maps, of which the means are
+            read.  One image is in memory at a time.
+        limit: About the number of blocks of all images together; every image gives at least one.
 
     """
     parts = []
@@ -91,14 +94,14 @@ def read_blocks(store: Store, limit: int) -> Blocks:
 
 
 def cut_blocks(image: NDArray[np.floating], limit: int) -> Blocks:
-    """Cut an image into blocks, without those that touch no neighbour.
+    """Cut an image into blocks; blocks at the border, which lack a neighbour, are left out.
 
     Args:
         image: (3, H, W) in gray levels.
-        limit: Blocks kept at most, evenly spread over the image.
+        limit: Largest number of blocks; they are spread evenly over the image.
 
     Returns:
-        The blocks, row by row; of an image under 24 pixels none.
+        The blocks, row by row; none if a side of the image is under 24 pixels.
 
     """
     rows, columns = image.shape[1] // SIDE, image.shape[2] // SIDE
@@ -128,17 +131,17 @@ def join(parts: Sequence[Blocks]) -> Blocks:
 
 @dataclass(frozen=True, eq=False)
 class Noise:
-    """What the noise of a pile is like."""
+    """The noise of a set of images."""
 
     variance: Array
     """(3, 9): variance of every channel at the ``KNOTS``, in gray levels squared."""
     correlation: Array
-    """(3, 3, 7, 7): of channel c at a pixel with channel d at the pixel (dy, dx) = (j - 3, k - 3)
-    away; 1 for c = d and (0, 0)."""
+    """(3, 3, 7, 7): entry [c, d, j, k] is that of channel c at a pixel with channel d at the pixel
+    (dy, dx) = (j - 3, k - 3) away; it is 1 for c = d and (dy, dx) = (0, 0)."""
     excess_kurtosis: float
-    """Of the noise over its own scale: 0 for Gaussian, 3 for Laplace."""
+    """Of the noise over its standard deviation: 0 for Gaussian, 3 for Laplace noise."""
     flat: bool
-    """Whether the pile has flat areas; if not, noise was taken to be independent in channels."""
+    """Whether the set has flat areas; if not, noise was assumed independent between channels."""
 
     def variance_at(self, level: NDArray[np.floating]) -> Array:
         """Variance (..., 3) at intensities (..., 3), in gray levels."""
@@ -151,10 +154,11 @@ class Noise:
 
 
 def estimate_noise(blocks: Blocks) -> Noise:
-    """Estimate the noise of a pile from its blocks.
+    """Estimate the noise of a set of images from its blocks.
 
     Raises:
-        ValueError: There are too few blocks, or noise cannot be told from texture; says which.
+        ValueError: There are too few blocks, or noise cannot be distinguished from texture.  The
+            message says which.
 
     """
     usable = ((blocks.level > DARKEST) & (blocks.level < BRIGHTEST)).all(axis=1)
@@ -192,7 +196,7 @@ def estimate_noise(blocks: Blocks) -> Noise:
 
 
 def _contrast(around: Array, variance: Array) -> float:
-    """How many times the noise of the flattest blocks the most textured ones have."""
+    """Variance of the most textured blocks over that of the flattest ones."""
     low, high = np.quantile((around / variance).mean(axis=1), (0.05, 0.9))
     return float(high / max(low, 1e-9))
 
@@ -206,7 +210,7 @@ def _fit(level: Array, covariance: Array, ratio: Array, before: Noise) -> Array:
         a, b = (c + 1) % 3, (c + 2) % 3
         own = covariance[:, c, c]
         free = own - covariance[:, c, a] - covariance[:, c, b] + covariance[:, a, b]
-        kept = 1 - shared[c, a] - shared[c, b] + shared[a, b]  # the noise's share of it
+        kept = 1 - shared[c, a] - shared[c, b] + shared[a, b]  # share of the noise left in it
         points = []
         for stratum in _strata(level[:, c]):
             order = stratum[np.argsort(ratio[stratum])]
@@ -221,7 +225,7 @@ def _fit(level: Array, covariance: Array, ratio: Array, before: Noise) -> Array:
 
 
 def _shared(level: Array, covariance: Array, ratio: Array, noise: Noise) -> Array:
-    """Correlation (3, 3) of the channels at one pixel, in the flattest blocks of all."""
+    """Correlation (3, 3) of the channels at one pixel, in the flattest blocks."""
     flattest = ratio <= np.quantile(ratio, FLAT_SHARE / 2)
     deviation = np.sqrt(noise.variance_at(level[flattest]))
     unit = covariance[flattest] / deviation[:, :, None] / deviation[:, None, :]
@@ -241,10 +245,10 @@ def _strata(level: Array) -> list[NDArray[np.intp]]:
 
 
 def _middle(values: Array) -> float:
-    """Mean of a skew law from its median and quartiles; blind to a tail of edges and texture.
+    """Robust mean of sample variances, from their median and quartiles.
 
-    Sample variances follow nearly a Gamma law, whose median is less than its mean by a third of
-    the square of its relative spread.
+    Edges and texture in the upper tail do not change it.  Sample variances nearly follow a Gamma
+    law.  Its median is below its mean by a third of the square of its relative spread.
     """
     low, median, high = np.quantile(values, (0.25, 0.5, 0.75))
     if median <= 0:
@@ -254,10 +258,11 @@ def _middle(values: Array) -> float:
 
 
 def _smooth(points: Array) -> Array:
-    """Variances at the knots from (intensity, variance, weight) in every stratum.
+    """Variances at the knots, fitted to one point (intensity, variance, weight) per stratum.
 
-    Least squares of logarithms with a penalty on differences, which carries the variance on to
-    intensities that no block has.  A stratum above the curve may be texture, and pulls less.
+    Least squares of logarithms with a penalty on differences, which extends the curve to
+    intensities that no block has.  A stratum above the curve may hold texture, so it has less
+    weight.
     """
     level, variance, weight = points.T
     hats = np.maximum(1 - np.abs(level[:, None] - KNOTS) / (KNOTS[1] - KNOTS[0]), 0)
@@ -274,19 +279,19 @@ def _smooth(points: Array) -> Array:
 
 
 def _ordinary(unit: NDArray[np.floating]) -> NDArray[np.bool_]:
-    """Blocks (N, 3, 8, 8) of unit variance that hold no edge: at most 3 times the variance."""
+    """Which blocks (N, 3, 8, 8) of unit variance hold no edge: those of a variance under 3."""
     energy = (unit**2).sum(axis=(2, 3)).mean(axis=1) / _freedom()
     return np.asarray(energy < 3)
 
 
 def _correlation(unit: NDArray[np.floating]) -> tuple[Array, Array]:
-    """Correlation from blocks (N, 3, 8, 8) of unit variance without their planes.
+    """Correlation from blocks (N, 3, 8, 8) of unit variance less their planes.
 
-    Taking out the plane takes some covariance along.  What is left of each lag is linear in the
-    true covariance, so the true one is the solution of a linear system.
+    To subtract the plane removes some covariance.  The covariance that is left at each lag is
+    linear in the true covariance, so the true one is the solution of a linear system.
 
     Returns:
-        The true variance (3,), more than one where noise is correlated over some pixels, and the
+        The true variance (3,), which exceeds one if noise is correlated between pixels, and the
         correlation (3, 3, 7, 7).
 
     """
@@ -306,7 +311,7 @@ def _correlation(unit: NDArray[np.floating]) -> tuple[Array, Array]:
 
 
 def white_correlation() -> Array:
-    """Correlation (3, 3, 7, 7) of noise that is independent in pixels and channels."""
+    """Correlation (3, 3, 7, 7) of noise that is independent between pixels and channels."""
     window = 2 * LAGS + 1
     correlation = np.zeros((3, 3, window, window))
     correlation[range(3), range(3), LAGS, LAGS] = 1
@@ -314,9 +319,9 @@ def white_correlation() -> Array:
 
 
 def _excess_kurtosis(unit: NDArray[np.floating]) -> float:
-    """Excess kurtosis of the pixels of blocks of unit variance, all together.
+    """Excess kurtosis of all pixels of blocks of unit variance.
 
-    Without its plane a block is a little more Gaussian: 0.91 of the excess kurtosis is left.
+    A block less its plane is a little more Gaussian: 0.91 of the excess kurtosis is left.
     """
     flat = unit.reshape(len(unit), -1).astype(np.float64)
     second = (flat**2).mean()
@@ -325,20 +330,25 @@ def _excess_kurtosis(unit: NDArray[np.floating]) -> float:
 
 @lru_cache(maxsize=1)
 def _planes() -> Array:
-    """Projection (64, 64) of the pixels of a block on planes."""
+    """Projection (64, 64) of the pixels of a block onto planes."""
     y, x = np.indices((SIDE, SIDE)).reshape(2, -1) - (SIDE - 1) / 2
     base, _ = np.linalg.qr(np.stack([np.ones(SIDE * SIDE), y, x], axis=1))
     return np.asarray(base @ base.T)
 
 
 def _freedom() -> int:
-    """Degrees of freedom of a block without its plane."""
+    """Degrees of freedom of a block less its plane."""
     return SIDE * SIDE - 3
 
 
 @lru_cache(maxsize=1)
 def _plane_system() -> Array:
-    """(49, 49): the sums over pixel pairs at every lag (rows) when one lag (column) correlates."""
+    """Sums over the pixel pairs of a lag (row) if the pairs of one lag (column) alone correlate.
+
+    Returns:
+        (49, 49).
+
+    """
     window = 2 * LAGS + 1
     rest = np.eye(SIDE * SIDE) - _planes()
     y, x = np.indices((SIDE, SIDE)).reshape(2, -1)
@@ -351,7 +361,7 @@ def _plane_system() -> Array:
 
 
 def _surroundings(variance: Array) -> Array:
-    """Mean (rows, columns, 3) of the four neighbours; not a number at the borders."""
+    """Mean (rows, columns, 3) of the variances of the four neighbours; NaN at the border."""
     around = np.full_like(variance, np.nan)
     around[1:-1, 1:-1] = (
         variance[:-2, 1:-1] + variance[2:, 1:-1] + variance[1:-1, :-2] + variance[1:-1, 2:]

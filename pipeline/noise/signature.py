@@ -1,12 +1,11 @@
-"""How well generated LR images agree with real LR images that are not their pairs.
+"""Two distances between sets of LR images that are not pairs: of high-pass values and of spectra.
 
-A ``Signature`` is what is counted in a pile of images; two piles are compared by the Wasserstein
-distance of their high-pass values and by the distance of their power spectra.  Everything is in
-gray levels (0 to 255).
+The signature of a set is the histogram of its high-pass values and its power spectrum.  Two sets
+are compared by the Wasserstein distance of the histograms and by the distance of the spectra in
+decibels.  Everything is in gray levels (0 to 255).
 
-Content counts as well: edges and textures are in both scores.  The distance of one half of the
-real images from the other is the yardstick; only what lies well above it is a difference of the
-noise.
+Edges and textures count in both distances.  So the distance of one half of the real images from the
+other half is the floor: only a distance well above it is a difference of the noise.
 """
 
 from dataclasses import dataclass
@@ -23,14 +22,14 @@ Floats = NDArray[np.float64]
 BIN = 0.25
 """Width of a bin of the high-pass histogram, in gray levels."""
 HALF = 800
-"""Bins to either side of the one at zero: up to 200 gray levels.  No image in [0, 255] goes beyond:
-the high-pass weighs its own pixel with 1 - 0.23, so it stays under 197."""
+"""Bins on either side of the one at zero: up to 200 gray levels.  No image in [0, 255] goes beyond:
+the high-pass weights the pixel itself with 1 - 0.23, so its values stay under 197."""
 BINS = 2 * HALF + 1
 WINDOW = 16
-"""Side in pixels of the windows whose power is taken."""
+"""Side in pixels of the windows whose power spectrum is computed."""
 FREQUENCIES = np.arange(1, 12) / WINDOW
-"""Radial frequencies of a spectrum in cycles per pixel.  Each stands for the ring of a width of
-1/16 around it; those above 0.5 hold only the corners of the frequency plane, up to 0.707."""
+"""Radial frequencies of a spectrum in cycles per pixel.  Each stands for a ring of width 1/16
+around it.  Rings above 0.5 lie in the corners of the frequency plane, which reaches 0.707."""
 RADII = len(FREQUENCIES)
 ROUNDING_POWER = 1 / 12
 """Power of the rounding to 8 bit, in gray levels squared, at every frequency."""
@@ -38,15 +37,15 @@ ROUNDING_POWER = 1 / 12
 
 @dataclass(frozen=True, eq=False)
 class Signature:
-    """What was counted in some LR images; parts add up, in any grouping."""
+    """Histogram of high-pass values and power spectrum of some LR images; those of parts add up."""
 
     high_pass: NDArray[np.int64]
     """(3, BINS): how often each high-pass value occurs in each channel.  Bin i holds the values
-    nearest to (i - HALF) BIN gray levels; the ends also hold what lies beyond."""
+    nearest to (i - HALF) BIN gray levels; the first and last bins also hold values beyond."""
     power: Floats
-    """(3, RADII): sums over the windows of their radial power, in gray levels squared."""
+    """(3, RADII): radial power, summed over the windows, in gray levels squared."""
     windows: int
-    """How many windows were summed."""
+    """Number of windows."""
 
     def __add__(self, other: "Signature") -> "Signature":
         return Signature(
@@ -57,15 +56,15 @@ class Signature:
 
 
 def signature(image: NDArray[np.floating]) -> Signature:
-    """Count one LR image.
+    """The signature of one LR image.
 
     Args:
         image: (3, H, W) in gray levels, finite.
 
     Returns:
-        The high-pass values of all pixels but the outer two, and the power of the windows of 16
-        by 16 pixels side by side from the upper left corner.  An image under 5 pixels gives no
-        high-pass values, one under 16 pixels no windows.
+        The high-pass values of all pixels except the outer two rows and columns, and the power of
+        the windows of 16x16 pixels that lie side by side from the upper left corner.  An image with
+        a side under 5 pixels has no high-pass values, one with a side under 16 has no windows.
 
     Raises:
         ValueError: The image has another shape or is not finite.
@@ -82,7 +81,7 @@ def signature(image: NDArray[np.floating]) -> Signature:
 
 
 def high_pass_values(image: Floats) -> Floats:
-    """Images (N, 3, H, W) less their Gaussian blur, that of ``high_pass``: (N, 3, H - 4, W - 4)."""
+    """Images (N, 3, H, W) less the Gaussian blur of ``high_pass``: (N, 3, H - 4, W - 4)."""
     return np.asarray(2 * high_pass(torch.from_numpy(image)).numpy() - 1)
 
 
@@ -104,9 +103,9 @@ def _histogram(pixels: Floats) -> NDArray[np.int64]:
 
 
 def _periodogram(windows: Floats) -> Floats:
-    """|FFT|^2 of windows (..., 16, 16), without their plane of least squares, under a Hann window.
+    """|FFT|^2 under a Hann window of windows (..., 16, 16) less their plane of least squares.
 
-    The plane is what shading and blurred edges bring; it would leak into all frequencies.
+    The plane holds shading and blurred edges, which would leak into all frequencies.
     """
     place = np.arange(WINDOW) - (WINDOW - 1) / 2
     slope = np.broadcast_to(place / np.sqrt(WINDOW * np.sum(place**2)), (WINDOW, WINDOW))
@@ -126,9 +125,9 @@ def _rings(periodogram: Floats) -> Floats:
 
 @lru_cache(maxsize=1)
 def _white_noise() -> Floats:
-    """What ``_rings(_periodogram(x))`` is on average for white noise of variance one: (RADII,).
+    """Expectation of ``_rings(_periodogram(x))`` for white noise of variance one: (RADII,).
 
-    The transform is linear, so it is the sum of the answers to every single pixel.
+    The transform is linear, so the expectation is the sum over images of a single pixel.
     """
     pixels = np.eye(WINDOW**2).reshape(-1, WINDOW, WINDOW)
     return np.asarray(_rings(_periodogram(pixels)).sum(axis=0))
@@ -137,10 +136,10 @@ def _white_noise() -> Floats:
 def wasserstein(first: Signature, second: Signature) -> Floats:
     """Wasserstein-1 distance of the high-pass distributions, per channel (3,), in gray levels.
 
-    The integral of the distance of the two distribution functions.  Binning moves a value by at
-    most BIN / 2, so the result is within BIN of that of the values themselves; for noise wider
-    than a bin the error is far smaller, as it is alike on both sides.  What lies beyond 200 gray
-    levels, which needs images beyond [0, 255], counts as 200.
+    It is the integral of the absolute difference of the two distribution functions.  Binning moves
+    a value by at most BIN / 2, so the result differs by less than BIN from the distance of the
+    values themselves.  For noise wider than a bin the error is far smaller, as both sides have the
+    same.  Values beyond 200 gray levels, which no image in [0, 255] has, count as 200.
 
     Raises:
         ValueError: A signature holds no high-pass values.
@@ -172,8 +171,8 @@ def spectrum(counted: Signature) -> Floats:
 def spectral_distance(first: Signature, second: Signature) -> float:
     """Root mean square of 10 log10(P1 / P2) over frequencies and channels, in decibels.
 
-    Powers under ``ROUNDING_POWER`` count as that: 8-bit images cannot tell them apart, and the
-    distance stays finite for images without noise.
+    Powers under ``ROUNDING_POWER`` are raised to it: in 8-bit images they cannot be distinguished,
+    and so the distance is finite for images without noise.
 
     Raises:
         ValueError: A signature holds no windows.

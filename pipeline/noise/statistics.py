@@ -1,171 +1,193 @@
-"""Piles of LR images: what is counted of them, and how far two piles are apart.
+"""Statistics of sets of LR images, and scores of one set against another without pairs.
 
-A pile holds what scores without pairs need: high-pass values and spectra (``signature``), blocks
-for the noise (``estimate``) and windows for the ``classifier``.  Piles add up, image by image, and
-stay small: at most ``PIECES`` pieces of images enter, evenly spread over all of them, and of those
-together about ``BLOCKS`` blocks and ``WINDOWS`` windows.  A piece is an image, or a part of at
-most ``SIDE`` by ``SIDE`` pixels of a larger one; what crosses the border of a piece (the high-pass
-there, a window, a block's neighbours) is left out.
+The statistics of a set are its signature (histogram of high-pass values and power spectrum), blocks
+to estimate the noise, and windows for the classifier.  Statistics of parts of a set add up.
 
-So a pile takes at most 60000 x 0.8 kB + 1000 x 0.8 kB = 49 MB, of 10 images or of 10,000.  All
-levels are in gray levels (0 to 255).
+They are small.  At most ``PIECES`` pieces of images, spread evenly over the set, are used, and
+from these together about ``BLOCKS`` blocks and ``WINDOWS`` windows.  A piece is an image, or a
+part of a larger one of at most ``SIDE`` by ``SIDE`` pixels.  Whatever needs pixels beyond the
+border of a piece (a high-pass value, a window, the neighbour of a block) is left out.  So the
+statistics take at most 60000 x 0.8 kB + 1000 x 0.8 kB = 49 MB, whether the set has 10 images or
+10,000.
+
+All intensities are in gray levels (0 to 255).
 """
 
 from collections.abc import Sequence
 from dataclasses import dataclass
 from functools import cached_property
+from typing import NamedTuple
 
 import numpy as np
 import torch
 from numpy.typing import NDArray
 
-from pipeline.noise.classifier import two_sample_accuracy, windows
+from pipeline.noise.classifier import Accuracy, classifier_accuracy, windows
 from pipeline.noise.estimate import LAGS, Blocks, Noise, cut_blocks, estimate_noise, join
 from pipeline.noise.signature import Signature, signature, spectral_distance, wasserstein
 
-Three = tuple[float | None, float | None, float | None]
-Four = tuple[float | None, float | None, float | None, float | None]
-
 PIECES = 1000
-"""Pieces of images that enter a pile at most."""
+"""Largest number of pieces of images that are used of a set."""
 BLOCKS = 60_000
-"""Blocks of 8x8 pixels of all pieces together, at most."""
+"""Largest number of blocks of 8x8 pixels of all pieces together."""
 FEWEST_BLOCKS = 16
-"""Blocks of a piece are not cut down to fewer."""
+"""Number of blocks that every piece may give, however many pieces there are."""
 WINDOWS = 1000
-"""Windows of 16x16 pixels of all pieces together, at most."""
+"""Largest number of windows of 16x16 pixels of all pieces together."""
 SIDE = 1024
-"""Longest side of a piece in pixels; the chunks of the maps are as large."""
+"""Longest side of a piece in pixels, the same as that of a chunk of the maps."""
 
 
 @dataclass(frozen=True)
 class Allowance:
-    """How much every piece may give to a pile."""
+    """How many blocks and windows each piece of a set may give."""
 
     every: int
-    """Only one piece in so many enters."""
+    """One piece in this many is used."""
     blocks: int
+    """Largest number of blocks of a piece."""
     windows: int
+    """Largest number of windows of a piece."""
 
     @classmethod
     def of(cls, pieces: int) -> "Allowance":
-        """The allowance of a pile that is made from so many pieces."""
+        """The allowance of a set of this many pieces."""
         every = max(-(-pieces // PIECES), 1)
         entering = max(-(-pieces // every), 1)
         return cls(every, max(BLOCKS // entering, FEWEST_BLOCKS), max(WINDOWS // entering, 1))
 
     def enters(self, piece: int) -> bool:
-        """Whether a piece, by its number, enters."""
+        """Whether the piece of this number is used."""
         return piece % self.every == 0
 
 
 @dataclass(frozen=True, eq=False)
-class Pile:
-    """What was counted in some LR images; piles add up."""
+class LrStatistics:
+    """Statistics of a set of LR images; those of its parts add up."""
 
     signature: Signature
     blocks: Blocks
+    """For the estimate of the noise."""
     windows: tuple[NDArray[np.uint8], ...]
-    """(n, 3, 16, 16) of every image that has any."""
+    """For the classifier: (n, 3, 16, 16) of every image that has any."""
 
-    def __add__(self, other: "Pile") -> "Pile":
-        return Pile(
+    def __add__(self, other: "LrStatistics") -> "LrStatistics":
+        return LrStatistics(
             self.signature + other.signature,
             join([self.blocks, other.blocks]),
             self.windows + other.windows,
         )
 
-    def of_one_image(self) -> "Pile":
-        """The same for pieces of one image: the classifier may not know an image from a piece."""
+    def of_one_image(self) -> "LrStatistics":
+        """The same statistics, with all windows as those of one image.
+
+        The classifier keeps the windows of an image in one half, so the pieces of a large image
+        must count as one image.
+        """
         joined = (np.concatenate(self.windows),) if self.windows else ()
-        return Pile(self.signature, self.blocks, joined)
+        return LrStatistics(self.signature, self.blocks, joined)
 
     @cached_property
     def noise(self) -> Noise | str:
-        """The noise of the pile, or why it cannot be estimated, in words."""
+        """The noise of the set, or the reason why it cannot be estimated."""
         try:
             return estimate_noise(self.blocks)
         except ValueError as error:
             return str(error)
 
 
-def pile_of(image: NDArray[np.uint8], allowance: Allowance, generator: torch.Generator) -> Pile:
-    """Count one piece.
+def lr_statistics(
+    image: NDArray[np.uint8], allowance: Allowance, generator: torch.Generator
+) -> LrStatistics:
+    """The statistics of one piece.
 
     Args:
-        image: (3, H, W), 8-bit, as every real LR image is; at most ``SIDE`` pixels a side.
-        allowance: What it may give.
-        generator: Randomness of the choice of windows.
+        image: (3, H, W), uint8 like a real LR image; at most ``SIDE`` pixels a side.
+        allowance: How many blocks and windows are taken.
+        generator: Draws the windows.
 
     Raises:
-        ValueError: The image is no 8-bit image of three channels.
+        ValueError: The image is not (3, H, W) or not uint8.
 
     """
     if image.dtype != np.uint8 or image.ndim != 3 or image.shape[0] != 3:
         raise ValueError(f"expected a uint8 image (3, H, W), got {image.dtype} {image.shape}")
     levels = image.astype(np.float64)
     drawn = windows(levels, allowance.windows, generator).astype(np.uint8)
-    return Pile(
+    return LrStatistics(
         signature(levels), cut_blocks(levels, allowance.blocks), (drawn,) if len(drawn) else ()
     )
 
 
 @dataclass(frozen=True)
-class Scores:
-    """How far a pile of LR images is from the real ones; None where something has no answer."""
+class LrScores:
+    """Scores of a set of LR images against the real ones; None where a score cannot be computed."""
 
     wasserstein: float | None
-    """Distance of the high-pass values in gray levels, mean of the channels."""
+    """Wasserstein distance of the high-pass values in gray levels, mean of the channels."""
     wasserstein_red: float | None
     wasserstein_green: float | None
     wasserstein_blue: float | None
     noise_level: float | None
-    """Noise standard deviation in gray levels at the intensities of the real images."""
+    """Standard deviation of the noise, over the intensities of the real images, in gray levels."""
     noise_level_real: float | None
-    """The same of the real images."""
+    """The same for the real images."""
     noise_level_difference: float | None
-    """Root mean square of the difference of the two over the real intensities, gray levels."""
+    """Root mean square, over the intensities of the real images, of the difference of the two
+    standard deviations, in gray levels."""
     spectral_distance: float | None
-    """Of the power spectra, in decibels."""
+    """Distance of the power spectra, in decibels."""
     neighbour_correlation_difference: float | None
-    """Largest difference of the noise correlation of a pixel with one of its eight neighbours."""
+    """Largest difference of the noise correlation between a pixel and one of its 8 neighbours."""
     channel_correlation_difference: float | None
-    """Largest difference of the noise correlation between channels at a pixel."""
+    """Largest difference of the noise correlation between two channels at a pixel."""
     accuracy: float | None
-    """Of a classifier that tells the pile from the real images; 0.5 where it cannot."""
+    """Accuracy of a classifier of this set against the real images; 0.5: it finds no difference."""
     accuracy_low: float | None
     """Lower end of its 95 % interval."""
     accuracy_high: float | None
-    """Upper end."""
+    """Upper end of its 95 % interval."""
     remarks: tuple[str, ...]
-    """Why something has no answer, in words."""
+    """A reason for every score that could not be computed."""
 
 
-def compare(real: Pile, other: Pile, seed: int | None) -> Scores:
-    """Score a pile against one of real LR images that are not its pairs.
+def compare(real: LrStatistics, other: LrStatistics, seed: int | None) -> LrScores:
+    """Score a set of LR images against real ones that are not its pairs.
 
     Args:
-        real: The reference.
-        other: What is scored.
-        seed: Of the classifier, which takes seconds; None leaves it out.
+        real: Statistics of the real LR images.
+        other: Statistics of the set that is scored.
+        seed: Seed of the classifier, which takes seconds; None leaves it out.
 
     """
     remarks: list[str] = []
-    distances: Four = (None, None, None, None)
+    channels: list[float | None] = [None, None, None]
     spectral = None
     try:
-        red, green, blue = (float(d) for d in wasserstein(real.signature, other.signature))
-        distances = ((red + green + blue) / 3, red, green, blue)
+        channels = [float(d) for d in wasserstein(real.signature, other.signature)]
         spectral = spectral_distance(real.signature, other.signature)
     except ValueError as error:
         remarks.append(str(error))
-    return Scores(
-        *distances,
-        *_noise_levels(real, other, remarks),
-        spectral,
-        *_correlations(real.noise, other.noise, remarks),
-        *_accuracy(real.windows, other.windows, seed, remarks),
-        tuple(remarks),
+    red, green, blue = channels
+    known = [distance for distance in channels if distance is not None]
+    levels = _noise_levels(real, other, remarks)
+    neighbours, across = _correlations(real.noise, other.noise, remarks)
+    found = _accuracy(real.windows, other.windows, seed, remarks)
+    return LrScores(
+        wasserstein=sum(known) / 3 if known else None,
+        wasserstein_red=red,
+        wasserstein_green=green,
+        wasserstein_blue=blue,
+        noise_level=levels.other,
+        noise_level_real=levels.real,
+        noise_level_difference=levels.difference,
+        spectral_distance=spectral,
+        neighbour_correlation_difference=neighbours,
+        channel_correlation_difference=across,
+        accuracy=None if found is None else found.accuracy,
+        accuracy_low=None if found is None else found.low,
+        accuracy_high=None if found is None else found.high,
+        remarks=tuple(remarks),
     )
 
 
@@ -180,33 +202,42 @@ def channel_correlation(noise: Noise) -> NDArray[np.float64]:
     return noise.correlation[:, :, LAGS, LAGS]
 
 
-def _noise_levels(real: Pile, other: Pile, remarks: list[str]) -> Three:
-    """Level of the other, of the real, and their distance, over the real intensities."""
+class _NoiseLevels(NamedTuple):
+    """Standard deviations of the noise in gray levels, over the intensities of the real images."""
+
+    other: float | None
+    real: float | None
+    difference: float | None
+    """Root mean square of the difference of the two."""
+
+
+def _noise_levels(real: LrStatistics, other: LrStatistics, remarks: list[str]) -> _NoiseLevels:
     level = real.blocks.level
     deviations: list[NDArray[np.float64] | None] = []
-    for name, pile in (("the real images", real), ("these images", other)):
-        if isinstance(pile.noise, str):
-            remarks.append(f"noise of {name}: {pile.noise}")
+    for name, lr_set in (("the real images", real), ("these images", other)):
+        if isinstance(lr_set.noise, str):
+            remarks.append(f"noise of {name}: {lr_set.noise}")
             deviations.append(None)
         else:
-            deviations.append(np.sqrt(pile.noise.variance_at(level)) if len(level) else None)
+            deviations.append(np.sqrt(lr_set.noise.variance_at(level)) if len(level) else None)
     own, found = deviations
     other_level, real_level = (
         None if d is None else float(np.sqrt((d**2).mean())) for d in (found, own)
     )
     if own is None or found is None:
-        return other_level, real_level, None
-    return other_level, real_level, float(np.sqrt(((own - found) ** 2).mean()))
+        return _NoiseLevels(other_level, real_level, None)
+    difference = float(np.sqrt(((own - found) ** 2).mean()))
+    return _NoiseLevels(other_level, real_level, difference)
 
 
 def _correlations(
     real: Noise | str, other: Noise | str, remarks: list[str]
 ) -> tuple[float | None, float | None]:
-    """Largest differences among neighbours and between channels."""
+    """Largest differences of the correlation between neighbours and between channels."""
     if isinstance(real, str) or isinstance(other, str):
         return None, None
     if not (real.flat and other.flat):
-        remarks.append("correlation of the noise: without flat areas it cannot be estimated")
+        remarks.append("correlation of the noise: it cannot be estimated without flat areas")
         return None, None
     neighbours, channels = (
         float(np.abs(of(real) - of(other)).max())
@@ -220,14 +251,13 @@ def _accuracy(
     other: Sequence[NDArray[np.uint8]],
     seed: int | None,
     remarks: list[str],
-) -> Three:
-    """Accuracy of the classifier and the ends of its interval."""
+) -> Accuracy | None:
+    """Accuracy of the classifier; None without a seed, or if there are too few windows."""
     if seed is None:
-        return None, None, None
+        return None
     both = [[w.astype(np.float64) for w in windows] for windows in (real, other)]
     try:
-        found = two_sample_accuracy(both[0], both[1], seed)
+        return classifier_accuracy(both[0], both[1], seed)
     except ValueError as error:
         remarks.append(f"classifier: {error}")
-        return None, None, None
-    return found.accuracy, found.low, found.high
+        return None

@@ -14,11 +14,11 @@ T = TypeVar("T")
 
 END = object()
 """Stands for: there are no more items."""
-GIVEN_UP = object()
+ABORTED = object()
 """Stands for: the items end before their time."""
 
 
-class GivenUpError(Exception):
+class WritingAbortedError(Exception):
     """Raised in the writing thread when the caller fails, so that nothing half-written stays."""
 
 
@@ -52,7 +52,7 @@ def write_behind(consume: Callable[[Iterator[T]], object]) -> Iterator[Callable[
 
     Args:
         consume: Called once with all items.  If the block fails, its iterator raises
-            ``GivenUpError``, so that context managers in it clean up.
+            ``WritingAbortedError``, so that context managers in it clean up.
 
     Yields:
         ``put(item)``, which waits until the items before it were used.  An error of ``consume`` is
@@ -64,8 +64,8 @@ def write_behind(consume: Callable[[Iterator[T]], object]) -> Iterator[Callable[
 
     def items() -> Iterator[T]:
         while (item := queue.get()) is not END:
-            if item is GIVEN_UP:
-                raise GivenUpError
+            if item is ABORTED:
+                raise WritingAbortedError
             yield item
             ready.release()
 
@@ -84,7 +84,7 @@ def write_behind(consume: Callable[[Iterator[T]], object]) -> Iterator[Callable[
         try:
             yield put
         except BaseException:
-            queue.put(GIVEN_UP)
+            queue.put(ABORTED)
             raise
         queue.put(END)
         done.result()

@@ -20,7 +20,7 @@ from pipeline.images.io import Image, crop_to_multiple, open_header, read_image,
 from pipeline.prepare.cleaning import cleaned_hr
 from pipeline.prepare.datasets import Files, Pairs, Preset, find_files, find_pairs, find_val
 from pipeline.stores.format import Kind
-from pipeline.stores.kept import Finished
+from pipeline.stores.kept import KeptResults
 from pipeline.stores.reader import Store
 from pipeline.writing.writer import StoreWriter
 
@@ -212,7 +212,9 @@ def _write(
     sources = {i: fingerprint(*(_file_hash(path) for path in paths)) for i, paths in bar}
     finished = None
     if work is not None:
-        finished = Finished(work, fingerprint(kind, scale, attributes, sources), [target], __name__)
+        finished = KeptResults(
+            work, fingerprint(kind, scale, attributes, sources), [target], __name__
+        )
         if finished.metrics() is not None:
             finished.restore(words)
             return

@@ -16,7 +16,7 @@ import torch
 from spandrel import Architecture, ImageModelDescriptor, ModelLoader, canonicalize_state_dict
 from torch import Tensor, nn
 
-from pipeline.base.errors import UserError
+from pipeline.base.errors import UserError, one_line
 from pipeline.stores.weights import require_whole
 
 FORMAT = "usrdu-srn"
@@ -144,7 +144,7 @@ def _named(content: Mapping[Any, Any]) -> dict[str, Any]:
 
 
 def _not_a_model(path: Path, error: Exception) -> UserError:
-    reason = " ".join(str(error).split())[:200]
+    reason = one_line(error, 200)
     return UserError(f"{path}: is not a model that spandrel can open: {reason}")
 
 

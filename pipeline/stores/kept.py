@@ -22,7 +22,7 @@ NOTE = "finished.json"
 """Name of the file that says what was finished; it comes last."""
 
 
-class Finished:
+class KeptResults:
     """The results of one work with certain settings and inputs.
 
     Args:

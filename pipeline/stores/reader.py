@@ -15,7 +15,7 @@ from numpy.typing import NDArray
 from zarr.storage import FsspecStore, LocalStore, WrapperStore
 
 from pipeline.base.boxes import Box
-from pipeline.base.errors import UserError
+from pipeline.base.errors import UserError, one_line
 from pipeline.stores.format import (
     ARRAYS,
     AXES,
@@ -83,8 +83,7 @@ class Store:
         except FileNotFoundError as error:
             raise UserError(f"{path}: is not a Zarr store: it has no zarr.json") from error
         except Exception as error:  # a damaged file, or whatever a remote filesystem raises
-            reason = " ".join(str(error).split())[:160]
-            raise UserError(f"{path}: cannot be read as a Zarr store: {reason}") from error
+            raise UserError(f"{path}: cannot be read as a Zarr store: {one_line(error)}") from error
         if not isinstance(attributes, dict) or "digest" not in attributes:
             raise UserError(f"{path}: was not written by usrdu, or not to its end")
         for key, accepted in (("schema", (SCHEMA,)), ("kind", kinds)):
@@ -122,8 +121,7 @@ class Store:
             gone = isinstance(self.path, Path) and not self.path.exists()
             raise UserError(f"{self.path}: is no longer there" if gone else missing) from error
         except Exception as error:  # JSON, and what Zarr makes of it
-            reason = " ".join(str(error).split())[:160]
-            raise UserError(f"{place}: its zarr.json cannot be read: {reason}") from error
+            raise UserError(f"{place}: its zarr.json cannot be read: {one_line(error)}") from error
         expected, found = self._form(image_id, name), _found_form(array)
         for key, value in expected.items():
             if found.get(key) != value:
@@ -161,9 +159,8 @@ class Store:
             group = self.root[f"images/{image_id}"]
             return {} if isinstance(group, zarr.Array) else dict(group.attrs)
         except Exception as error:  # JSON, and what Zarr makes of it
-            reason = " ".join(str(error).split())[:160]
             raise UserError(
-                f"{self.path}: image '{image_id}': its zarr.json cannot be read: {reason}"
+                f"{self.path}: image '{image_id}': its zarr.json cannot be read: {one_line(error)}"
             ) from error
 
     def read(self, image_id: str, name: str, box: Box | None = None) -> NDArray[Any]:

@@ -1,7 +1,7 @@
 """Which part of the real LR images is held out: the right quarter of every image.
 
 Trainings and the calibration use the rest, the scores without pairs the quarter.  A part of every
-image shows what the whole pile shows, however few images there are.
+image shows what the whole set shows, however few images there are.
 """
 
 from pipeline.base.boxes import Box

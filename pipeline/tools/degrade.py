@@ -59,7 +59,7 @@ class Degraded(NamedTuple):
     """(3, scale H, scale W), 0..255, where the source has it."""
 
 
-class Source(Protocol):
+class MapsSource(Protocol):
     """Where mean and theta come from."""
 
     scale: int
@@ -141,7 +141,7 @@ class StoredMaps:
 
 
 def degrade(
-    source: Source,
+    source: MapsSource,
     settings: DegradeSettings,
     out: Path,
     calibration: Path | None = None,
@@ -216,7 +216,7 @@ def _write(images: Iterator[tuple[Path, Image]]) -> None:
 
 
 def _measured(
-    source: Source, settings: DegradeSettings, calibration: Path | None
+    source: MapsSource, settings: DegradeSettings, calibration: Path | None
 ) -> Calibration | None:
     if (settings.theta == "calibrated") != (calibration is not None):
         raise UserError("a calibrated theta needs a calibration, and a calibration is for no other")

@@ -10,7 +10,7 @@ import onnxruntime
 import torch
 from torch import Tensor, nn
 
-from pipeline.base.errors import UserError
+from pipeline.base.errors import UserError, one_line
 from pipeline.base.seeding import generator
 
 LIMIT = 2**31 - 2**20
@@ -57,8 +57,7 @@ def to_onnx(network: nn.Module, example: Shape, described: Mapping[str, object])
                 dynamic_shapes=({0: "batch", 2: "height", 3: "width"},),
             )
     except Exception as error:  # whatever the code of forty architectures leads to
-        reason = " ".join(str(error).split())[:200]
-        raise UserError(f"the network cannot be written as ONNX: {reason}") from error
+        raise UserError(f"the network cannot be written as ONNX: {one_line(error, 200)}") from error
     assert program is not None
     model: onnx.ModelProto = program.model_proto
     _strip(model)

@@ -11,7 +11,7 @@ from typing import Any, Literal, NamedTuple
 
 from torch import Tensor
 
-from pipeline.base.errors import UserError
+from pipeline.base.errors import UserError, one_line
 from pipeline.dsn.network import DSN
 from pipeline.srn.network import unwrapped
 
@@ -99,8 +99,9 @@ def dsn_from_authors(state: Mapping[str, Tensor], path: Path) -> DSN:
     try:
         dsn.load_state_dict({_our_name(name): value for name, value in state.items()})
     except RuntimeError as error:
-        reason = " ".join(str(error).split()[:60])[:300]
-        raise UserError(f"{path}: the DSN in it is another than the authors': {reason}") from error
+        raise UserError(
+            f"{path}: its DSN has other parameters than the authors': {one_line(error, 300)}"
+        ) from error
     return dsn.eval()
 
 

@@ -15,7 +15,7 @@ from pipeline.evaluate.tiled import Enlarge, enlarge_strips, in_bf16, largest_di
 from pipeline.images.io import Image, find_images, read_image, to_float
 from pipeline.parallel.background import read_ahead, write_behind
 from pipeline.srn.network import open_model
-from pipeline.tools.strips import SUFFIXES, write_strips
+from pipeline.tools.strip_writer import SUFFIXES, write_strips
 
 BF16_BOUND = 2.0
 """Gray levels that bfloat16 may differ from float32 on the first tile.

@@ -12,7 +12,7 @@ from pipeline.base.seeding import generator
 from pipeline.crops.batches import Batches, Demand, Generators
 from pipeline.crops.memory import Memory
 from pipeline.crops.places import require_crop
-from pipeline.crops.window import Source
+from pipeline.crops.window import CropSource
 from pipeline.images.io import Image
 from pipeline.stores.reader import Store, require_same_scale
 from pipeline.stores.split import training_box
@@ -79,7 +79,7 @@ def split(room: int, first: int, second: int) -> tuple[int, int]:
     return (smaller, room - smaller) if first <= second else (room - smaller, smaller)
 
 
-def _source(store: Store, part: Callable[[str], Box] | None = None) -> Source:
+def _source(store: Store, part: Callable[[str], Box] | None = None) -> CropSource:
     """The images of a store, or the part of every image that is given for its id."""
     boxes = [None if part is None else part(image_id) for image_id in store.ids]
 
@@ -90,7 +90,7 @@ def _source(store: Store, part: Callable[[str], Box] | None = None) -> Source:
         store.size(image_id) if box is None else (box.bottom - box.top, box.right - box.left)
         for image_id, box in zip(store.ids, boxes, strict=True)
     ]
-    return Source(str(store.path), sizes, (1,), (torch.uint8,), read)
+    return CropSource(str(store.path), sizes, (1,), (torch.uint8,), read)
 
 
 def _generators(seed: int, purpose: str) -> Generators:

@@ -11,7 +11,7 @@ from torch import Tensor
 from pipeline.base.boxes import Box
 from pipeline.base.seeding import generator
 from pipeline.images.io import to_float, to_uint8
-from pipeline.noise.statistics import Allowance, Pile, compare, pile_of
+from pipeline.noise.statistics import Allowance, LrStatistics, compare, lr_statistics
 from pipeline.sampling.laplace import Maps
 from pipeline.sampling.sampler import Draw, make_sampler
 from pipeline.stores.reader import Store
@@ -100,31 +100,33 @@ class Monitor:
         real = None
         for number, image_id in enumerate(lr.ids):
             image = lr.read(image_id, "image", held_out_box(lr, image_id))
-            pile = pile_of(image, Allowance.of(len(lr.ids)), generator(seed, "judge/real", number))
-            real = pile if real is None else real + pile
+            lr_set = lr_statistics(
+                image, Allowance.of(len(lr.ids)), generator(seed, "judge/real", number)
+            )
+            real = lr_set if real is None else real + lr_set
         assert real is not None
         self.real = real
 
     @torch.no_grad()
     def score(self, maps_of: MapsOf) -> DsnScores:
         """Score a DSN; the same weights give the same scores."""
-        pile: Pile | None = None
+        lr_set: LrStatistics | None = None
         correlations, variances = [], []
         for number, hr in enumerate(self.crops):
             maps = {name: values.float().cpu() for name, values in maps_of(hr).items()}
             noise = generator(self.seed, "judge/noise", number)
             drawn = self.sampler.sample(maps, noise)[0]
-            own = pile_of(
+            own = lr_statistics(
                 to_uint8(drawn),
                 Allowance.of(len(self.crops)),
                 generator(self.seed, "judge/windows", number),
             )
-            pile = own if pile is None else pile + own
+            lr_set = own if lr_set is None else lr_set + own
             variances.append(2 * float(self.sampler.theta(maps).double().square().mean()))
             pair = torch.stack([maps["mean"].flatten(), self.reference(hr).flatten()]).double()
             correlations.append(float(torch.corrcoef(pair)[0, 1]))
-        assert pile is not None
-        scores = compare(self.real, pile, None)
+        assert lr_set is not None
+        scores = compare(self.real, lr_set, None)
         return DsnScores(
             scores.wasserstein,
             scores.noise_level,

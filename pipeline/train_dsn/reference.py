@@ -21,7 +21,7 @@ from scipy.ndimage import center_of_mass
 from scipy.signal import convolve2d
 from torch import Tensor
 
-from pipeline.base.errors import UserError
+from pipeline.base.errors import UserError, one_line
 from pipeline.images.filters import bicubic_downsample, cubic, mirrored
 from pipeline.images.io import read_grey_png
 
@@ -186,8 +186,7 @@ def read_kernel(path: Path) -> Kernel:
     except UserError:
         raise
     except Exception as error:  # the readers raise many types on damaged files
-        reason = " ".join(str(error).split())[:160]
-        raise UserError(f"{path}: cannot be read as a kernel: {reason}") from error
+        raise UserError(f"{path}: cannot be read as a kernel: {one_line(error)}") from error
     if fault := _fault(values):
         raise UserError(f"{path}: is no blur kernel: {fault}")
     kernel = np.maximum(values.astype(np.float64), 0)

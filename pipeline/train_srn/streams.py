@@ -14,7 +14,7 @@ from pipeline.base.seeding import generator, of_share
 from pipeline.crops.batches import Batches, Demand, Generators
 from pipeline.crops.places import cut, require_crop
 from pipeline.crops.schedule import Schedule
-from pipeline.crops.window import Source
+from pipeline.crops.window import CropSource
 from pipeline.images.filters import bicubic_downsample
 from pipeline.images.io import Image, to_float, to_uint8
 from pipeline.sampling.sampler import Sampler
@@ -114,7 +114,7 @@ class ImageStream(_Batched):
 
     """
 
-    def __init__(self, source: Source, scale: int, patch: int, demand: Demand) -> None:
+    def __init__(self, source: CropSource, scale: int, patch: int, demand: Demand) -> None:
         self.scale = scale
         self.batches = _batches(source, patch, demand)
         self.schedule = self.batches.schedule
@@ -213,7 +213,7 @@ def pairs_stream(pairs: Store, patch: int, demand: Demand) -> ImageStream:
     return ImageStream(_image_source(str(pairs.path), sizes, scale, read), scale, patch, demand)
 
 
-def _maps_source(hr: Store, maps: Store, names: Sequence[str]) -> Source:
+def _maps_source(hr: Store, maps: Store, names: Sequence[str]) -> CropSource:
     """Of arrays of maps, then the HR image."""
 
     def read(image: int) -> list[Any]:
@@ -223,16 +223,16 @@ def _maps_source(hr: Store, maps: Store, names: Sequence[str]) -> Source:
     sizes = [maps.size(image_id) for image_id in maps.ids]
     finer = (*(1 for _ in names), maps.scale)
     dtypes = (*(torch.float16 for _ in names), torch.uint8)
-    return Source(f"{hr.path}, {maps.path}", sizes, finer, dtypes, read)
+    return CropSource(f"{hr.path}, {maps.path}", sizes, finer, dtypes, read)
 
 
 def _image_source(
     name: str, sizes: list[tuple[int, int]], scale: int, read: Callable[[int], list[Image]]
-) -> Source:
-    return Source(name, sizes, (1, scale), (torch.uint8, torch.uint8), read)
+) -> CropSource:
+    return CropSource(name, sizes, (1, scale), (torch.uint8, torch.uint8), read)
 
 
-def _batches(source: Source, patch: int, demand: Demand) -> Batches:
+def _batches(source: CropSource, patch: int, demand: Demand) -> Batches:
     return Batches(source, PURPOSE, patch, _generators(demand.seed), demand)
 
 

@@ -8,7 +8,7 @@ import torch
 from accelerate import Accelerator
 from torch import Tensor, nn
 
-from pipeline.base.errors import UserError
+from pipeline.base.errors import UserError, one_line
 from pipeline.base.hashes import file_hash, fingerprint
 from pipeline.crops.batches import Demand
 from pipeline.crops.memory import MachineSettings, allowed
@@ -279,5 +279,4 @@ def _warm_start(network: nn.Module, path: Path, scale: int) -> None:
     try:
         network.load_state_dict(model.model.state_dict())
     except RuntimeError as error:
-        reason = " ".join(str(error).split())[:160]
-        raise UserError(f"{path}: does not fit the architecture: {reason}") from error
+        raise UserError(f"{path}: does not fit the architecture: {one_line(error)}") from error

@@ -19,7 +19,7 @@ from torch import Tensor, nn
 from torch.optim import Adam, Optimizer
 from torch.optim.swa_utils import get_ema_multi_avg_fn
 
-from pipeline.base.errors import UserError
+from pipeline.base.errors import UserError, one_line
 from pipeline.base.settings import Settings
 from pipeline.crops.batches import Demand
 from pipeline.crops.memory import Memory
@@ -158,9 +158,8 @@ class Learner:
         try:
             return self._prepared(images, **options)
         except BackendCompilerFailed as error:
-            reason = " ".join(str(error).split())[:200]
             raise UserError(
-                f"compile is true, but a network cannot be compiled here: {reason}"
+                f"compile is true, but a network cannot be compiled here: {one_line(error, 200)}"
             ) from error
 
     @contextmanager

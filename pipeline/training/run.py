@@ -1,6 +1,6 @@
 """How either network is trained: from a checkpoint if there is one, and not at all if it was."""
 
-from pipeline.stores.kept import Finished
+from pipeline.stores.kept import KeptResults
 from pipeline.training.description import Results, Trainer, Training
 from pipeline.training.loop import TrainingLoop
 
@@ -25,7 +25,7 @@ def run(
 
     """
     main = trainer.accelerator.is_main_process
-    kept = Finished(training.folder.parent, training.folder.name, results, module)
+    kept = KeptResults(training.folder.parent, training.folder.name, results, module)
     if (metrics := kept.metrics()) is not None:
         if main:
             kept.restore(training.name)

@@ -7,7 +7,7 @@ from torch import Tensor, nn
 from torchvision.models import VGG19_Weights
 from torchvision.models.vgg import cfgs, make_layers
 
-from pipeline.base.errors import UserError
+from pipeline.base.errors import UserError, one_line
 from pipeline.base.hashes import file_hash
 from pipeline.stores.weights import load_foreign
 
@@ -68,7 +68,7 @@ class VGG19Features(nn.Module):
             )
         except Exception as error:  # network, file, unpickling and shape errors, all the user's
             raise UserError(
-                f"VGG19 weights '{weights}' cannot be had ({' '.join(str(error).split())[:160]}); "
+                f"VGG19 weights '{weights}' cannot be had ({one_line(error)}); "
                 "name a vgg19 state dict file, or 'random' on a machine without network"
             ) from error
 

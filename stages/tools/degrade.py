@@ -63,11 +63,11 @@ def command(
         raise click.UsageError("--hr-out needs HR_FOLDER: a store of maps holds no HR images")
 
     from pipeline.stores.reader import Store
-    from pipeline.tools.degrade import DegradeSettings, HrFolder, Source, StoredMaps, degrade
+    from pipeline.tools.degrade import DegradeSettings, HrFolder, MapsSource, StoredMaps, degrade
 
     theta = theta or ("calibrated" if calibration else "raw")
     settings = DegradeSettings.model_validate({"samples": samples, "theta": theta, "seed": seed})
-    source: Source
+    source: MapsSource
     if maps is not None:
         source = StoredMaps(Store(maps, "maps"))
     else:

@@ -23,16 +23,16 @@ from scipy.stats import median_abs_deviation, wasserstein_distance
 
 from pipeline.audit import tables, tasks
 from pipeline.audit.audit import AGAINST_FILE, FILES, audit
-from pipeline.audit.difference import Differences, fit
-from pipeline.audit.graph import Inputs
+from pipeline.audit.graph import AuditInputs
 from pipeline.audit.histograms import (
     GRADIENTS,
     THETA_VALUES,
     AuditSettings,
     ClosedForm,
     bin_index,
-    tally_edges,
+    theta_by_gradient,
 )
+from pipeline.audit.noise_laws import DifferenceHistogram, fit_laws
 from pipeline.audit.page import TABLE_ROWS, Panels, Summary, render
 from pipeline.audit.tables import ImageRow, Table
 from pipeline.audit.tasks import HELD_OUT, TRAINING, count_real
@@ -41,9 +41,9 @@ from pipeline.base.errors import UserError
 from pipeline.base.settings import load_section
 from pipeline.images.filters import bicubic_downsample
 from pipeline.noise import statistics
-from pipeline.noise.classifier import Accuracy, two_sample_accuracy
+from pipeline.noise.classifier import Accuracy, classifier_accuracy
 from pipeline.noise.signature import signature
-from pipeline.noise.statistics import Allowance, Scores
+from pipeline.noise.statistics import Allowance, LrScores
 from pipeline.sampling.calibration import FORMAT
 from pipeline.stores import format
 from pipeline.stores.reader import Store
@@ -72,7 +72,7 @@ PARAMS = """audit:
 def quick_classifier(monkeypatch: pytest.MonkeyPatch) -> None:
     """The classifier takes seconds and has tests of its own; here most audits go without."""
     quick = Accuracy(0.75, 0.6, 0.9, 10)
-    monkeypatch.setattr(statistics, "two_sample_accuracy", lambda *_: quick)
+    monkeypatch.setattr(statistics, "classifier_accuracy", lambda *_: quick)
 
 
 DSN: dict[str, object] = {
@@ -174,15 +174,15 @@ def write_calibration(path: Path, maps: Store, **changes: object) -> Path:
 
 
 @pytest.fixture
-def world(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Inputs:
+def world(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> AuditInputs:
     monkeypatch.setitem(format.CHUNK, "maps", CHUNK)
     hr = write_hr(tmp_path / "hr.zarr")
     lr = write_lr(tmp_path / "lr.zarr")
-    return Inputs(write_maps(tmp_path / "maps.zarr", hr), hr, lr)
+    return AuditInputs(write_maps(tmp_path / "maps.zarr", hr), hr, lr)
 
 
 @pytest.fixture
-def full(world: Inputs, tmp_path: Path) -> Inputs:
+def full(world: AuditInputs, tmp_path: Path) -> AuditInputs:
     """All that can be given."""
     return replace(
         world,
@@ -192,9 +192,9 @@ def full(world: Inputs, tmp_path: Path) -> Inputs:
     )
 
 
-def inputs(maps: Store, hr: Store) -> Inputs:
+def inputs(maps: Store, hr: Store) -> AuditInputs:
     """Two stores, and real LR images beside them."""
-    return Inputs(maps, hr, write_lr(Path(maps.path).with_name("lr.zarr"), hr.scale))
+    return AuditInputs(maps, hr, write_lr(Path(maps.path).with_name("lr.zarr"), hr.scale))
 
 
 def levels(maps: Store, hr: Store, image_id: str) -> tuple[NDArray[np.float64], ...]:
@@ -247,7 +247,7 @@ def read_json(path: Path) -> Any:
 # --- numbers
 
 
-def test_global_statistics_are_those_of_whole_arrays(world: Inputs, tmp_path: Path) -> None:
+def test_global_statistics_are_those_of_whole_arrays(world: AuditInputs, tmp_path: Path) -> None:
     maps, hr = world.maps, world.hr
     metrics = audit(world, SETTINGS, tmp_path / "page")
     expected = oracle(*joined(maps, hr))
@@ -260,7 +260,7 @@ def test_global_statistics_are_those_of_whole_arrays(world: Inputs, tmp_path: Pa
         assert metrics[name] == expected[name], name
 
 
-def test_statistics_per_channel(world: Inputs, tmp_path: Path) -> None:
+def test_statistics_per_channel(world: AuditInputs, tmp_path: Path) -> None:
     maps, hr = world.maps, world.hr
     audit(world, SETTINGS, tmp_path / "page")
     found = read_json(tmp_path / "page" / "summary.json")["channels"]
@@ -270,7 +270,7 @@ def test_statistics_per_channel(world: Inputs, tmp_path: Path) -> None:
         assert found[name] == pytest.approx(expected, rel=1e-9, abs=2e-6)
 
 
-def test_a_row_per_image_in_the_order_of_the_store(world: Inputs, tmp_path: Path) -> None:
+def test_a_row_per_image_in_the_order_of_the_store(world: AuditInputs, tmp_path: Path) -> None:
     maps, hr = world.maps, world.hr
     audit(world, SETTINGS, tmp_path / "page")
     with (tmp_path / "page" / "images.csv").open(newline="") as file:
@@ -284,7 +284,7 @@ def test_a_row_per_image_in_the_order_of_the_store(world: Inputs, tmp_path: Path
         assert found == pytest.approx(expected, rel=1e-9, abs=2e-6)
 
 
-def test_histograms(world: Inputs, tmp_path: Path) -> None:
+def test_histograms(world: AuditInputs, tmp_path: Path) -> None:
     maps, hr = world.maps, world.hr
     audit(world, SETTINGS, tmp_path / "page")
     found = read_json(tmp_path / "page" / "summary.json")
@@ -302,7 +302,7 @@ def test_histograms(world: Inputs, tmp_path: Path) -> None:
     assert found["mean_theta"] == pytest.approx(sums / joint.sum(axis=1))
 
 
-def test_any_number_of_threads_writes_the_same_bytes(full: Inputs, tmp_path: Path) -> None:
+def test_any_number_of_threads_writes_the_same_bytes(full: AuditInputs, tmp_path: Path) -> None:
     for workers in (1, 2, 8):
         with dask.config.set(num_workers=workers):
             audit(full, SETTINGS, tmp_path / f"page{workers}")
@@ -313,7 +313,7 @@ def test_any_number_of_threads_writes_the_same_bytes(full: Inputs, tmp_path: Pat
 
 
 def test_chunks_do_not_change_the_result(
-    world: Inputs, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+    world: AuditInputs, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     first = audit(world, SETTINGS, tmp_path / "a")
     monkeypatch.setitem(format.CHUNK, "maps", 1024)
@@ -419,7 +419,7 @@ def test_constant_theta_has_no_curve(tmp_path: Path) -> None:
 # --- scores without pairs
 
 
-def flat_world(folder: Path, theta: float = 2.0) -> Inputs:
+def flat_world(folder: Path, theta: float = 2.0) -> AuditInputs:
     """Flat areas in HR and in real LR, whose noise has the deviation 5; maps without noise."""
     rng = np.random.default_rng(5)
     with StoreWriter(folder / "hr.zarr", "hr", 4, ["x", "y", "z"]) as writer:
@@ -432,7 +432,7 @@ def flat_world(folder: Path, theta: float = 2.0) -> Inputs:
             mean = (bicubic(hr, image_id) / 255).astype(np.float16)
             writer.add(image_id, {"mean": mean, "theta": np.full_like(mean, theta / 255)})
     lr = write_lr(folder / "lr.zarr", sizes={"a": (192, 768), "b": (192, 512)}, area=64)
-    return Inputs(Store(folder / "maps.zarr", "maps"), hr, lr)
+    return AuditInputs(Store(folder / "maps.zarr", "maps"), hr, lr)
 
 
 def table_of(path: Path) -> list[dict[str, str]]:
@@ -454,7 +454,7 @@ def test_scores_find_the_noise_that_was_put_in(tmp_path: Path) -> None:
     )
     assert wasserstein[0] > wasserstein[1] > 2 * wasserstein[2]
     assert spectra[0] > spectra[1] > 2 * spectra[2]
-    found = read_json(tmp_path / "page" / "summary.json")["verdicts"]
+    found = read_json(tmp_path / "page" / "summary.json")["findings"]
     assert any("less noise than the real images: 2." in sentence for sentence in found["raw"])
     assert not any("They carry" in sentence for sentence in found["calibrated"])
     rows = table_of(tmp_path / "page" / "scores.csv")
@@ -510,10 +510,10 @@ def test_a_large_real_image_is_counted_in_pieces(
 def test_the_classifier_tells_the_mean_from_real_images(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr(statistics, "two_sample_accuracy", two_sample_accuracy)
+    monkeypatch.setattr(statistics, "classifier_accuracy", classifier_accuracy)
     scores = audit(flat_world(tmp_path), SETTINGS, tmp_path / "page")["scores"]
     assert scores["mean"]["accuracy"] > 0.9 and scores["mean"]["accuracy_low"] > 0.5
-    found = read_json(tmp_path / "page" / "summary.json")["verdicts"]["mean"]
+    found = read_json(tmp_path / "page" / "summary.json")["findings"]["mean"]
     assert any(sentence.startswith("A classifier tells them") for sentence in found)
 
 
@@ -528,7 +528,7 @@ def test_too_few_blocks_are_said_on_the_page(tmp_path: Path) -> None:
     assert {row["mean"] for row in noise} == {""} and len(noise) == 9
 
 
-def test_real_images_that_hold_nothing_out_are_refused(world: Inputs, tmp_path: Path) -> None:
+def test_real_images_that_hold_nothing_out_are_refused(world: AuditInputs, tmp_path: Path) -> None:
     with StoreWriter(tmp_path / "thin.zarr", "lr", 4, ["thin"]) as writer:
         writer.add("thin", {"image": np.zeros((3, 9, 3), np.uint8)})
     thin = Store(tmp_path / "thin.zarr", "lr")
@@ -536,9 +536,9 @@ def test_real_images_that_hold_nothing_out_are_refused(world: Inputs, tmp_path: 
         audit(replace(world, lr=thin), SETTINGS, tmp_path / "page")
 
 
-def score_of(**changes: float | None) -> Scores:
-    values = dict.fromkeys((f.name for f in fields(Scores)), None) | {"remarks": ()}
-    return Scores(**(values | changes))  # type: ignore[arg-type]
+def score_of(**changes: float | None) -> LrScores:
+    values = dict.fromkeys((f.name for f in fields(LrScores)), None) | {"remarks": ()}
+    return LrScores(**(values | changes))  # type: ignore[arg-type]
 
 
 @pytest.mark.parametrize(
@@ -574,9 +574,9 @@ def test_every_fault_has_a_sentence(changes: dict[str, float], words: str) -> No
         "accuracy_high": 0.7,
     }
     floor = score_of(spectral_distance=0.4, wasserstein=0.3)
-    (fine,) = tables.verdict(score_of(**good), floor)
+    (fine,) = tables.findings(score_of(**good), floor)
     assert fine == "The classifier finds no difference: accuracy 0.60 (0.50 to 0.70)."
-    said = tables.verdict(score_of(**(good | changes)), floor)
+    said = tables.findings(score_of(**(good | changes)), floor)
     assert any(words in sentence for sentence in said)
     assert len(said) == (1 if "accuracy_low" in changes else 2)
 
@@ -584,14 +584,14 @@ def test_every_fault_has_a_sentence(changes: dict[str, float], words: str) -> No
 # --- calibration
 
 
-def test_without_a_calibration_there_is_no_such_column(world: Inputs, tmp_path: Path) -> None:
+def test_without_a_calibration_there_is_no_such_column(world: AuditInputs, tmp_path: Path) -> None:
     audit(world, SETTINGS, tmp_path / "page")
     for name in ("spectra.csv", "noise.csv", "edges.csv"):
         assert "calibrated" not in table_of(tmp_path / "page" / name)[0], name
     assert "calibrated sample" not in parsed(tmp_path / "page").words
 
 
-def test_calibrated_columns_and_pictures(full: Inputs, tmp_path: Path) -> None:
+def test_calibrated_columns_and_pictures(full: AuditInputs, tmp_path: Path) -> None:
     audit(full, SETTINGS, tmp_path / "page")
     for name in ("spectra.csv", "noise.csv", "edges.csv"):
         assert "calibrated" in table_of(tmp_path / "page" / name)[0], name
@@ -603,13 +603,15 @@ def test_calibrated_columns_and_pictures(full: Inputs, tmp_path: Path) -> None:
             assert float(row["calibrated"]) == pytest.approx(5 / np.sqrt(2), rel=1e-5)
 
 
-def test_a_calibration_of_other_maps_is_refused(world: Inputs, tmp_path: Path) -> None:
+def test_a_calibration_of_other_maps_is_refused(world: AuditInputs, tmp_path: Path) -> None:
     file = write_calibration(tmp_path / "c.json", world.maps, maps_digest="0")
     with pytest.raises(UserError, match=r"c\.json was made for .* digest 0, .*maps\.zarr"):
         audit(replace(world, calibration=file), SETTINGS, tmp_path / "page")
 
 
-def test_a_calibration_with_a_fault_is_left_out_and_named(world: Inputs, tmp_path: Path) -> None:
+def test_a_calibration_with_a_fault_is_left_out_and_named(
+    world: AuditInputs, tmp_path: Path
+) -> None:
     file = write_calibration(tmp_path / "c.json", world.maps, fault="all <b>grass</b>", variance=[])
     scores = audit(replace(world, calibration=file), SETTINGS, tmp_path / "page")["scores"]
     assert list(scores) == ["mean", "raw"]
@@ -621,7 +623,7 @@ def test_a_calibration_with_a_fault_is_left_out_and_named(world: Inputs, tmp_pat
 # --- Figure 2, edges, outliers, other maps
 
 
-def test_differences_of_the_pairs(full: Inputs, tmp_path: Path) -> None:
+def test_differences_of_the_pairs(full: AuditInputs, tmp_path: Path) -> None:
     assert full.val is not None
     audit(full, SETTINGS, tmp_path / "page")
     each = []
@@ -645,7 +647,7 @@ def test_differences_of_the_pairs(full: Inputs, tmp_path: Path) -> None:
         assert share[level] == pytest.approx(expected, abs=0.006), level
 
 
-def test_without_pairs_the_high_pass_is_shown(world: Inputs, tmp_path: Path) -> None:
+def test_without_pairs_the_high_pass_is_shown(world: AuditInputs, tmp_path: Path) -> None:
     audit(world, SETTINGS, tmp_path / "page")
     rows = table_of(tmp_path / "page" / "difference.csv")
     assert {row["of"] for row in rows} == {"high-pass of real LR", "high-pass of bicubic LR"}
@@ -655,8 +657,8 @@ def test_without_pairs_the_high_pass_is_shown(world: Inputs, tmp_path: Path) -> 
 @pytest.mark.parametrize("level", [0.5, 3.0, 12.0])
 def test_a_histogram_of_a_law_is_that_law(level: float) -> None:
     values = np.random.default_rng(1).laplace(0, level, 400_000)
-    counted = Differences.of(values)
-    fitted = fit(counted)
+    counted = DifferenceHistogram.of(values)
+    fitted = fit_laws(counted)
     assert fitted is not None
     table = tables.difference(counted, fitted)
     share, laplace = (np.array(table.column(name)) for name in ("share", "Laplace"))
@@ -672,7 +674,7 @@ def test_theta_by_gradient_at_edges_and_in_textures() -> None:
     reference[:, 30:] = rng.normal(100, 20, (3, 30, 80))
     theta = rng.uniform(1, 9, reference.shape) / 255
     calibrated = rng.uniform(1, 9, reference.shape) / 255
-    found = tally_edges(reference, theta, calibrated)
+    found = theta_by_gradient(reference, theta, calibrated)
     right, down = (np.gradient(reference, axis=axis)[:, 1:-1, 1:-1] for axis in (2, 1))
     tensors = np.empty((58, 78, 2, 2))
     for i, a in enumerate((right, down)):
@@ -695,12 +697,12 @@ def test_stripes_are_edges_and_dots_are_textures() -> None:
     y, x = np.indices((40, 40))
     stripes, dots = 100 + 30 * np.sin(x + 2 * y), 100 + 30 * np.sin(x) * np.sin(y)
     for image, kind in ((stripes, 0), (dots, 1)):
-        counts = tally_edges(np.stack([image] * 3), np.ones((3, 40, 40)), None)[..., 0]
+        counts = theta_by_gradient(np.stack([image] * 3), np.ones((3, 40, 40)), None)[..., 0]
         assert counts[kind].sum() > 0.9 * counts.sum()
 
 
 def test_small_images_have_no_edges() -> None:
-    assert not tally_edges(np.ones((3, 6, 40)), np.ones((3, 6, 40)), None).any()
+    assert not theta_by_gradient(np.ones((3, 6, 40)), np.ones((3, 6, 40)), None).any()
 
 
 def test_outliers_are_those_of_the_robust_score() -> None:
@@ -709,7 +711,7 @@ def test_outliers_are_those_of_the_robust_score() -> None:
     values = rng.normal(5, 0.3, 40)
     values[[7, 21]] = 9, 2
     for row, value in zip(rows, values, strict=True):
-        row.statistics["theta_mean"] = float(value)
+        row.figures["theta_mean"] = float(value)
     found = tables.outliers(rows, 3.5)
     spread = median_abs_deviation(values, scale="normal")
     scores = (values - np.median(values)) / spread
@@ -720,7 +722,7 @@ def test_outliers_are_those_of_the_robust_score() -> None:
     assert f"z = {scores[7]:.1f}" in found[0].reason
 
 
-def test_outliers_are_on_the_page(world: Inputs, tmp_path: Path) -> None:
+def test_outliers_are_on_the_page(world: AuditInputs, tmp_path: Path) -> None:
     settings = SETTINGS.model_copy(update={"outlier_score": 0.6})
     audit(world, settings, tmp_path / "page")
     found = read_json(tmp_path / "page" / "summary.json")["outliers"]
@@ -729,7 +731,7 @@ def test_outliers_are_on_the_page(world: Inputs, tmp_path: Path) -> None:
     assert all(f"{image_id}: {reason}." in words for image_id, reason in found)
 
 
-def test_two_stores_side_by_side(full: Inputs, tmp_path: Path) -> None:
+def test_two_stores_side_by_side(full: AuditInputs, tmp_path: Path) -> None:
     assert full.against is not None
     scores = audit(full, SETTINGS, tmp_path / "page")["scores"]
     assert "mean (B)" not in scores
@@ -760,7 +762,7 @@ def test_two_stores_side_by_side(full: Inputs, tmp_path: Path) -> None:
     assert "all, B" in page.words and "A against B" in page.words
 
 
-def test_other_maps_must_be_of_the_same_hr_images(world: Inputs, tmp_path: Path) -> None:
+def test_other_maps_must_be_of_the_same_hr_images(world: AuditInputs, tmp_path: Path) -> None:
     hr = write_hr(tmp_path / "other.zarr", {"one": (16, 16)})
     other = write_maps(tmp_path / "b.zarr", hr)
     with pytest.raises(UserError, match=r"b\.zarr was exported from HR images with"):
@@ -771,7 +773,7 @@ def test_other_maps_must_be_of_the_same_hr_images(world: Inputs, tmp_path: Path)
 
 
 @pytest.mark.parametrize("workers", [1, 2])
-def test_a_cluster_writes_the_same_bytes(workers: int, full: Inputs, tmp_path: Path) -> None:
+def test_a_cluster_writes_the_same_bytes(workers: int, full: AuditInputs, tmp_path: Path) -> None:
     audit(full, SETTINGS, tmp_path / "threads")
     with LocalCluster(  # type: ignore[no-untyped-call]
         n_workers=workers, threads_per_worker=1, processes=False, dashboard_address=":0"
@@ -782,13 +784,13 @@ def test_a_cluster_writes_the_same_bytes(workers: int, full: Inputs, tmp_path: P
         assert first.read_bytes() == second.read_bytes(), name
 
 
-def test_what_the_tasks_share_can_be_sent(full: Inputs) -> None:
+def test_what_the_tasks_share_can_be_sent(full: AuditInputs) -> None:
     sent = pickle.loads(pickle.dumps(full.maps))
     assert np.array_equal(sent.read("one", "mean"), full.maps.read("one", "mean"))
 
 
 def test_no_scheduler_is_one_sentence(
-    world: Inputs, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+    world: AuditInputs, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     def refuse(address: str, timeout: str, set_as_default: bool) -> None:
         assert not set_as_default  # a failed client would stay the default of the process
@@ -825,7 +827,7 @@ def parsed(folder: Path) -> Page:
     return Page((folder / "index.html").read_text())
 
 
-def test_page_refers_to_nothing_outside(world: Inputs, tmp_path: Path) -> None:
+def test_page_refers_to_nothing_outside(world: AuditInputs, tmp_path: Path) -> None:
     audit(world, SETTINGS, tmp_path / "page")
     page = parsed(tmp_path / "page")
     links = [
@@ -840,7 +842,7 @@ def test_page_refers_to_nothing_outside(world: Inputs, tmp_path: Path) -> None:
     assert not page.named("script") and not page.named("link") and not page.named("iframe")
 
 
-def test_page_targets_and_ids(world: Inputs, tmp_path: Path) -> None:
+def test_page_targets_and_ids(world: AuditInputs, tmp_path: Path) -> None:
     audit(world, SETTINGS, tmp_path / "page")
     text = (tmp_path / "page" / "index.html").read_text()
     ids = [str(attributes["id"]) for _, attributes in Page(text).tags if "id" in attributes]
@@ -850,7 +852,7 @@ def test_page_targets_and_ids(world: Inputs, tmp_path: Path) -> None:
         assert "".join(pair) in ids
 
 
-def test_page_says_what_is_pictured(world: Inputs, tmp_path: Path) -> None:
+def test_page_says_what_is_pictured(world: AuditInputs, tmp_path: Path) -> None:
     audit(world, SETTINGS, tmp_path / "page")
     page = parsed(tmp_path / "page")
     images = page.named("img")
@@ -867,7 +869,7 @@ def test_page_says_what_is_pictured(world: Inputs, tmp_path: Path) -> None:
     assert world.maps.digest in page.words and "closed form" in page.words
 
 
-def test_hostile_attributes_stay_text(world: Inputs, tmp_path: Path) -> None:
+def test_hostile_attributes_stay_text(world: AuditInputs, tmp_path: Path) -> None:
     audit(world, SETTINGS, tmp_path / "page")
     page = parsed(tmp_path / "page")
     assert HOSTILE in page.words
@@ -885,13 +887,15 @@ def rows_of(number: int, name: str) -> list[ImageRow]:
 
 
 def summary_of(text: str) -> Summary:
-    metrics = {"images": 1, "lr_pixels": 64, **rows_of(1, "")[0].statistics}
+    metrics = {"images": 1, "lr_pixels": 64, **rows_of(1, "")[0].figures}
     keys = ("maps", "digest", "hr", "lr", "hr_digest", "dsn_hash", "reference", "scale")
     table = Table(["x", text], [[1.0, 2.0], [2.0, None]])
-    counted = Differences.of(np.array([1.0, 2.0, 4.0]))
-    fitted = fit(counted)
+    counted = DifferenceHistogram.of(np.array([1.0, 2.0, 4.0]))
+    fitted = fit_laws(counted)
     assert fitted is not None
-    scores = Scores(1.0, 1.0, 1.0, 1.0, None, 2.0, None, 1.0, None, None, None, None, None, (text,))
+    scores = LrScores(
+        1.0, 1.0, 1.0, 1.0, None, 2.0, None, 1.0, None, None, None, None, None, (text,)
+    )
     return Summary(
         source=dict.fromkeys(keys, text),
         settings=SETTINGS.model_dump(),
@@ -906,7 +910,7 @@ def summary_of(text: str) -> Summary:
         closed_form=[1.0, 1.2, 1.6],
         calibration_fault=text,
         scores={text: scores},
-        verdicts={text: [text]},
+        findings={text: [text]},
         spectra=table,
         noise=Table([*table.head, "share"], [[*row, 0.5] for row in table.rows]),
         correlations=Table(["images", "right"], [[text, None]]),
@@ -955,13 +959,13 @@ def test_crop_of_a_large_image_is_where_theta_is_high(tmp_path: Path) -> None:
 # --- errors
 
 
-def test_maps_of_other_hr_images_are_refused(world: Inputs, tmp_path: Path) -> None:
+def test_maps_of_other_hr_images_are_refused(world: AuditInputs, tmp_path: Path) -> None:
     other = write_hr(tmp_path / "other.zarr", {**SIZES, "one": (48, 60)})
     with pytest.raises(UserError, match=r"maps\.zarr was exported from HR .*other\.zarr has"):
         audit(replace(world, hr=other), SETTINGS, tmp_path / "page")
 
 
-def test_maps_of_another_scale_are_refused(world: Inputs, tmp_path: Path) -> None:
+def test_maps_of_another_scale_are_refused(world: AuditInputs, tmp_path: Path) -> None:
     other = write_hr(tmp_path / "other.zarr", scale=2)
     with pytest.raises(UserError, match="has the scale 4, but .* has 2"):
         audit(replace(world, hr=other), SETTINGS, tmp_path / "page")
@@ -992,7 +996,7 @@ def test_maps_of_another_size_are_refused(tmp_path: Path, size: tuple[int, int, 
         audit(inputs(Store(tmp_path / "m.zarr", "maps"), hr), SETTINGS, tmp_path / "page")
 
 
-def test_a_damaged_chunk_is_named(world: Inputs, tmp_path: Path) -> None:
+def test_a_damaged_chunk_is_named(world: AuditInputs, tmp_path: Path) -> None:
     chunk = Path(world.maps.path) / "images" / "big" / "theta" / "c" / "0" / "1" / "2"
     data = bytearray(chunk.read_bytes())
     data[len(data) // 2] ^= 1
@@ -1013,7 +1017,7 @@ def test_values_that_are_no_maps_are_refused(tmp_path: Path, name: str, value: f
         audit(inputs(Store(tmp_path / "m.zarr", "maps"), hr), SETTINGS, tmp_path / "page")
 
 
-def test_only_an_earlier_audit_is_replaced(world: Inputs, tmp_path: Path) -> None:
+def test_only_an_earlier_audit_is_replaced(world: AuditInputs, tmp_path: Path) -> None:
     folder = tmp_path / "page"
     audit(world, SETTINGS, folder)
     (folder / "index.html").write_text("old")
@@ -1038,7 +1042,7 @@ def test_settings_name_the_bad_key(tmp_path: Path, key: str) -> None:
 # --- the command
 
 
-def arguments(world: Inputs, tmp_path: Path) -> list[str]:
+def arguments(world: AuditInputs, tmp_path: Path) -> list[str]:
     maps, hr = world.maps, world.hr
     params = tmp_path / "params.yaml"
     params.write_text(PARAMS)
@@ -1048,7 +1052,7 @@ def arguments(world: Inputs, tmp_path: Path) -> list[str]:
     return [part for name, path in named.items() for part in (f"--{name}", str(path))]
 
 
-def test_command_writes_page_and_metrics(world: Inputs, tmp_path: Path) -> None:
+def test_command_writes_page_and_metrics(world: AuditInputs, tmp_path: Path) -> None:
     result = CliRunner().invoke(command, arguments(world, tmp_path))
     assert result.exit_code == 0, result.output
     assert "AuditSettings(worst_images=1, bins=10" in result.output
@@ -1061,7 +1065,9 @@ def test_command_writes_page_and_metrics(world: Inputs, tmp_path: Path) -> None:
 
 
 @pytest.mark.parametrize("references", [True, False])
-def test_command_with_validation_images(full: Inputs, tmp_path: Path, references: bool) -> None:
+def test_command_with_validation_images(
+    full: AuditInputs, tmp_path: Path, references: bool
+) -> None:
     """Pairs give the difference of real and bicubic; without references it is left out."""
     named = arguments(full, tmp_path)
     val = full.val if references else write_lr(tmp_path / "inputs.zarr")
@@ -1073,14 +1079,14 @@ def test_command_with_validation_images(full: Inputs, tmp_path: Path, references
     assert shown == ({"real LR − bicubic LR"} if references else without)
 
 
-def test_command_with_another_store_for_validation(world: Inputs, tmp_path: Path) -> None:
+def test_command_with_another_store_for_validation(world: AuditInputs, tmp_path: Path) -> None:
     named = [*arguments(world, tmp_path), "--val", str(world.hr.path)]
     result = CliRunner().invoke(command, named)
     assert result.exit_code == 1
     assert f"{world.hr.path}: has the kind hr, expected val or lr" in result.output
 
 
-def test_command_says_what_is_wrong(world: Inputs, tmp_path: Path) -> None:
+def test_command_says_what_is_wrong(world: AuditInputs, tmp_path: Path) -> None:
     changed = arguments(world, tmp_path)
     changed[changed.index("--maps") + 1] = str(tmp_path / "missing.zarr")
     result = CliRunner().invoke(command, changed)

@@ -9,7 +9,7 @@ from torch import Tensor
 from pipeline.base.seeding import generator
 from pipeline.crops.batches import Batches, Demand
 from pipeline.crops.memory import Memory
-from pipeline.crops.window import Source
+from pipeline.crops.window import CropSource
 
 SIZES = [(12, 17), (10, 10), (15, 11), (30, 10), (11, 11), (13, 10), (10, 19)] * 2
 PATCH = 8
@@ -28,7 +28,7 @@ def pixels(image: int) -> list[np.ndarray[tuple[int, ...], np.dtype[np.generic]]
     return [small, rng.integers(0, 255, (3, 4 * height, 4 * width), np.uint8)]
 
 
-SOURCE = Source("pixels", SIZES, (1, 4), (torch.float16, torch.uint8), pixels)
+SOURCE = CropSource("pixels", SIZES, (1, 4), (torch.float16, torch.uint8), pixels)
 
 
 def generators(step: int) -> tuple[torch.Generator, torch.Generator]:
@@ -95,7 +95,7 @@ def test_only_images_of_the_first_batches_are_read_at_the_start() -> None:
         reads.append(image)
         return [np.zeros((3, 8, 8), np.float16)]
 
-    source = Source("many", [(8, 8)] * 100_000, (1,), (torch.float16,), read)
+    source = CropSource("many", [(8, 8)] * 100_000, (1,), (torch.float16,), read)
     for memory in (Memory(PLENTY, PLENTY), Memory(NONE, PLENTY), Memory(NONE, 2**20)):
         reads.clear()
         stream = Batches(source, "test", PATCH, generators, demand(0, 4, memory=memory))

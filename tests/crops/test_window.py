@@ -12,7 +12,7 @@ from hypothesis import strategies as st
 
 from pipeline.base.errors import UserError
 from pipeline.crops.schedule import Schedule
-from pipeline.crops.window import Source, Window
+from pipeline.crops.window import CropSource, Window
 
 
 class Library:
@@ -28,8 +28,8 @@ class Library:
         return [np.full((3, height, width), image, np.uint8)]
 
     @property
-    def source(self) -> Source:
-        return Source("the library", self.sizes, (1,), (torch.uint8,), self.read)
+    def source(self) -> CropSource:
+        return CropSource("the library", self.sizes, (1,), (torch.uint8,), self.read)
 
 
 def check(window: Window, schedule: Schedule, steps: Sequence[int], shares: Sequence[int]) -> int:
@@ -153,7 +153,9 @@ def test_a_fault_while_reading_reaches_the_batch_that_needs_the_image() -> None:
         return library.read(image)
 
     schedule = Schedule(20, 1, 1, 0, "test")
-    window = Window(Source("x", library.sizes, (1,), (torch.uint8,), read), schedule, (0,), None)
+    window = Window(
+        CropSource("x", library.sizes, (1,), (torch.uint8,), read), schedule, (0,), None
+    )
     order = [schedule.image(position) for position in range(20)]
     for step in range(order.index(7)):
         window.images(step, 0)
@@ -163,7 +165,7 @@ def test_a_fault_while_reading_reaches_the_batch_that_needs_the_image() -> None:
 
 def test_sizes_in_memory() -> None:
     sizes = [(2, 3), (5, 4)]
-    source = Source(
+    source = CropSource(
         "x", sizes, (1, 4, 1), (torch.float16, torch.uint8, torch.float16), lambda _: []
     )
     assert [source.values(1, array) for array in range(3)] == [60, 960, 60]

@@ -351,7 +351,7 @@ def test_what_was_done_before_a_worker_failed_stays(
 def test_a_worker_that_sees_other_files_says_so(
     tiny: World, dsn_file: Path, tmp_path: Path
 ) -> None:
-    inputs = module.Inputs(tiny.hr.path, tiny.hr.digest, dsn_file, "0" * 64)
+    inputs = module.ExportInputs(tiny.hr.path, tiny.hr.digest, dsn_file, "0" * 64)
     for changed, words in (
         (inputs, f"{dsn_file}: is not what it is where the export was started"),
         (inputs._replace(hr_digest=""), f"{tiny.hr.path}: is not what it is"),

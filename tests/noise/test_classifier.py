@@ -1,4 +1,4 @@
-"""The two-sample classifier on piles of known noise; its interval against SciPy and by hand."""
+"""The two-sample classifier on sets of known noise; its interval against SciPy and by hand."""
 
 import math
 
@@ -12,31 +12,30 @@ from pipeline.base.seeding import generator
 from pipeline.noise.classifier import (
     Accuracy,
     balanced_accuracy,
-    student,
+    classifier_accuracy,
     turned,
-    two_sample_accuracy,
     wilson,
     windows,
 )
 
 Floats = NDArray[np.float64]
-Pile = list[Floats]
+Windows = list[Floats]
 
 
-def white(deviation: float, seed: int, images: int = 20, each: int = 20) -> Pile:
+def white(deviation: float, seed: int, images: int = 20, each: int = 20) -> Windows:
     """Windows of flat 8-bit images with white Gaussian noise."""
     rng = np.random.default_rng(seed)
     draws = 128 + deviation * rng.normal(size=(images, each, 3, 16, 16))
     return list(np.round(draws))
 
 
-def correlated(deviation: float, seed: int) -> Pile:
+def correlated(deviation: float, seed: int) -> Windows:
     """The same with noise that two neighbours in a row share, of the same variance."""
     draws = np.random.default_rng(seed).normal(size=(20, 20, 3, 16, 17))
     return list(np.round(128 + deviation * (draws[..., 1:] + draws[..., :-1]) / math.sqrt(2)))
 
 
-def laplace(deviation: float, seed: int, images: int, each: int) -> Pile:
+def laplace(deviation: float, seed: int, images: int, each: int) -> Windows:
     draws = np.random.default_rng(seed).laplace(size=(images, each, 3, 16, 16))
     return list(np.round(128 + deviation * draws / math.sqrt(2)))
 
@@ -89,45 +88,45 @@ def test_windows_of_small_images(size: tuple[int, int], count: int) -> None:
 
 
 def test_the_same_law_is_not_told_apart() -> None:
-    found = [two_sample_accuracy(white(6, 2 * s), white(6, 2 * s + 1), s) for s in range(4)]
+    found = [classifier_accuracy(white(6, 2 * s), white(6, 2 * s + 1), s) for s in range(4)]
     assert sum(one.low <= 0.5 <= one.high for one in found) >= 3
     assert 0.45 < np.mean([one.accuracy for one in found]) < 0.55
     assert all(one.windows == 400 for one in found)
 
 
 def test_noise_halved_is_found() -> None:
-    found = two_sample_accuracy(white(10, 0), white(5, 1), 0)
+    found = classifier_accuracy(white(10, 0), white(5, 1), 0)
     assert found.accuracy > 0.97 and found.low > 0.9
     assert found.low <= found.accuracy <= found.high <= 1
 
 
 def test_correlation_is_found() -> None:
-    found = two_sample_accuracy(white(8, 0), correlated(8, 1), 0)
+    found = classifier_accuracy(white(8, 0), correlated(8, 1), 0)
     assert found.accuracy > 0.97 and found.low > 0.9
 
 
 def test_the_law_of_the_noise_is_found() -> None:
-    found = two_sample_accuracy(white(8, 0, 20, 50), laplace(8, 1, 20, 50), 0)
+    found = classifier_accuracy(white(8, 0, 20, 50), laplace(8, 1, 20, 50), 0)
     assert found.accuracy > 0.8 and found.low > 0.75
 
 
 def test_content_that_the_high_pass_removes_is_not_seen() -> None:
     dark = white(6, 0)
     bright = [each + 80 for each in white(6, 1)]
-    found = two_sample_accuracy(dark, bright, 0)
+    found = classifier_accuracy(dark, bright, 0)
     assert abs(found.accuracy - 0.5) < 0.1
 
 
 def test_classes_of_different_size_are_balanced() -> None:
-    found = two_sample_accuracy(white(6, 0, 40, 20), white(6, 1, 6, 20), 0)
+    found = classifier_accuracy(white(6, 0, 40, 20), white(6, 1, 6, 20), 0)
     assert found.windows == 400 + 60
     assert 0.4 < found.accuracy < 0.6
 
 
 def test_images_without_noise_are_told_from_noise() -> None:
-    found = two_sample_accuracy(white(0, 0), white(3, 1), 0)
+    found = classifier_accuracy(white(0, 0), white(3, 1), 0)
     assert found.accuracy == 1 and 0.98 < found.low < 1 and found.high == 1
-    equal = two_sample_accuracy(white(0, 0), white(0, 1), 0)
+    equal = classifier_accuracy(white(0, 0), white(0, 1), 0)
     assert equal.accuracy == 0.5 and equal.low < 0.5 < equal.high
 
 
@@ -138,41 +137,43 @@ def test_the_same_seed_gives_the_same_numbers() -> None:
     real, generated = white(6, 0, 4, 10), white(5, 1, 4, 10)
     torch.manual_seed(0)
     before = torch.get_rng_state()
-    first = two_sample_accuracy(real, generated, 0)
+    first = classifier_accuracy(real, generated, 0)
     assert torch.equal(torch.get_rng_state(), before)
     torch.manual_seed(1)
-    assert two_sample_accuracy(real, generated, 0) == first
-    assert two_sample_accuracy(real, generated, 1) != first
+    assert classifier_accuracy(real, generated, 0) == first
+    assert classifier_accuracy(real, generated, 1) != first
 
 
 def test_no_image_is_in_both_halves() -> None:
     """Images of the same law, each with one loud pattern of its own: a test image is unknown."""
     rng = np.random.default_rng(0)
     pattern = rng.normal(0, 20, (16, 1, 3, 16, 16))
-    piles = [
+    lr_sets = [
         list(128 + each + rng.normal(0, 2, (8, 20, 3, 16, 16)))
         for each in (pattern[:8], pattern[8:])
     ]
-    across = two_sample_accuracy(piles[0], piles[1], 0)
+    across = classifier_accuracy(lr_sets[0], lr_sets[1], 0)
     assert across.low <= 0.5 <= across.high
-    within = two_sample_accuracy(piles[0][:1], piles[1][:1], 0)  # single images: windows are split
+    within = classifier_accuracy(
+        lr_sets[0][:1], lr_sets[1][:1], 0
+    )  # single images: windows are split
     assert within.accuracy > 0.9 and within.windows == 20
 
 
 def test_images_without_windows_do_not_count() -> None:
     empty = np.zeros((0, 3, 16, 16))
     real, generated = white(6, 0, 4, 10), white(6, 1, 4, 10)
-    found = two_sample_accuracy([*real, empty], [empty, *generated], 0)
-    assert found == two_sample_accuracy(real, generated, 0)
+    found = classifier_accuracy([*real, empty], [empty, *generated], 0)
+    assert found == classifier_accuracy(real, generated, 0)
 
 
 def test_a_class_needs_two_windows() -> None:
     good = white(6, 0, 2, 2)
     with pytest.raises(ValueError, match="generated: at least two windows are needed, got 0"):
-        two_sample_accuracy(good, [], 0)
+        classifier_accuracy(good, [], 0)
     with pytest.raises(ValueError, match="real: at least two windows are needed, got 1"):
-        two_sample_accuracy([good[0][:1]], good, 0)
-    assert two_sample_accuracy([good[0]], [good[1]], 0).windows == 2
+        classifier_accuracy([good[0][:1]], good, 0)
+    assert classifier_accuracy([good[0]], [good[1]], 0).windows == 2
 
 
 def test_turned_gives_all_eight_ways() -> None:
@@ -189,13 +190,7 @@ def test_turned_gives_all_eight_ways() -> None:
 @pytest.mark.parametrize(("hits", "trials"), [(0, 10), (7, 10), (50, 100), (300, 300)])
 def test_wilson_is_that_of_scipy(hits: int, trials: int) -> None:
     expected = stats.binomtest(hits, trials).proportion_ci(method="wilson")
-    assert wilson(hits / trials, trials) == pytest.approx((expected.low, expected.high), abs=1e-6)
-
-
-def test_student_is_that_of_scipy() -> None:
-    for freedom in range(3, 200):
-        assert student(freedom) == pytest.approx(stats.t.ppf(0.975, freedom), rel=0.008)
-    assert student(2) == pytest.approx(stats.t.ppf(0.975, 2), rel=0.04)
+    assert wilson(hits / trials, trials) == pytest.approx((expected.low, expected.high), abs=1e-12)
 
 
 def test_interval_of_independent_windows_is_wilson() -> None:
@@ -211,7 +206,17 @@ def test_interval_of_alike_windows_is_students() -> None:
     error = math.sqrt(sum(stats.sem(each) ** 2 for each in shares)) / 2
     reach = stats.t.ppf(0.975, 14) * error
     assert found.accuracy == 0.625
-    assert (found.low, found.high) == pytest.approx((0.625 - reach, 0.625 + reach), abs=1e-4)
+    assert (found.low, found.high) == pytest.approx((0.625 - reach, 0.625 + reach), abs=1e-12)
+
+
+def test_interval_of_two_test_images_has_one_degree_of_freedom() -> None:
+    # one class of two images, 9 and 7 of 10 windows; one of a single image, 8 of 10
+    hits = [np.array([9.0, 7.0]), np.array([8.0])]
+    found = balanced_accuracy(hits, [np.full(2, 10.0), np.full(1, 10.0)])
+    reach = math.tan(math.pi * 0.475) * 0.1 / 2  # the quantile of Cauchy's law, t of one degree
+    assert found.accuracy == pytest.approx(0.8)
+    assert found.low == pytest.approx(0.8 - reach, abs=1e-12)
+    assert found.high == 1
 
 
 def test_interval_covers_the_truth() -> None:

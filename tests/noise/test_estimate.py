@@ -62,12 +62,12 @@ def laplace(rng: np.random.Generator, shape: tuple[int, ...]) -> Array:
 def estimated(seed: int, law: str, black: float, white: float, images: int = 4) -> Noise:
     """The noise of flat areas, whose standard deviation is linear in the intensity."""
     rng = np.random.default_rng(seed)
-    pile = []
+    lr_images = []
     for _ in range(images):
         clean = areas(rng)
         unit = laplace(rng, clean.shape) if law == "laplace" else rng.normal(size=clean.shape)
-        pile.append(eight_bit(clean + unit * (black + (white - black) * clean / 255)))
-    return estimate_noise(blocks_of(pile))
+        lr_images.append(eight_bit(clean + unit * (black + (white - black) * clean / 255)))
+    return estimate_noise(blocks_of(lr_images))
 
 
 # --- variance
@@ -88,8 +88,8 @@ def test_variance_by_intensity(law: str, black: float, white: float) -> None:
 def test_channels_have_their_own_variance() -> None:
     rng = np.random.default_rng(2)
     scale = np.array([3, 6, 12.0])[:, None, None]
-    pile = [eight_bit(areas(rng) + rng.normal(size=(3, 288, 288)) * scale) for _ in range(3)]
-    found = estimate_noise(blocks_of(pile))
+    lr_images = [eight_bit(areas(rng) + rng.normal(size=(3, 288, 288)) * scale) for _ in range(3)]
+    found = estimate_noise(blocks_of(lr_images))
     middle = np.sqrt(found.variance[:, 2:7].mean(axis=1))
     np.testing.assert_allclose(middle, scale.ravel(), rtol=0.05)
 
@@ -124,16 +124,16 @@ def test_flat_images_as_a_whole() -> None:
     found = []
     for seed in range(4):
         rng = np.random.default_rng(seed)
-        pile = [eight_bit(128 + rng.normal(0, 8, (3, 320, 320)))]
-        blocks = blocks_of(pile)
+        lr_images = [eight_bit(128 + rng.normal(0, 8, (3, 320, 320)))]
+        blocks = blocks_of(lr_images)
         found.append(estimate_noise(blocks).deviation(blocks))
     assert np.mean(found) == pytest.approx(np.sqrt(64 + ROUNDING), rel=0.015)
 
 
 def test_images_without_noise_have_that_of_rounding() -> None:
     rng = np.random.default_rng(3)
-    for pile in ([areas(rng) for _ in range(2)], [eight_bit(areas(rng)) for _ in range(2)]):
-        found = estimate_noise(blocks_of(pile))
+    for lr_images in ([areas(rng) for _ in range(2)], [eight_bit(areas(rng)) for _ in range(2)]):
+        found = estimate_noise(blocks_of(lr_images))
         np.testing.assert_allclose(found.variance, ROUNDING, rtol=1e-6)
         np.testing.assert_array_equal(found.correlation, white_correlation())
 
@@ -204,8 +204,8 @@ def smear() -> Array:
 
 def test_correlation_of_a_known_filter() -> None:
     rng, taps = np.random.default_rng(6), smear()
-    pile = [eight_bit(areas(rng) + 9 * filtered(rng, taps, 288)) for _ in range(5)]
-    blocks = blocks_of(pile)
+    lr_images = [eight_bit(areas(rng) + 9 * filtered(rng, taps, 288)) for _ in range(5)]
+    blocks = blocks_of(lr_images)
     found, expected = estimate_noise(blocks), by_hand(taps)
     near, truth = found.correlation[..., 1:6, 1:6], expected[..., 1:6, 1:6]
     assert truth[0, 0, 2, 3] == pytest.approx(0.6 / 1.36)
@@ -216,8 +216,8 @@ def test_correlation_of_a_known_filter() -> None:
 
 def test_the_correlation_swaps_with_its_channels() -> None:
     rng = np.random.default_rng(7)
-    pile = [eight_bit(areas(rng) + 9 * filtered(rng, smear(), 288)) for _ in range(2)]
-    found = estimate_noise(blocks_of(pile)).correlation
+    lr_images = [eight_bit(areas(rng) + 9 * filtered(rng, smear(), 288)) for _ in range(2)]
+    found = estimate_noise(blocks_of(lr_images)).correlation
     np.testing.assert_allclose(found, found.swapaxes(0, 1)[:, :, ::-1, ::-1], atol=1e-9)
 
 
@@ -254,11 +254,11 @@ def test_what_a_plane_takes_along() -> None:
 
 def seen(camera: Camera, names: Sequence[str], captures: int = 1) -> tuple[list[Image], Array]:
     """LR images of photographs by a camera, and the true variances (3, n) of their pixels."""
-    pile, variances = [], []
+    lr_images, variances = [], []
     for number, name in enumerate(names):
         clean = camera.clean(photograph(name, 4), 4)
         for k in range(captures):
-            pile.append(camera.expose(clean, generator(k, "test/noise", number)))
+            lr_images.append(camera.expose(clean, generator(k, "test/noise", number)))
             deviation = camera.noise_deviation(clean).double().numpy() * 255
             variances.append(deviation.reshape(3, -1) ** 2)
     kept = np.ones(3)
@@ -266,7 +266,7 @@ def seen(camera: Camera, names: Sequence[str], captures: int = 1) -> tuple[list[
         kept = np.array([OTHERS_KEPT, GREEN_KEPT, OTHERS_KEPT])
         third = camera.chroma_denoising / 3
         kept = (1 - 3 * third + third) ** 2 * kept + third**2 * (kept.sum() - kept)
-    return pile, np.concatenate(variances, axis=1) * kept[:, None]
+    return lr_images, np.concatenate(variances, axis=1) * kept[:, None]
 
 
 @pytest.mark.parametrize(("name", "textbook"), [("laplace", 1.6), ("poisson", 1.3)])
@@ -277,8 +277,8 @@ def test_texture_is_not_taken_for_noise(name: str, textbook: float) -> None:
     by the median of the diagonal Haar coefficients 1.73 and 1.80, and 1.35 and 1.45.
     """
     camera = load_section(CAMERAS, name, Camera)
-    pile, variance = seen(camera, ("grass.png", "gravel.png"))
-    blocks, truth = blocks_of(pile), np.sqrt(variance.mean())
+    lr_images, variance = seen(camera, ("grass.png", "gravel.png"))
+    blocks, truth = blocks_of(lr_images), np.sqrt(variance.mean())
     found = estimate_noise(blocks)
     assert not found.flat
     np.testing.assert_array_equal(found.correlation, white_correlation())
@@ -286,14 +286,14 @@ def test_texture_is_not_taken_for_noise(name: str, textbook: float) -> None:
     channels = np.sqrt(found.variance_at(blocks.level).mean(axis=0))
     np.testing.assert_allclose(channels, np.sqrt(variance.mean(axis=1)), rtol=0.2)
     assert found.excess_kurtosis == pytest.approx(3 if name == "laplace" else 0, abs=0.6)
-    assert min(noise_level(image) for image in pile) > textbook * truth
+    assert min(noise_level(image) for image in lr_images) > textbook * truth
 
 
 def test_texture_among_flat_areas() -> None:
     """The camera mosaic, whose noise is correlated: 1.15 of the truth; Haar 0.46 to 1.52."""
     camera = load_section(CAMERAS, "mosaic", Camera)
-    pile, variance = seen(camera, ("grass.png", "gravel.png", "brick.png", "camera.png"))
-    blocks = blocks_of(pile)
+    lr_images, variance = seen(camera, ("grass.png", "gravel.png", "brick.png", "camera.png"))
+    blocks = blocks_of(lr_images)
     found = estimate_noise(blocks)
     assert found.flat
     assert found.deviation(blocks) == pytest.approx(np.sqrt(variance.mean()), rel=0.2)
@@ -303,8 +303,8 @@ def test_texture_among_flat_areas() -> None:
 def test_gray_texture_from_edge_to_edge_is_refused() -> None:
     """What a JPEG with halved colour planes leaves of the noise is gray, as the grass is."""
     camera = load_section(CAMERAS, "laplace", Camera)
-    pile, _ = seen(camera, ("grass.png", "gravel.png"))
-    small = [jpeg_round_trip(image, 30, "4:2:0") for image in pile]
+    lr_images, _ = seen(camera, ("grass.png", "gravel.png"))
+    small = [jpeg_round_trip(image, 30, "4:2:0") for image in lr_images]
     with pytest.raises(ValueError, match="textured from edge to edge, alike in all channels"):
         estimate_noise(blocks_of(small))
 

@@ -205,10 +205,10 @@ def test_wasserstein_of_laplace_noise_halved() -> None:
 
 
 def test_wasserstein_is_a_distance() -> None:
-    piles = [signature(noise(s, i, 128)) for i, s in enumerate((2.0, 4.0, 7.0))]
-    for a in piles:
+    lr_sets = [signature(noise(s, i, 128)) for i, s in enumerate((2.0, 4.0, 7.0))]
+    for a in lr_sets:
         assert (wasserstein(a, a) == 0).all()
-        for b, c in itertools.product(piles, repeat=2):
+        for b, c in itertools.product(lr_sets, repeat=2):
             np.testing.assert_array_equal(wasserstein(a, b), wasserstein(b, a))
             assert (wasserstein(a, c) <= wasserstein(a, b) + wasserstein(b, c) + 1e-12).all()
 
@@ -229,8 +229,8 @@ def test_wasserstein_needs_values() -> None:
 
 
 def test_white_noise_has_its_variance_at_every_frequency() -> None:
-    pile = reduce(add, (signature(noise(6, seed)) for seed in range(2)))
-    np.testing.assert_allclose(spectrum(pile).mean(axis=0), 36, rtol=0.03)
+    lr_set = reduce(add, (signature(noise(6, seed)) for seed in range(2)))
+    np.testing.assert_allclose(spectrum(lr_set).mean(axis=0), 36, rtol=0.03)
 
 
 def test_spectrum_of_correlated_noise() -> None:

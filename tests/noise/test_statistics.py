@@ -1,4 +1,4 @@
-"""Piles of LR images: known cameras score as they should, and a pile stays small."""
+"""Sets of LR images: known cameras score as they should, and a set stays small."""
 
 from collections.abc import Callable
 from dataclasses import fields, replace
@@ -13,7 +13,7 @@ from pipeline.base.seeding import generator
 from pipeline.noise import statistics as module
 from pipeline.noise.estimate import KNOTS, LAGS, Noise, white_correlation
 from pipeline.noise.signature import spectral_distance, wasserstein
-from pipeline.noise.statistics import Allowance, Pile, Scores, compare, pile_of
+from pipeline.noise.statistics import Allowance, LrScores, LrStatistics, compare, lr_statistics
 
 IMAGES, SIDE = 12, 160
 Image = NDArray[np.uint8]
@@ -49,26 +49,26 @@ def smooth(rng: np.random.Generator) -> NDArray[np.float64]:
     return np.asarray((drawn[..., 1:] + drawn[..., :-1]) / np.sqrt(2))
 
 
-def made(pictures: list[Image], purpose: str = "test") -> Pile:
+def made(pictures: list[Image], purpose: str = "test") -> LrStatistics:
     allowance = Allowance.of(len(pictures))
-    parts = [pile_of(p, allowance, generator(0, purpose, i)) for i, p in enumerate(pictures)]
+    parts = [lr_statistics(p, allowance, generator(0, purpose, i)) for i, p in enumerate(pictures)]
     return reduce(add, parts)
 
 
 @pytest.fixture(scope="module")
-def real() -> Pile:
+def real() -> LrStatistics:
     return made(images(1, white(8)))
 
 
 @pytest.fixture(scope="module")
-def again() -> Pile:
+def again() -> LrStatistics:
     return made(images(2, white(8)))
 
 
 # --- scores
 
 
-def test_the_same_camera_twice_is_at_the_floor(real: Pile, again: Pile) -> None:
+def test_the_same_camera_twice_is_at_the_floor(real: LrStatistics, again: LrStatistics) -> None:
     found = compare(real, again, 0)
     assert found.remarks == ()
     assert found.wasserstein is not None and found.wasserstein < 0.35
@@ -81,7 +81,7 @@ def test_the_same_camera_twice_is_at_the_floor(real: Pile, again: Pile) -> None:
     assert found.accuracy_low is not None and found.accuracy_low <= 0.5
 
 
-def test_half_of_the_noise_is_found_by_every_score(real: Pile, again: Pile) -> None:
+def test_half_of_the_noise_is_found_by_every_score(real: LrStatistics, again: LrStatistics) -> None:
     floor, found = compare(real, again, None), compare(real, made(images(3, white(4))), 0)
     for name in ("wasserstein", "spectral_distance", "noise_level_difference"):
         assert getattr(found, name) > 4 * getattr(floor, name), name
@@ -91,7 +91,7 @@ def test_half_of_the_noise_is_found_by_every_score(real: Pile, again: Pile) -> N
     assert found.accuracy > 0.9 and found.accuracy_low > 0.8
 
 
-def test_correlated_noise_is_found(real: Pile) -> None:
+def test_correlated_noise_is_found(real: LrStatistics) -> None:
     between_channels = compare(real, made(images(4, gray)), None)
     assert between_channels.channel_correlation_difference == pytest.approx(0.5, abs=0.08)
     assert between_channels.neighbour_correlation_difference == pytest.approx(0, abs=0.08)
@@ -100,7 +100,7 @@ def test_correlated_noise_is_found(real: Pile) -> None:
     assert between_pixels.channel_correlation_difference == pytest.approx(0, abs=0.08)
 
 
-def test_distances_are_those_of_the_signatures(real: Pile, again: Pile) -> None:
+def test_distances_are_those_of_the_signatures(real: LrStatistics, again: LrStatistics) -> None:
     found = compare(real, again, None)
     channels = wasserstein(real.signature, again.signature)
     assert found.wasserstein == pytest.approx(channels.mean())
@@ -109,15 +109,17 @@ def test_distances_are_those_of_the_signatures(real: Pile, again: Pile) -> None:
     assert found.spectral_distance == spectral_distance(real.signature, again.signature)
 
 
-def with_noise(pile: Pile, variance: NDArray[np.float64], **changes: object) -> Pile:
-    """The pile as if this noise had been estimated."""
-    copied = replace(pile)
+def with_noise(
+    lr_set: LrStatistics, variance: NDArray[np.float64], **changes: object
+) -> LrStatistics:
+    """The set as if this noise had been estimated."""
+    copied = replace(lr_set)
     noise = Noise(variance, white_correlation(), 0.0, True)
     copied.__dict__["noise"] = replace(noise, **changes)  # type: ignore[arg-type]
     return copied
 
 
-def test_noise_levels_are_weighted_by_the_real_intensities(real: Pile) -> None:
+def test_noise_levels_are_weighted_by_the_real_intensities(real: LrStatistics) -> None:
     rng = np.random.default_rng(6)
     own, other = rng.uniform(4, 90, (2, 3, len(KNOTS)))
     found = compare(with_noise(real, own), with_noise(real, other), None)
@@ -132,7 +134,7 @@ def test_noise_levels_are_weighted_by_the_real_intensities(real: Pile) -> None:
     assert found.noise_level_difference == pytest.approx(np.mean(deviations) ** 0.5)
 
 
-def test_correlation_looks_at_direct_neighbours_and_equal_pixels_only(real: Pile) -> None:
+def test_correlation_looks_at_direct_neighbours_and_equal_pixels_only(real: LrStatistics) -> None:
     variance = np.full((3, len(KNOTS)), 64.0)
     correlation = white_correlation()
     correlation[1, 1, LAGS, LAGS + 2] = 0.9  # two pixels away
@@ -145,7 +147,7 @@ def test_correlation_looks_at_direct_neighbours_and_equal_pixels_only(real: Pile
     assert found.channel_correlation_difference == pytest.approx(0.4)
 
 
-def test_without_flat_areas_there_is_no_correlation(real: Pile) -> None:
+def test_without_flat_areas_there_is_no_correlation(real: LrStatistics) -> None:
     variance = np.full((3, len(KNOTS)), 64.0)
     found = compare(with_noise(real, variance), with_noise(real, variance, flat=False), None)
     assert found.neighbour_correlation_difference is None
@@ -153,8 +155,8 @@ def test_without_flat_areas_there_is_no_correlation(real: Pile) -> None:
     assert any("without flat areas" in remark for remark in found.remarks)
 
 
-def test_too_few_blocks_have_no_noise_and_say_so(real: Pile) -> None:
-    tiny = pile_of(images(7, white(8))[0][:, :40, :40], Allowance.of(1), generator(0, "test"))
+def test_too_few_blocks_have_no_noise_and_say_so(real: LrStatistics) -> None:
+    tiny = lr_statistics(images(7, white(8))[0][:, :40, :40], Allowance.of(1), generator(0, "test"))
     found = compare(real, tiny, None)
     assert found.noise_level is None and found.noise_level_difference is None
     assert found.noise_level_real is not None
@@ -164,33 +166,33 @@ def test_too_few_blocks_have_no_noise_and_say_so(real: Pile) -> None:
     )
 
 
-def test_images_too_small_for_anything(real: Pile) -> None:
-    none = pile_of(np.zeros((3, 4, 4), np.uint8), Allowance.of(1), generator(0, "test"))
+def test_images_too_small_for_anything(real: LrStatistics) -> None:
+    none = lr_statistics(np.zeros((3, 4, 4), np.uint8), Allowance.of(1), generator(0, "test"))
     found = compare(real, none, 0)
-    scored = {f.name: getattr(found, f.name) for f in fields(Scores) if f.name != "remarks"}
+    scored = {f.name: getattr(found, f.name) for f in fields(LrScores) if f.name != "remarks"}
     assert scored.pop("noise_level_real") is not None
     assert set(scored.values()) == {None}
     assert len(found.remarks) == 3
 
 
 def test_the_classifier_is_left_out_without_a_seed(
-    real: Pile, again: Pile, monkeypatch: pytest.MonkeyPatch
+    real: LrStatistics, again: LrStatistics, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr(module, "two_sample_accuracy", None)
+    monkeypatch.setattr(module, "classifier_accuracy", None)
     assert compare(real, again, None).accuracy is None
 
 
-# --- what a pile holds
+# --- what a set holds
 
 
 def test_pieces_of_one_image_are_one_image_to_the_classifier() -> None:
     whole = images(8, white(8))[0]
     parts = [whole[:, :80], whole[:, 80:]]
-    pile = made(parts)
-    assert len(pile.windows) == 2
-    one = pile.of_one_image()
-    assert [len(w) for w in one.windows] == [sum(len(w) for w in pile.windows)]
-    assert one.signature is pile.signature and one.blocks is pile.blocks
+    lr_set = made(parts)
+    assert len(lr_set.windows) == 2
+    one = lr_set.of_one_image()
+    assert [len(w) for w in one.windows] == [sum(len(w) for w in lr_set.windows)]
+    assert one.signature is lr_set.signature and one.blocks is lr_set.blocks
 
 
 def test_many_small_images_stay_within_the_budget(monkeypatch: pytest.MonkeyPatch) -> None:
@@ -202,7 +204,7 @@ def test_many_small_images_stay_within_the_budget(monkeypatch: pytest.MonkeyPatc
         allowance = Allowance.of(number)
         entering = [piece for piece in range(number) if allowance.enters(piece)]
         assert 0 in entering and len(entering) <= 50
-        parts = [pile_of(picture, allowance, generator(0, "test", i)) for i in entering]
+        parts = [lr_statistics(picture, allowance, generator(0, "test", i)) for i in entering]
         whole = reduce(add, parts)
         assert len(whole.blocks) <= 1000
         assert sum(len(w) for w in whole.windows) <= 60
@@ -225,4 +227,4 @@ def test_the_allowance_of_any_number_of_images(number: int) -> None:
 )
 def test_other_images_are_refused(image: NDArray[np.generic]) -> None:
     with pytest.raises(ValueError, match=r"expected a uint8 image \(3, H, W\), got"):
-        pile_of(image, Allowance.of(1), generator(0, "test"))  # type: ignore[arg-type]
+        lr_statistics(image, Allowance.of(1), generator(0, "test"))  # type: ignore[arg-type]

@@ -7,7 +7,7 @@ from pathlib import Path
 import pytest
 
 from pipeline.base.files import whole
-from pipeline.parallel.background import GivenUpError, read_ahead, write_behind
+from pipeline.parallel.background import WritingAbortedError, read_ahead, write_behind
 
 
 @pytest.fixture(autouse=True)
@@ -197,13 +197,13 @@ def test_when_the_caller_fails_nothing_half_written_stays(
             try:
                 for number in items:
                     file.write(str(number))
-            except GivenUpError as fault:
+            except WritingAbortedError as fault:
                 seen.append(type(fault))
                 raise
 
     with pytest.raises(error):
         write(to_file, 2, error)
-    assert seen == [GivenUpError]
+    assert seen == [WritingAbortedError]
     assert list(tmp_path.iterdir()) == []
 
 

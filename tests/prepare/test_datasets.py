@@ -120,7 +120,7 @@ def test_both_tracks_in_one_root(tmp_path: Path) -> None:
 
 @pytest.mark.parametrize("preset", ["ntire2020-track1", "realsr-v3", "none"])
 def test_a_plain_folder_goes_with_every_preset(tmp_path: Path, preset: Preset) -> None:
-    """The HR images may be another pile than the data set's, as in the paper."""
+    """The HR images may be another set than the data set's, as in the paper."""
     touch(tmp_path / "DIV2K_train_HR", ["0001.png", "0002.png"])
     expected = stems(tmp_path / "DIV2K_train_HR", ["0001.png", "0002.png"])
     assert find_files(tmp_path / "DIV2K_train_HR", "hr", preset, 4) == expected
@@ -152,7 +152,7 @@ def test_what_is_missing_is_named(tmp_path: Path, side: Side, words: str) -> Non
 
 
 def test_missing_references_are_named(tmp_path: Path) -> None:
-    """Track 1 has them: it is a mistake, not a pile without; nor are the inputs their own."""
+    """Track 1 has them: it is a mistake, not a set without; nor are the inputs their own."""
     touch(tmp_path / "Corrupted-va-x", ["1.png"])
     for folder in (tmp_path, tmp_path / "Corrupted-va-x"):
         names = "Corrupted-va-y or track1-valid-gt or corrupted_valid_y"

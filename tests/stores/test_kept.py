@@ -10,7 +10,7 @@ from small_stores import bytes_of
 
 from pipeline.export.export import ExportSettings, export
 from pipeline.stores import kept as module
-from pipeline.stores.kept import NOTE, Finished
+from pipeline.stores.kept import NOTE, KeptResults
 from pipeline.stores.reader import Store
 from pipeline.train_dsn.train import DsnMaterial, DsnTrainer, train_dsn
 from pipeline.train_srn.train import SrnMaterial, SrnTrainer, train_srn
@@ -20,7 +20,7 @@ MODULE = "pipeline.export.export"
 METRICS = {"psnr": 0.1 + 0.2, "niqe": None, "words": "ä"}
 
 
-def again(kept: Finished, name: str) -> dict[str, Any] | None:
+def again(kept: KeptResults, name: str) -> dict[str, Any] | None:
     """What a stage does first."""
     metrics = kept.metrics()
     if metrics is not None:
@@ -29,23 +29,23 @@ def again(kept: Finished, name: str) -> dict[str, Any] | None:
 
 
 @pytest.fixture
-def done(tiny: World, tmp_path: Path) -> Finished:
+def done(tiny: World, tmp_path: Path) -> KeptResults:
     """A work whose results are a file and a store."""
     out = tmp_path / "out"
     shutil.copytree(tiny.maps.path, out / "maps.zarr")
     (out / "weights").write_bytes(b"some weights")
-    found = Finished(tmp_path / "work", "0123", [out / "weights", out / "maps.zarr"], MODULE)
+    found = KeptResults(tmp_path / "work", "0123", [out / "weights", out / "maps.zarr"], MODULE)
     assert again(found, "test") is None
     found.keep(METRICS)
     return found
 
 
-def kept_chunk(done: Finished) -> Path:
+def kept_chunk(done: KeptResults) -> Path:
     return next(path for path in (done.folder / "maps.zarr").rglob("c/0/0/0"))
 
 
 def test_deleted_results_come_back(
-    done: Finished, tiny: World, tmp_path: Path, capsys: pytest.CaptureFixture[str]
+    done: KeptResults, tiny: World, tmp_path: Path, capsys: pytest.CaptureFixture[str]
 ) -> None:
     shutil.rmtree(tmp_path / "out")
     assert again(done, "export") == METRICS
@@ -61,7 +61,7 @@ def test_deleted_results_come_back(
 
 
 def test_other_results_of_the_same_places_are_replaced(
-    done: Finished, tiny: World, tmp_path: Path
+    done: KeptResults, tiny: World, tmp_path: Path
 ) -> None:
     out = tmp_path / "out"
     (out / "weights").write_bytes(b"others")
@@ -73,14 +73,14 @@ def test_other_results_of_the_same_places_are_replaced(
     assert names(out) == ["maps.zarr", "weights"]
 
 
-def test_a_store_takes_no_room(done: Finished, tmp_path: Path) -> None:
+def test_a_store_takes_no_room(done: KeptResults, tmp_path: Path) -> None:
     for path in (tmp_path / "out" / "maps.zarr").rglob("*"):
         kept = done.folder / path.relative_to(tmp_path / "out")
         assert path.is_dir() or path.samefile(kept)
     assert not (tmp_path / "out" / "weights").samefile(done.folder / "weights")
 
 
-def test_asking_for_the_metrics_writes_nothing(done: Finished, tmp_path: Path) -> None:
+def test_asking_for_the_metrics_writes_nothing(done: KeptResults, tmp_path: Path) -> None:
     """As the other processes of a training do."""
     shutil.rmtree(tmp_path / "out")
     assert done.metrics() == METRICS
@@ -88,7 +88,7 @@ def test_asking_for_the_metrics_writes_nothing(done: Finished, tmp_path: Path) -
 
 
 @pytest.mark.parametrize("harm", ["weights", "chunk", "root", "metrics", "note", "no weights"])
-def test_damage_means_that_nothing_was_finished(done: Finished, harm: str) -> None:
+def test_damage_means_that_nothing_was_finished(done: KeptResults, harm: str) -> None:
     note = done.folder / NOTE
     match harm:
         case "weights":
@@ -109,30 +109,30 @@ def test_damage_means_that_nothing_was_finished(done: Finished, harm: str) -> No
 
 
 def test_other_code_means_that_nothing_was_finished(
-    done: Finished, monkeypatch: pytest.MonkeyPatch
+    done: KeptResults, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     monkeypatch.setattr(module, "code_hash", lambda _: "other")
-    other = Finished(done.work, "0123", done.results, MODULE)
+    other = KeptResults(done.work, "0123", done.results, MODULE)
     assert again(other, "test") is None
 
 
-def test_only_the_latest_of_the_same_places_is_kept(done: Finished, tmp_path: Path) -> None:
+def test_only_the_latest_of_the_same_places_is_kept(done: KeptResults, tmp_path: Path) -> None:
     elsewhere = tmp_path / "elsewhere"
     elsewhere.write_text("")
-    Finished(done.work, "4567", [elsewhere], MODULE).keep({})
-    Finished(done.work, "89ab", done.results, MODULE).keep({})
+    KeptResults(done.work, "4567", [elsewhere], MODULE).keep({})
+    KeptResults(done.work, "89ab", done.results, MODULE).keep({})
     assert names(done.work) == ["4567.finished", "89ab.finished"]
     assert again(done, "test") is None
 
 
 def test_nothing_is_kept_where_links_are_impossible(
-    done: Finished, monkeypatch: pytest.MonkeyPatch
+    done: KeptResults, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     def impossible(_: Path, __: Path) -> None:
         raise OSError(18, "Invalid cross-device link")
 
     monkeypatch.setattr(Path, "hardlink_to", impossible)
-    other = Finished(done.work, "4567", done.results, MODULE)
+    other = KeptResults(done.work, "4567", done.results, MODULE)
     other.keep({})
     assert again(other, "test") is None
     assert names(done.work) == ["0123.finished"]
@@ -190,11 +190,11 @@ def test_a_finished_srn_is_not_trained_again(
 def test_a_training_that_ends_keeps_its_checkpoint_until_the_results_are_kept(
     tiny: World, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    def killed(_: Finished, __: object) -> None:
+    def killed(_: KeptResults, __: object) -> None:
         raise KeyboardInterrupt
 
     with monkeypatch.context() as patch:
-        patch.setattr(Finished, "keep", killed)
+        patch.setattr(KeptResults, "keep", killed)
         with pytest.raises(KeyboardInterrupt):
             run_srn(tiny, tmp_path)
     monkeypatch.setattr(SrnTrainer, "step", no_step)

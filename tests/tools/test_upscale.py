@@ -18,7 +18,7 @@ from pipeline.base.errors import UserError
 from pipeline.evaluate import tiled
 from pipeline.images.io import to_uint8
 from pipeline.srn.network import build
-from pipeline.tools import strips
+from pipeline.tools import strip_writer
 from pipeline.tools.upscale import plan
 from stages.tools.upscale import command
 
@@ -354,7 +354,7 @@ def test_a_full_disk(tmp_path: Path, plain: Path, monkeypatch: pytest.MonkeyPatc
     save(tmp_path / "in" / "a.png", picture(1, 40, 20))
     save(tmp_path / "in" / "b.png", picture(2, 90, 20))
     older = save(tmp_path / "out" / "b.png", picture(4, 4, 4)).read_bytes()
-    original, left = strips.paeth, [2 + 2]
+    original, left = strip_writer.paeth, [2 + 2]
 
     def full(rows: Array, above: Array) -> Array:
         left[0] -= 1
@@ -362,7 +362,7 @@ def test_a_full_disk(tmp_path: Path, plain: Path, monkeypatch: pytest.MonkeyPatc
             raise OSError(28, "No space left on device")
         return original(rows, above)
 
-    monkeypatch.setattr(strips, "paeth", full)
+    monkeypatch.setattr(strip_writer, "paeth", full)
     result = run(tmp_path / "in", tmp_path / "out", plain, "--tile", "16")
     target = tmp_path / "out" / "b.png"
     fails(result, tmp_path, f"Error: {target}: cannot be written: No space left on device")

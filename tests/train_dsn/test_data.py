@@ -1,4 +1,4 @@
-"""Unpaired crops: of which pixels, and how two piles share memory."""
+"""Unpaired crops: of which pixels, and how two sets share memory."""
 
 from pathlib import Path
 

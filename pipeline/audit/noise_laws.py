@@ -18,30 +18,30 @@ VALUES = np.arange(-HALF, HALF + 1) * BIN
 
 
 @dataclass(frozen=True, eq=False)
-class Differences:
+class DifferenceHistogram:
     """Counted differences; parts add up."""
 
     counts: NDArray[np.int64]
     """(2401,): values nearest to each of ``VALUES``."""
 
-    def __add__(self, other: "Differences") -> "Differences":
-        return Differences(self.counts + other.counts)
+    def __add__(self, other: "DifferenceHistogram") -> "DifferenceHistogram":
+        return DifferenceHistogram(self.counts + other.counts)
 
     @classmethod
-    def of(cls, values: NDArray[np.floating]) -> "Differences":
+    def of(cls, values: NDArray[np.floating]) -> "DifferenceHistogram":
         """Count values of any shape; the ends also count what lies beyond."""
         index = np.clip(np.rint(values / BIN), -HALF, HALF).astype(np.int64) + HALF
         return cls(np.bincount(index.ravel(), minlength=len(VALUES)))
 
     @classmethod
-    def of_high_pass(cls, counts: NDArray[np.int64]) -> "Differences":
+    def of_high_pass(cls, counts: NDArray[np.int64]) -> "DifferenceHistogram":
         """The high-pass counts (3, n) of a ``noise.signature.Signature``: its bins are as wide."""
         border = (len(VALUES) - counts.shape[1]) // 2
         return cls(np.pad(counts.sum(axis=0), border))
 
 
 @dataclass(frozen=True)
-class Fit:
+class FittedLaws:
     """Both laws, fitted by maximum likelihood."""
 
     values: int
@@ -65,7 +65,7 @@ class Fit:
         return "Laplace" if self.laplace_likelihood > self.gaussian_likelihood else "Gaussian"
 
 
-def fit(counted: Differences) -> Fit | None:
+def fit_laws(counted: DifferenceHistogram) -> FittedLaws | None:
     """Fit both laws; None if there are no values, or all are alike.
 
     At its best the mean log-density is -log(2 b) - 1 for a Laplace law of scale b, and
@@ -79,7 +79,7 @@ def fit(counted: Differences) -> Fit | None:
     scale = float(counts @ np.abs(VALUES - median) / number)
     mean = float(counts @ VALUES / number)
     deviation = float(np.sqrt(counts @ (VALUES - mean) ** 2 / number))
-    return Fit(
+    return FittedLaws(
         number,
         median,
         scale,
@@ -90,13 +90,13 @@ def fit(counted: Differences) -> Fit | None:
     )
 
 
-def laplace_density(values: NDArray[np.float64], fitted: Fit) -> NDArray[np.float64]:
+def laplace_density(values: NDArray[np.float64], fitted: FittedLaws) -> NDArray[np.float64]:
     """Density of the fitted Laplace law, per gray level."""
     scale = fitted.laplace_scale
     return np.asarray(np.exp(-np.abs(values - fitted.median) / scale) / (2 * scale))
 
 
-def gaussian_density(values: NDArray[np.float64], fitted: Fit) -> NDArray[np.float64]:
+def gaussian_density(values: NDArray[np.float64], fitted: FittedLaws) -> NDArray[np.float64]:
     """Density of the fitted Gaussian law, per gray level."""
     normal = np.exp(-(((values - fitted.mean) / fitted.deviation) ** 2) / 2)
     return np.asarray(normal / (fitted.deviation * np.sqrt(2 * np.pi)))

@@ -13,9 +13,9 @@ from spandrel import ModelLoader
 
 from benchmarks.bench import Bench
 from benchmarks.data import SCALE, picture, write_png
-from benchmarks.exporting import growth, two_lines
 from benchmarks.processes import Task, take_turns
 from benchmarks.race import Line
+from benchmarks.rows.exporting import growth, two_lines
 from pipeline.srn.network import build
 from stages.cli import main
 

@@ -12,9 +12,9 @@ import psutil
 from ruamel.yaml import YAML
 
 from benchmarks.bench import Bench
-from benchmarks.commands import HERE
 from benchmarks.data import Data
 from benchmarks.race import Line, Target
+from benchmarks.rows.commands import HERE
 from benchmarks.sizes import SIZES
 
 EVERY = 0.5

@@ -7,12 +7,12 @@ import numpy as np
 
 from benchmarks.bench import Bench
 from benchmarks.data import SCALE, picture, write_stores
-from benchmarks.exporting import two_lines
 from benchmarks.processes import Task, take_turns
 from benchmarks.race import Line
+from benchmarks.rows.exporting import two_lines
 from benchmarks.sizes import ROOT
 from pipeline.audit.audit import audit
-from pipeline.audit.graph import Inputs
+from pipeline.audit.graph import AuditInputs
 from pipeline.audit.histograms import AuditSettings
 from pipeline.base.settings import load_section
 from pipeline.images.io import Image
@@ -31,7 +31,7 @@ def ours(folder: str) -> Callable[[], None]:
     maps, hr, lr = (Store(Path(folder) / f"{kind}.zarr", kind) for kind in KINDS)
 
     def work() -> None:
-        audit(Inputs(maps, hr, lr), settings, Path(folder) / "page")
+        audit(AuditInputs(maps, hr, lr), settings, Path(folder) / "page")
 
     return work
 

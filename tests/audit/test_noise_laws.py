@@ -5,12 +5,12 @@ import pytest
 from numpy.typing import NDArray
 from scipy import stats
 
-from pipeline.audit.difference import (
+from pipeline.audit.noise_laws import (
     BIN,
     HALF,
     VALUES,
-    Differences,
-    fit,
+    DifferenceHistogram,
+    fit_laws,
     gaussian_density,
     laplace_density,
 )
@@ -24,7 +24,7 @@ GAUSSIAN: NDArray[np.float64] = RNG.normal(-1.2, 9, 40_000)
 
 @pytest.mark.parametrize(("values", "better"), [(LAPLACE, "Laplace"), (GAUSSIAN, "Gaussian")])
 def test_fits_are_those_of_scipy(values: NDArray[np.float64], better: str) -> None:
-    found = fit(Differences.of(values))
+    found = fit_laws(DifferenceHistogram.of(values))
     assert found is not None
     assert found.values == 40_000 and found.better == better
     location, scale = stats.laplace.fit(values)
@@ -48,10 +48,10 @@ def test_fits_are_those_of_scipy(values: NDArray[np.float64], better: str) -> No
 
 def test_counts_are_of_the_nearest_value_and_add_up() -> None:
     values = np.array([[0.0, 0.1, 0.13], [-0.2, 1000, -1000]])
-    counted = Differences.of(values)
+    counted = DifferenceHistogram.of(values)
     expected = {0.0: 2, 0.25: 1, -0.25: 1, VALUES[0]: 1, VALUES[-1]: 1}
     assert {VALUES[i]: int(counted.counts[i]) for i in np.flatnonzero(counted.counts)} == expected
-    parts = Differences.of(values[0]) + Differences.of(values[1])
+    parts = DifferenceHistogram.of(values[0]) + DifferenceHistogram.of(values[1])
     assert np.array_equal(parts.counts, counted.counts)
     assert VALUES[0] == -HALF * BIN == -300
 
@@ -60,7 +60,7 @@ def test_high_pass_counts_keep_their_values() -> None:
     assert HIGH_PASS_BIN == BIN
     image = np.random.default_rng(2).uniform(0, 255, (3, 30, 30))
     counted = signature(image).high_pass
-    found = Differences.of_high_pass(counted)
+    found = DifferenceHistogram.of_high_pass(counted)
     place = (np.arange(counted.shape[1]) - counted.shape[1] // 2) * HIGH_PASS_BIN
     assert found.counts.sum() == counted.sum()
     assert found.counts @ VALUES == pytest.approx((counted @ place).sum())
@@ -68,4 +68,4 @@ def test_high_pass_counts_keep_their_values() -> None:
 
 @pytest.mark.parametrize("values", [np.zeros(0), np.full(9, 3.0)])
 def test_nothing_to_fit(values: NDArray[np.float64]) -> None:
-    assert fit(Differences.of(values)) is None
+    assert fit_laws(DifferenceHistogram.of(values)) is None

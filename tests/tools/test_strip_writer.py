@@ -15,8 +15,8 @@ from PIL import Image as PillowImage
 from skimage import data
 
 from pipeline.images.io import read_image, write_png
-from pipeline.tools import strips as module
-from pipeline.tools.strips import TIFF_TILE, blocks, paeth, write_strips
+from pipeline.tools import strip_writer as module
+from pipeline.tools.strip_writer import TIFF_TILE, blocks, paeth, write_strips
 
 SIZES = [(1, 1), (1, 300), (300, 1), (5, 7), (64, 64), (65, 63), (128, 40), (257, 513), (700, 90)]
 HEIGHTS = [1, 64, 100, 1000]
