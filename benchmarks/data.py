@@ -31,7 +31,7 @@ NAMES = (*HR, *LR, *VAL)
 REAL = 200
 """Real LR images, at most."""
 MAPS_OF = {
-    "dsn_settings": {"learn_theta": True, "prior_scale": 1.0},
+    "dsn_settings": {"learn_theta": True, "prior_scale_gray": 1.0},
     "reference": "bicubic",
 }
 """What a store of maps must say of the DSN, though none made these."""

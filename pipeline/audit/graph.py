@@ -98,11 +98,11 @@ def workers(scheduler: str | None) -> Iterator[Any]:
         yield client
 
 
-def prior_scale(maps: Store) -> float | None:
+def prior_scale_gray(maps: Store) -> float | None:
     """The prior scale in gray levels, None where theta is constant."""
     try:
         dsn = maps.attributes["dsn_settings"]
-        return float(dsn["prior_scale"]) if dsn["learn_theta"] else None
+        return float(dsn["prior_scale_gray"]) if dsn["learn_theta"] else None
     except (KeyError, TypeError) as error:
         raise UserError(f"{maps.path}: does not say how it was made: {error}") from error
 
@@ -112,7 +112,7 @@ def closed_form_prior(maps: Store) -> float | None:
 
     None where theta is constant, and where the DSN was trained on another reference than bicubic.
     """
-    return prior_scale(maps) if maps.attributes.get("reference") == "bicubic" else None
+    return prior_scale_gray(maps) if maps.attributes.get("reference") == "bicubic" else None
 
 
 def measure(

@@ -45,7 +45,9 @@ class Degrader:
             settings = metadata["settings"]
             dsn = DSN(metadata["scale"], settings["features"], settings["blocks"])
             dsn.load_state_dict(state)
-            constant = None if settings["learn_theta"] else settings["prior_scale"] * GRAY_LEVEL
+            constant = (
+                None if settings["learn_theta"] else settings["prior_scale_gray"] * GRAY_LEVEL
+            )
         except (RuntimeError, ValueError, TypeError, KeyError) as error:
             reason = " ".join(str(error).split())[:160]
             raise UserError(f"{path}: its tensors do not fit its description: {reason}") from error
@@ -64,8 +66,8 @@ class Degrader:
     @torch.no_grad()
     def batch(self, hr: Tensor) -> tuple[Tensor, Tensor]:
         """Degrade HR images (N, 3, H, W) as ``whole`` does, all at once."""
-        mean, log_theta, _ = self.dsn(hr.to(self.device))
-        theta = theta_from_log(log_theta)
+        mean, log_theta_gray, _ = self.dsn(hr.to(self.device))
+        theta = theta_from_log(log_theta_gray)
         if self.constant_theta is not None:
             theta = torch.full_like(theta, self.constant_theta)
         return mean.cpu(), theta.cpu()

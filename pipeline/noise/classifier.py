@@ -16,7 +16,8 @@ from numpy.typing import NDArray
 from torch import Tensor, nn
 
 from pipeline.base.seeding import generator
-from pipeline.noise.signature import ROUNDING_POWER, Floats, cut, high_pass_values
+from pipeline.noise.estimate import ROUNDING
+from pipeline.noise.signature import Floats, cut, high_pass_values
 
 FLAT_SHARE = 0.25
 """Share of an image's windows that count as flat."""
@@ -137,7 +138,7 @@ def _seen(windows: Floats) -> Tensor:
 
 def _scale(values: Tensor) -> Tensor:
     """A typical high-pass value; asinh(x / scale) is linear in noise and tames edges."""
-    return values.abs().median().clamp(min=ROUNDING_POWER**0.5)
+    return values.abs().median().clamp(min=ROUNDING**0.5)
 
 
 def _trained(train: list[Tensor], seed: int) -> Callable[[Tensor], Tensor]:

@@ -36,6 +36,8 @@ STRATA = 8
 """Groups of intensity, of equal number, in which the flattest blocks are chosen."""
 FLAT_SHARE = 0.1
 """Share of a stratum that counts as flat."""
+BLOCKS = 60_000
+"""Blocks that are kept of a set of images, about: 0.8 kB each, 48 MB."""
 FLAT_CONTRAST = 4.5
 """A pile has flat areas if the 90 % quantile of the blocks' variance is so many times the 5 %."""
 SMOOTHNESS = (0.2, 1.0)
@@ -47,7 +49,7 @@ FEWEST, FEWEST_FLAT = 64, 12
 DARKEST, BRIGHTEST = 12, 243
 """Blocks beyond are left out: there the ends of the 8 bits cut the noise."""
 ROUNDING = 1 / 12
-"""Variance of rounding to 8 bit."""
+"""Variance of rounding to 8 bit, which has the same power at every frequency."""
 ROUNDS = 6
 """Repetitions of choosing flat blocks and fitting the variance."""
 LEAST_GAIN = 0.1

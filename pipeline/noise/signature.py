@@ -17,6 +17,7 @@ import torch
 from numpy.typing import NDArray
 
 from pipeline.images.filters import HIGH_PASS_SIZE, high_pass
+from pipeline.noise.estimate import ROUNDING
 
 Floats = NDArray[np.float64]
 
@@ -32,8 +33,6 @@ FREQUENCIES = np.arange(1, 12) / WINDOW
 """Radial frequencies of a spectrum in cycles per pixel.  Each stands for the ring of a width of
 1/16 around it; those above 0.5 hold only the corners of the frequency plane, up to 0.707."""
 RADII = len(FREQUENCIES)
-ROUNDING_POWER = 1 / 12
-"""Power of the rounding to 8 bit, in gray levels squared, at every frequency."""
 
 
 @dataclass(frozen=True, eq=False)
@@ -172,12 +171,12 @@ def spectrum(counted: Signature) -> Floats:
 def spectral_distance(first: Signature, second: Signature) -> float:
     """Root mean square of 10 log10(P1 / P2) over frequencies and channels, in decibels.
 
-    Powers under ``ROUNDING_POWER`` count as that: 8-bit images cannot tell them apart, and the
+    Powers under ``ROUNDING`` count as that: 8-bit images cannot tell them apart, and the
     distance stays finite for images without noise.
 
     Raises:
         ValueError: A signature holds no windows.
 
     """
-    levels = [10 * np.log10(np.maximum(spectrum(each), ROUNDING_POWER)) for each in (first, second)]
+    levels = [10 * np.log10(np.maximum(spectrum(each), ROUNDING)) for each in (first, second)]
     return float(np.sqrt(np.mean((levels[0] - levels[1]) ** 2)))

@@ -20,7 +20,15 @@ import torch
 from numpy.typing import NDArray
 
 from pipeline.noise.classifier import two_sample_accuracy, windows
-from pipeline.noise.estimate import LAGS, Blocks, Noise, cut_blocks, estimate_noise, join
+from pipeline.noise.estimate import (
+    BLOCKS,
+    LAGS,
+    Blocks,
+    Noise,
+    cut_blocks,
+    estimate_noise,
+    join,
+)
 from pipeline.noise.signature import Signature, signature, spectral_distance, wasserstein
 
 Three = tuple[float | None, float | None, float | None]
@@ -28,8 +36,6 @@ Four = tuple[float | None, float | None, float | None, float | None]
 
 PIECES = 1000
 """Pieces of images that enter a pile at most."""
-BLOCKS = 60_000
-"""Blocks of 8x8 pixels of all pieces together, at most."""
 FEWEST_BLOCKS = 16
 """Blocks of a piece are not cut down to fewer."""
 WINDOWS = 1000

@@ -190,7 +190,7 @@ def _jobs(settings: RecoverySettings) -> list[tuple[str, str, int]]:
 def _score(world: World, recipes: Recipes, recipe: str, source: str, seed: int) -> Score:
     """Train and score one SRN, unless an earlier run did."""
     changes = {"seed": seed, "lr_from": "maps", "theta": THETA.get(source, "none")}
-    changes["constant_theta"] = None
+    changes["constant_theta_gray"] = None
     settings = recipes.train_srn.model_copy(update=changes)
     key: list[object] = [settings.model_dump(), recipes.recovery.architecture.model_dump()]
     key += [recipe, source, recipes.lpips_weights, recipes.recovery.captures]
@@ -204,7 +204,7 @@ def _score(world: World, recipes: Recipes, recipe: str, source: str, seed: int) 
     stream = _stream(world, recipes, settings, recipe, source, accelerator)
     trainer = SrnTrainer(stream, recipes.recovery.architecture, settings, accelerator)
     name = " ".join(part for part in (world.name, recipe, source, str(seed)) if part)
-    run = trainer.run(name, kept.with_suffix(".work"))
+    run = trainer.run(name, kept.with_suffix(".work"), recipes.machine.checkpoint_every)
     for step in run:
         run.record(step, trainer.step(step))
     result = _evaluate(trainer, world, recipes.lpips_weights)

@@ -112,7 +112,7 @@ def _write_dsn(dsn: DSN, target: Path, origin: Mapping[str, str]) -> None:
     metadata = {
         "format": DSN_FORMAT,
         "scale": dsn.scale,
-        "settings": {**_shape(dsn), "learn_theta": True, "prior_scale": 1.0},
+        "settings": {**_shape(dsn), "learn_theta": True, "prior_scale_gray": 1.0},
         "imported_from": origin,
     }
     save_weights(target, dsn.state_dict(), metadata)

@@ -16,7 +16,7 @@ from pipeline.crops.memory import MachineSettings, allowed
 from pipeline.dsn.network import DSN, FORMAT, theta_from_log
 from pipeline.images import drawing
 from pipeline.images.filters import HIGH_PASS_SIZE, high_pass, low_pass
-from pipeline.noise.estimate import estimate_noise, read_blocks
+from pipeline.noise.estimate import BLOCKS, estimate_noise, read_blocks
 from pipeline.sampling.laplace import sample, scale_terms, scaled_divergence
 from pipeline.stores.kept import Finished
 from pipeline.stores.reader import Store, require_same_scale
@@ -29,10 +29,6 @@ from pipeline.training.discriminators import UNetDiscriminator
 from pipeline.training.learner import Adversaries, Learner, frozen, make_accelerator
 from pipeline.training.loop import TrainingRun
 from pipeline.training.vgg import VGG19Features, weights_hash
-
-SHEET_ROWS = 4
-PRIOR_BLOCKS = 60_000
-"""Blocks of real LR images from which a prior scale is estimated, at most."""
 
 
 class DsnLoss(nn.Module):
@@ -47,16 +43,16 @@ class DsnLoss(nn.Module):
     def __init__(self, settings: TrainDsnSettings, vgg: nn.Module | None) -> None:
         super().__init__()
         self.settings, self.vgg = settings, vgg
-        self.prior = known_prior(settings) * GRAY_LEVEL
+        self.prior = known_prior_gray(settings) * GRAY_LEVEL
 
-    def content(self, mean: Tensor, log_theta: Tensor, reference: Tensor) -> Tensor:
-        """Eq. 2 times the prior scale, or L1 without theta; ``log_theta`` in gray levels."""
+    def content(self, mean: Tensor, log_theta_gray: Tensor, reference: Tensor) -> Tensor:
+        """Eq. 2 times the prior scale, or L1 without theta; ``log_theta_gray`` in gray levels."""
         distance = (mean - reference).abs()
         low = self.settings.content == "low_pass"
         told = low_pass(mean - reference, HIGH_PASS_SIZE).abs().mean() if low else distance.mean()
         if not self.settings.learn_theta:
             return told
-        return scale_terms(distance, _in_unit(log_theta), self.prior).mean() + told
+        return scale_terms(distance, _in_unit(log_theta_gray), self.prior).mean() + told
 
     def perceptual(self, mean: Tensor, log_sigma: Tensor | None, reference: Tensor) -> Tensor:
         """Eq. 4 times the prior scale, on 0.5 f + 0.5 of conv5_4, or Eq. 3 without sigma."""
@@ -109,7 +105,7 @@ class DsnTrainer:
         )
         self.hr_schedule = self.crops.schedule
         self.first_share = settings.own_shares(self.accelerator)[0]
-        self.shown = [part[:SHEET_ROWS] for part in self.crops.batch(0, self.first_share)]
+        self.shown = [part[: drawing.SHEET_ROWS] for part in self.crops.batch(0, self.first_share)]
         self._build()
 
     def _build(self) -> None:
@@ -149,28 +145,28 @@ class DsnTrainer:
         settings = self.settings
         hr, real = self.crops.batch(step, share)
         reference = self.draw_reference(step, hr, share)
-        mean, log_theta, log_sigma = self.learner(hr, with_sigma=self.with_sigma)
-        terms = {"kl": self.loss.content(mean, log_theta, reference)}
+        mean, log_theta_gray, log_sigma = self.learner(hr, with_sigma=self.with_sigma)
+        terms = {"kl": self.loss.content(mean, log_theta_gray, reference)}
         if settings.perceptual_weight:
             terms["kl_perceptual"] = self.loss.perceptual(mean, log_sigma, reference)
         total = settings.kl_weight * terms["kl"]
         total = total + settings.perceptual_weight * terms.get("kl_perceptual", 0)
-        terms["theta_mean"] = self.theta(log_theta.detach()).mean() * 255
-        shown = self._shown(mean, log_theta, step, share)
+        terms["theta_mean"] = self.theta(log_theta_gray.detach()).mean() * 255
+        shown = self._shown(mean, log_theta_gray, step, share)
         return {**terms, **self.adversaries.learn(total, shown, real)}
 
-    def _shown(self, mean: Tensor, log_theta: Tensor, step: int, share: int = 0) -> Tensor:
+    def _shown(self, mean: Tensor, log_theta_gray: Tensor, step: int, share: int = 0) -> Tensor:
         """What the discriminator sees of the LR images that were made."""
         if self.settings.adversarial_on == "mean" or not self.settings.adversarial_weight:
             return mean
         purpose = of_share("train_dsn/noise", share)
         source = generator(self.settings.seed, purpose, step, self.device)
-        return sample(mean, self.theta(log_theta), source)
+        return sample(mean, self.theta(log_theta_gray), source)
 
     def degrade(self, hr: Tensor) -> tuple[Tensor, Tensor]:
         """Mean and theta of HR images (N, 3, H, W), in the unit of the image."""
-        mean, log_theta, _ = self.dsn.forward(hr.to(self.device))
-        return mean, self.theta(log_theta)
+        mean, log_theta_gray, _ = self.dsn.forward(hr.to(self.device))
+        return mean, self.theta(log_theta_gray)
 
     def ends_epoch(self, step: int, every: int) -> bool:
         """Whether a step is the last, or the last of every so many epochs."""
@@ -190,8 +186,8 @@ class DsnTrainer:
     def contact_sheet(self, path: Path) -> None:
         """Draw HR, reference, mean, theta, two samples and real LR, the same at every call."""
         hr, real = self.shown
-        mean, log_theta, _ = self.dsn.forward(hr)
-        theta = self.theta(log_theta)
+        mean, log_theta_gray, _ = self.dsn.forward(hr)
+        theta = self.theta(log_theta_gray)
         source = generator(self.settings.seed, "train_dsn/sheet", 0, self.device)
         samples = [sample(mean, theta, source) for _ in range(2)]
         columns = (hr, self.draw_reference(0, hr), mean, None, *samples, real)
@@ -207,11 +203,11 @@ class DsnTrainer:
         )
         drawing.save(figure, path)
 
-    def theta(self, log_theta: Tensor) -> Tensor:
+    def theta(self, log_theta_gray: Tensor) -> Tensor:
         """Theta in the unit of the image: the learned one, or the constant prior scale."""
         if self.settings.learn_theta:
-            return theta_from_log(log_theta)
-        return torch.full_like(log_theta, known_prior(self.settings) * GRAY_LEVEL)
+            return theta_from_log(log_theta_gray)
+        return torch.full_like(log_theta_gray, known_prior_gray(self.settings) * GRAY_LEVEL)
 
     @torch.no_grad()
     def statistics(self, batches: int) -> dict[str, float]:
@@ -223,8 +219,8 @@ class DsnTrainer:
         thetas, spread = [], {"mean": [], "sample": [], "real": []}  # type: ignore[var-annotated]
         for step in range(batches):
             hr, real = self.crops.batch(step, self.first_share)
-            mean, log_theta, _ = self.dsn.forward(hr)
-            theta = self.theta(log_theta)
+            mean, log_theta_gray, _ = self.dsn.forward(hr)
+            theta = self.theta(log_theta_gray)
             source = generator(self.settings.seed, "train_dsn/statistics", step, self.device)
             drawn = {"mean": mean, "sample": sample(mean, theta, source), "real": real}
             for name, images in drawn.items():
@@ -249,24 +245,24 @@ def with_prior(settings: TrainDsnSettings, lr: Store) -> TrainDsnSettings:
         UserError: It cannot be estimated; says why.
 
     """
-    if settings.prior_scale != "estimated":
+    if settings.prior_scale_gray != "estimated":
         return settings
     try:
-        blocks = read_blocks(lr, PRIOR_BLOCKS)
+        blocks = read_blocks(lr, BLOCKS)
         level = estimate_noise(blocks).deviation(blocks)
     except ValueError as error:
         raise UserError(
             f"{lr.path}: the noise cannot be estimated: {error}; "
-            "give train_dsn.prior_scale a number"
+            "give train_dsn.prior_scale_gray a number"
         ) from error
-    return settings.model_copy(update={"prior_scale": level / math.sqrt(2)})
+    return settings.model_copy(update={"prior_scale_gray": level / math.sqrt(2)})
 
 
-def known_prior(settings: TrainDsnSettings) -> float:
+def known_prior_gray(settings: TrainDsnSettings) -> float:
     """The prior scale in gray levels, which must be a number."""
-    if isinstance(settings.prior_scale, str):
+    if isinstance(settings.prior_scale_gray, str):
         raise TypeError("the prior scale is still to be estimated")
-    return settings.prior_scale
+    return settings.prior_scale_gray
 
 
 def train_dsn(
@@ -326,7 +322,7 @@ def train_dsn(
         },
         trainer.hr_schedule.steps(settings.epochs),
         settings.log_every,
-        settings.checkpoint_every,
+        machine.checkpoint_every,
         trainer.accelerator,
         trainer.crops,
         start,
@@ -338,7 +334,7 @@ def train_dsn(
             judgement = judge.judge(trainer.degrade)
             best.see(trainer.hr_schedule.epoch(step), judgement, trainer.weights())
         run.record(step, {**terms, **_logged(best)})
-        if run.main and (step + 1) % settings.checkpoint_every == 0:
+        if run.main and (step + 1) % machine.checkpoint_every == 0:
             trainer.contact_sheet(work / key / "contact_sheet.png")
     kept = best.judgement if settings.keep == "best" else best.latest  # the last step was judged
     if settings.keep == "best":
@@ -359,7 +355,7 @@ def train_dsn(
         assert kept is not None
         metrics = {
             **run.curves[-1],
-            "prior_scale": known_prior(settings),
+            "prior_scale_gray": known_prior_gray(settings),
             **trainer.statistics(8),
             "kept": settings.keep,
             "kept_epoch": best.epoch if settings.keep == "best" else settings.epochs - 1,

@@ -38,7 +38,6 @@ from pipeline.training.learner import (
 from pipeline.training.loop import TrainingRun
 from pipeline.training.vgg import VGG19Features, weights_hash
 
-SHEET_ROWS = 4
 LOW_PASS_SIZE = 9
 """Taps of the Gaussian of the low-passed content term."""
 
@@ -130,9 +129,11 @@ class SrnTrainer:
             vgg = VGG19Features(settings.perceptual_weights)
             self.vgg = frozen(vgg, settings, accelerator)
         first = settings.own_shares(accelerator)[0]
-        self.shown = Pair(*(part[:SHEET_ROWS] for part in stream.batch(0, first)))
+        self.shown = Pair(*(part[: drawing.SHEET_ROWS] for part in stream.batch(0, first)))
 
-    def run(self, name: str, folder: Path, start: Path | None = None) -> TrainingRun:
+    def run(
+        self, name: str, folder: Path, checkpoint_every: int, start: Path | None = None
+    ) -> TrainingRun:
         """The whole training, or what is left of it; see ``TrainingRun``."""
         parts = {
             "network": self.network,
@@ -147,7 +148,7 @@ class SrnTrainer:
             parts,
             self.schedule.steps(self.settings.epochs) if self.trained else 0,
             self.settings.log_every,
-            self.settings.checkpoint_every,
+            checkpoint_every,
             self.accelerator,
             self.stream,
             start,
@@ -242,10 +243,10 @@ def train_srn(
     finished, stage = Finished(work, key, results, __name__), f"train_srn@{name}"
     if (metrics := finished.again(stage, accelerator.is_main_process)) is not None:
         return metrics
-    run = trainer.run(stage, work / key, start)
+    run = trainer.run(stage, work / key, machine.checkpoint_every, start)
     for step in run:
         run.record(step, trainer.step(step))
-        if run.main and (step + 1) % settings.checkpoint_every == 0:
+        if run.main and (step + 1) % machine.checkpoint_every == 0:
             trainer.contact_sheet(work / key / "contact_sheet.png")
     metadata = {
         "format": srn.FORMAT,
@@ -287,12 +288,14 @@ def open_stream(
     if settings.lr_from == "pairs":
         return pairs_stream(_given("pairs", material.pairs), patch, demand)
     hr, maps = _given("hr", material.hr), _given("maps", material.maps)
-    constant, calibration = settings.constant_theta, material.calibration
+    constant, calibration = settings.constant_theta_gray, material.calibration
     if settings.theta == "constant" and constant is None:
         if calibration is None:
-            raise UserError("train_srn.constant_theta is null, and there is no calibration to ask")
+            raise UserError(
+                "train_srn.constant_theta_gray is null, and there is no calibration to ask"
+            )
         require_calibration(calibration, maps)
-        constant = calibration.constant_theta
+        constant = calibration.constant_theta_gray
     constant = (constant or 0) * GRAY_LEVEL
     return PairStream(hr, maps, patch, settings.theta, demand, constant, calibration)
 

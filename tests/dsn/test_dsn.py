@@ -8,7 +8,7 @@ import torch
 from numpy.typing import NDArray
 from torch import Tensor, nn
 
-from pipeline.dsn.network import DSN, MIN_LOG_THETA, ResidualBlock, theta_from_log
+from pipeline.dsn.network import DSN, MIN_LOG_THETA_GRAY, ResidualBlock, theta_from_log
 from pipeline.training.vgg import VGG19Features
 
 Floats = NDArray[np.float64]
@@ -45,7 +45,7 @@ def test_shapes(scale: int) -> None:
     assert mean.shape == log_theta.shape == (2, 3, 3, 5)
     assert log_sigma is None
     with_sigma = dsn(torch.rand(1, 3, 16 * scale, 32 * scale), with_sigma=True)
-    assert with_sigma.mean.shape == with_sigma.log_theta.shape == (1, 3, 16, 32)
+    assert with_sigma.mean.shape == with_sigma.log_theta_gray.shape == (1, 3, 16, 32)
     assert with_sigma.log_sigma.shape == (1, 512, 1, 2)
 
 
@@ -193,8 +193,8 @@ def test_log_theta_stays_above_its_bound() -> None:
     for gain in (1.0, 30.0):
         dsn = network(4, features=4, gain=gain).float()
         with torch.no_grad():
-            log_theta = dsn(picture(2, 3, 32, 32).float()).log_theta
-        assert log_theta.min() >= MIN_LOG_THETA == -1
+            log_theta = dsn(picture(2, 3, 32, 32).float()).log_theta_gray
+        assert log_theta.min() >= MIN_LOG_THETA_GRAY == -1
         assert theta_from_log(log_theta).min().item() >= 0.3678 / 255
     # the bound is reached by the large weights, so it is the ELU that holds it
     assert log_theta.min() < -0.999
@@ -258,7 +258,9 @@ def test_pixels_beyond_the_halo_do_not_matter() -> None:
                 changed = image.clone()
                 changed[:, :, row] += 10
                 after = dsn(changed)
-                same = torch.equal(after.log_theta[:, :, centre], before.log_theta[:, :, centre])
+                same = torch.equal(
+                    after.log_theta_gray[:, :, centre], before.log_theta_gray[:, :, centre]
+                )
                 assert same is not matters
 
 

@@ -137,7 +137,12 @@ def test_the_authors_dsn(features: int, blocks: int, scale: int, tmp_path: Path)
     assert described == {
         "format": "usrdu-dsn",
         "scale": scale,
-        "settings": {"features": features, "blocks": blocks, "learn_theta": True, "prior_scale": 1},
+        "settings": {
+            "features": features,
+            "blocks": blocks,
+            "learn_theta": True,
+            "prior_scale_gray": 1,
+        },
         "imported_from": {"file": "DSN.pth", "sha256": file_hash(source)},
     }
 

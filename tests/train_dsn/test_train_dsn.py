@@ -85,8 +85,12 @@ def kl_of_laplace(distance: float, scale: float, prior: float) -> float:
 
 
 def test_content_is_eq2_for_a_prior_of_one_gray_level() -> None:
-    loss = DsnLoss(dsn_settings(prior_scale=1.0), None)
-    mean, reference, log_theta = images(1, 2, 3, 9, 7), images(2, 2, 3, 9, 7), heads(3, 2, 3, 9, 7)
+    loss = DsnLoss(dsn_settings(prior_scale_gray=1.0), None)
+    mean, reference, log_theta = (
+        images(1, 2, 3, 9, 7),
+        images(2, 2, 3, 9, 7),
+        heads(3, 2, 3, 9, 7),
+    )
     mean[0] = reference[0] + 0.003 * mean[0]  # near ones too
     expected = eq2(255 * np.abs(exact(mean) - exact(reference)), exact(log_theta))
     assert loss.content(mean, log_theta, reference).item() == pytest.approx(expected, rel=1e-5)
@@ -94,7 +98,7 @@ def test_content_is_eq2_for_a_prior_of_one_gray_level() -> None:
 
 def test_content_vanishes_where_the_mean_is_the_reference_and_theta_the_prior() -> None:
     for prior in (1.0, 8.5):
-        loss = DsnLoss(dsn_settings(prior_scale=prior), None)
+        loss = DsnLoss(dsn_settings(prior_scale_gray=prior), None)
         image = images(1, 1, 3, 8, 8)
         log_theta = torch.full_like(image, float(np.log(prior)))
         assert loss.content(image, log_theta, image).item() == pytest.approx(0, abs=1e-8)
@@ -102,8 +106,12 @@ def test_content_vanishes_where_the_mean_is_the_reference_and_theta_the_prior() 
 
 @pytest.mark.parametrize("prior", [1.0, 0.7, 8.5])
 def test_content_is_the_divergence_times_the_prior(prior: float) -> None:
-    loss = DsnLoss(dsn_settings(prior_scale=prior), None)
-    mean, reference, log_theta = images(1, 1, 3, 2, 2), images(2, 1, 3, 2, 2), heads(3, 1, 3, 2, 2)
+    loss = DsnLoss(dsn_settings(prior_scale_gray=prior), None)
+    mean, reference, log_theta = (
+        images(1, 1, 3, 2, 2),
+        images(2, 1, 3, 2, 2),
+        heads(3, 1, 3, 2, 2),
+    )
     distance = 255 * np.abs(exact(mean) - exact(reference))
     divergences = [
         kl_of_laplace(d, theta, prior)
@@ -131,7 +139,11 @@ def low_passed(image: Array) -> Array:
 def test_low_pass_content_is_that_of_the_released_code() -> None:
     """L1 of low-passed images, plus the terms with theta of the images; in gray levels, /255."""
     loss = DsnLoss(dsn_settings(content="low_pass"), None)
-    mean, reference, log_theta = images(1, 2, 3, 9, 7), images(2, 2, 3, 9, 7), heads(3, 2, 3, 9, 7)
+    mean, reference, log_theta = (
+        images(1, 2, 3, 9, 7),
+        images(2, 2, 3, 9, 7),
+        heads(3, 2, 3, 9, 7),
+    )
     first, second, log = 255 * exact(mean), 255 * exact(reference), exact(log_theta)
     distance, theta = np.abs(first - second), np.exp(log)
     expected = np.abs(low_passed(first) - low_passed(second)).mean()
@@ -325,7 +337,7 @@ def test_zero_perceptual_weight_builds_no_vgg(tiny: World, monkeypatch: pytest.M
 
 def test_theta_that_is_not_learned_is_the_prior(tiny: World) -> None:
     trainer = DsnTrainer(
-        tiny.hr, tiny.lr, dsn_settings(learn_theta=False, prior_scale=2.5), MACHINE
+        tiny.hr, tiny.lr, dsn_settings(learn_theta=False, prior_scale_gray=2.5), MACHINE
     )
     assert torch.equal(trainer.theta(heads(0, 1, 3, 4, 4)), torch.full((1, 3, 4, 4), 2.5 / 255))
     assert trainer.step(0)["theta_mean"].item() == pytest.approx(2.5)
@@ -362,7 +374,7 @@ def test_statistics_are_those_of_the_samples(tiny: World) -> None:
     trainer = DsnTrainer(tiny.hr, tiny.lr, dsn_settings(), MACHINE)
     with torch.no_grad():
         outputs = [trainer.dsn(trainer.crops.batch(step)[0]) for step in range(3)]
-    theta = np.exp(np.concatenate([exact(output.log_theta) for output in outputs]))
+    theta = np.exp(np.concatenate([exact(output.log_theta_gray) for output in outputs]))
     found = trainer.statistics(3)
     assert found["theta_mean"] == pytest.approx(theta.mean(), rel=1e-5)
     assert found["theta_min"] == pytest.approx(theta.min(), rel=1e-5)
@@ -378,7 +390,7 @@ def test_statistics_are_those_of_the_samples(tiny: World) -> None:
     assert found["high_pass_spread_real"] == pytest.approx(spread(real), rel=1e-4)
     rng = np.random.default_rng(0)
     noisy = [
-        m + rng.laplace(size=m.shape) * np.exp(exact(output.log_theta)) / 255
+        m + rng.laplace(size=m.shape) * np.exp(exact(output.log_theta_gray)) / 255
         for m, output in zip(mean, outputs, strict=True)
     ]
     assert found["high_pass_spread_sample"] == pytest.approx(spread(noisy), rel=0.05)
@@ -483,7 +495,7 @@ def golden_run(
 ) -> tuple[Path, dict[str, Any]]:
     """A whole run with every term on; its folder and its metrics."""
     folder = tmp_path_factory.mktemp("golden_dsn")
-    settings = dsn_settings(perceptual_weight=0.01, log_every=1, checkpoint_every=4)
+    settings = dsn_settings(perceptual_weight=0.01, log_every=1)
     return folder, run(tiny, settings, folder)
 
 
@@ -505,9 +517,9 @@ def test_results_of_a_run(golden_run: tuple[Path, dict[str, Any]], tiny: World) 
     spreads = {f"high_pass_spread_{name}" for name in ("mean", "sample", "real")}
     judged = {"noise_level", "noise_level_real", "theta_level", "content_correlation"}
     kept = {"kept", "kept_epoch", "warning"}
-    thetas = {"theta_min", "theta_max", "prior_scale"}
+    thetas = {"theta_min", "theta_max", "prior_scale_gray"}
     assert metrics.keys() == {"step", *losses, *thetas, *spreads, *scores, *judged, *kept}
-    assert (metrics["kept"], metrics["kept_epoch"], metrics["prior_scale"]) == ("last", 1, 1.0)
+    assert (metrics["kept"], metrics["kept_epoch"], metrics["prior_scale_gray"]) == ("last", 1, 1.0)
     assert metrics["total"] == pytest.approx(float(rows[-1]["total"]), rel=1e-4)
     assert metrics["theta_min"] <= metrics["theta_mean"] <= metrics["theta_max"]
     with safe_open(folder / "dsn.safetensors", framework="np") as file:
@@ -515,7 +527,7 @@ def test_results_of_a_run(golden_run: tuple[Path, dict[str, Any]], tiny: World) 
         trunk = file.get_tensor("head.0.weight")
     assert len(described.pop("usrdu_sha256")) == 64
     assert trunk.shape == (4, 3, 3, 3)
-    settings = dsn_settings(perceptual_weight=0.01, log_every=1, checkpoint_every=4)
+    settings = dsn_settings(perceptual_weight=0.01, log_every=1)
     assert described == {
         "format": "usrdu-dsn",
         "scale": 4,
@@ -534,7 +546,7 @@ def test_an_interrupted_run_ends_like_a_straight_one(
     steps: list[int],
 ) -> None:
     """Interrupted in step 4 of 6, after the DSN but before the discriminator was updated."""
-    settings = dsn_settings(perceptual_weight=0.01, log_every=1, checkpoint_every=4)
+    settings = dsn_settings(perceptual_weight=0.01, log_every=1)
     with monkeypatch.context() as patch:
         interrupt(patch, at=5)
         with pytest.raises(KeyboardInterrupt):
@@ -556,23 +568,23 @@ def test_other_settings_or_stores_start_afresh(
     with monkeypatch.context() as patch:
         interrupt(patch, at=3)
         with pytest.raises(KeyboardInterrupt):
-            run(tiny, dsn_settings(checkpoint_every=2), tmp_path)
+            run(tiny, dsn_settings(), tmp_path)
     assert steps == [0, 1, 2, 3]
-    run(tiny, dsn_settings(checkpoint_every=2, learning_rate=0.002), tmp_path)
+    run(tiny, dsn_settings(learning_rate=0.002), tmp_path)
     assert steps[4:] == list(range(STEPS))
     with StoreWriter(tmp_path / "lr.zarr", "lr", 4, ["x"]) as writer:
         writer.add("x", {"image": picture(np.random.default_rng(0), 20, 24)})
     other = World(tiny.hr, Store(tmp_path / "lr.zarr", "lr"), tiny.val, tiny.maps)
-    run(other, dsn_settings(checkpoint_every=2), tmp_path)
+    run(other, dsn_settings(), tmp_path)
     assert steps[4 + STEPS :] == list(range(STEPS))
-    run(tiny, dsn_settings(checkpoint_every=2), tmp_path)  # the first one is still there
+    run(tiny, dsn_settings(), tmp_path)  # the first one is still there
     assert steps[4 + 2 * STEPS :] == [2, 3, 4, 5]
 
 
 # --- kernels
 
 
-KERNELS = dsn_settings(reference="kernels", checkpoint_every=2)
+KERNELS = dsn_settings(reference="kernels")
 
 
 def write_kernels(path: Path, *sides: int) -> Path:
@@ -637,9 +649,7 @@ def test_other_weights_of_vgg_in_the_same_file_start_afresh(
 ) -> None:
     monkeypatch.setattr(module, "VGG19Features", lambda _: vgg)
     file = tmp_path / "vgg19.pth"
-    settings = dsn_settings(
-        perceptual_weight=0.01, perceptual_weights=str(file), checkpoint_every=2
-    )
+    settings = dsn_settings(perceptual_weight=0.01, perceptual_weights=str(file))
     file.write_bytes(b"one")
     with monkeypatch.context() as patch:
         interrupt(patch, at=3)
@@ -668,10 +678,10 @@ def test_a_diverging_run_publishes_nothing(
 
     monkeypatch.setattr(DsnLoss, "content", broken)
     with pytest.raises(UserError, match="train_dsn: the term 'kl' is nan at step 4;"):
-        run(tiny, dsn_settings(checkpoint_every=2), tmp_path)
+        run(tiny, dsn_settings(), tmp_path)
     assert names(tmp_path) == ["work"]
     monkeypatch.setattr(DsnLoss, "content", content)
-    run(tiny, dsn_settings(checkpoint_every=2), tmp_path)
+    run(tiny, dsn_settings(), tmp_path)
     with safe_open(tmp_path / "dsn.safetensors", framework="np") as file:
         assert all(np.isfinite(file.get_tensor(key)).all() for key in file.keys())  # noqa: SIM118
 
@@ -737,11 +747,11 @@ def test_command_interrupted(
 ) -> None:
     with monkeypatch.context() as patch:
         interrupt(patch, at=3)
-        result = call(tiny, tmp_path, checkpoint_every=2)
+        result = call(tiny, tmp_path)
     assert result.exit_code == 130
     assert "interrupted; the same command goes on" in result.output
     assert names(tmp_path / "out") == []
-    assert call(tiny, tmp_path, checkpoint_every=2).exit_code == 0
+    assert call(tiny, tmp_path).exit_code == 0
     assert steps == [0, 1, 2, 3, 2, 3, 4, 5]
 
 
@@ -816,21 +826,24 @@ def test_an_estimated_prior_is_the_noise_of_the_real_images(tiny: World, tmp_pat
         levels = np.linspace(60, 190, 300)[None, None] + noise
         writer.add("flat", {"image": levels.round().astype(np.uint8)})
     lr = Store(tmp_path / "lr.zarr", "lr")
-    settings = module.with_prior(dsn_settings(prior_scale="estimated"), lr)
-    assert settings.prior_scale == pytest.approx(10 / np.sqrt(2), rel=0.05)
+    settings = module.with_prior(dsn_settings(prior_scale_gray="estimated"), lr)
+    assert settings.prior_scale_gray == pytest.approx(10 / np.sqrt(2), rel=0.05)
     assert (
-        DsnTrainer(tiny.hr, lr, dsn_settings(prior_scale="estimated"), MACHINE).settings == settings
+        DsnTrainer(tiny.hr, lr, dsn_settings(prior_scale_gray="estimated"), MACHINE).settings
+        == settings
     )
 
 
 def test_a_prior_that_cannot_be_estimated(tiny: World, tmp_path: Path) -> None:
     with StoreWriter(tmp_path / "lr.zarr", "lr", 4, ["small"]) as writer:
         writer.add("small", {"image": picture(np.random.default_rng(0), 24, 24)})
-    with pytest.raises(UserError, match=r"noise cannot be estimated: .*train_dsn\.prior_scale"):
+    with pytest.raises(
+        UserError, match=r"noise cannot be estimated: .*train_dsn\.prior_scale_gray"
+    ):
         DsnTrainer(
             tiny.hr,
             Store(tmp_path / "lr.zarr", "lr"),
-            dsn_settings(prior_scale="estimated"),
+            dsn_settings(prior_scale_gray="estimated"),
             MACHINE,
         )
 
