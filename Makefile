@@ -33,7 +33,7 @@ DSN_L1 := train_dsn.learn_theta=false train_dsn.learn_sigma=false
 TABLE1 := "bicubic train_srn.lr_from=bicubic" \
 	"mean-only train_srn.theta=none" \
 	"row1 $(DSN_L1) train_srn.theta=none" \
-	"row2 $(DSN_L1) train_srn.theta=constant train_srn.constant_theta=1.0" \
+	"row2 $(DSN_L1) train_srn.theta=constant train_srn.constant_theta_gray=1.0" \
 	"row3 train_dsn.learn_sigma=false train_srn.theta=raw" \
 	"row4 train_srn.theta=raw train_srn.adversarial_on=pixels" \
 	"row5 train_srn.theta=raw"

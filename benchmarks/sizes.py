@@ -5,7 +5,8 @@ from dataclasses import dataclass, field
 from pathlib import Path
 from typing import TypeVar
 
-from pipeline.base.settings import changed, load_section
+from pipeline.base.settings import changed
+from pipeline.tools.profiles import Profile, find_profile, load_network, load_profile
 from pipeline.train_dsn.settings import TrainDsnSettings
 from pipeline.train_srn.settings import Architecture, TrainSrnSettings
 
@@ -62,8 +63,7 @@ class Size:
 
     def architecture(self) -> Architecture:
         """The SR network, with fresh weights."""
-        path = ROOT / "profiles" / f"{self.profile}.yaml"
-        found = load_section(path, "architectures.esrgan", Architecture)
+        found = load_network(_profile(self), "esrgan")
         options = found.options if self.options is None else dict(self.options)
         return found.model_copy(update={"options": options})
 
@@ -109,6 +109,9 @@ SIZES = {
 
 
 def _section(size: Size, name: str, kind: type[S], changes: Mapping[str, object]) -> S:
-    path = ROOT / "profiles" / f"{size.profile}.yaml"
-    plain = {"perceptual_weights": "random", **changes}
-    return changed(load_section(path, name, kind), plain, path, name)
+    plain, profile = {"perceptual_weights": "random", **changes}, _profile(size)
+    return changed(profile.settings(name, kind), plain, profile.path, name)
+
+
+def _profile(size: Size) -> Profile:
+    return load_profile(find_profile(ROOT / "profiles", size.profile))

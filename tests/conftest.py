@@ -30,7 +30,7 @@ HR_SIZES = {"bridge": (144, 152), "castle": (160, 140), "ships": (140, 140)}
 LR_SIZES = {"one": (40, 38), "two": (36, 50)}
 VAL_SIZES = {"pair-a": (64, 96), "pair-b": (80, 72)}
 
-MACHINE = MachineSettings(memory="auto")
+MACHINE = MachineSettings(checkpoint_every=2)
 PLENTY = Memory(device=0, host=2**32)
 """Bytes; everything is held in host memory."""
 
@@ -141,7 +141,7 @@ def dsn_settings(**changes: object) -> TrainDsnSettings:
         "clip_gradient": 0.0,
         "content": "full_band",
         "reference": "bicubic",
-        "prior_scale": 1.0,
+        "prior_scale_gray": 1.0,
         "learn_theta": True,
         "learn_sigma": True,
         "kl_weight": 1.0,
@@ -156,7 +156,6 @@ def dsn_settings(**changes: object) -> TrainDsnSettings:
         "score_every": 1,
         "keep": "last",
         "log_every": 2,
-        "checkpoint_every": 1000,
     }
     return TrainDsnSettings.model_validate({**plain, **changes})
 
@@ -167,7 +166,7 @@ def srn_settings(**changes: object) -> TrainSrnSettings:
         "seed": 5,
         "lr_from": "maps",
         "theta": "raw",
-        "constant_theta": 1.0,
+        "constant_theta_gray": 1.0,
         "lr_patch": 16,
         "batch_size": 2,
         "accumulate": 1,
@@ -194,7 +193,6 @@ def srn_settings(**changes: object) -> TrainSrnSettings:
         "compile": False,
         "fused": False,
         "log_every": 2,
-        "checkpoint_every": 1000,
     }
     return TrainSrnSettings.model_validate({**plain, **changes})
 
@@ -219,16 +217,16 @@ def compact(**changes: object) -> Architecture:
 def calibration(maps: Store, **changes: object) -> Calibration:
     """A calibration of these maps: independent Laplace noise, another in every channel."""
     plain: dict[str, object] = {
-        "format": "usrdu-calibration-1",
+        "format": "usrdu-calibration-2",
         "scale": maps.scale,
         "maps_digest": maps.digest,
         "lr_digest": "",
         "fault": None,
-        "variance": [[4.0, 9.0, 50.0], [9.0, 30.0, 20.0], [60.0, 16.0, 4.0]],
+        "variance_gray": [[4.0, 9.0, 50.0], [9.0, 30.0, 20.0], [60.0, 16.0, 4.0]],
         "noise_filter": None,
         "laplace_share": 1.0,
         "jpeg": None,
-        "constant_theta": 3.0,
+        "constant_theta_gray": 3.0,
     }
     return Calibration.model_validate({**plain, **changes})
 

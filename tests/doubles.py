@@ -8,7 +8,7 @@ from distributed import LocalCluster
 
 from pipeline.dsn.file import DsnDescription, save_dsn
 from pipeline.dsn.network import DSN
-from pipeline.train_dsn.prior import known_prior
+from pipeline.train_dsn.prior import known_prior_gray
 from pipeline.train_dsn.settings import TrainDsnSettings
 
 
@@ -34,7 +34,7 @@ def described(
         features=settings.features,
         blocks=settings.blocks,
         learned_theta=settings.learn_theta,
-        prior_scale_gray=known_prior(settings),
+        prior_scale_gray=known_prior_gray(settings),
         reference=reference,
         training=settings.model_dump(mode="json"),
     )

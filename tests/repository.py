@@ -11,6 +11,7 @@ from ruamel.yaml import YAML
 
 ROOT = Path(__file__).parent.parent
 TINY: dict[str, dict[str, object]] = {
+    "machine": {"checkpoint_every": 2},
     "train_dsn": {
         "features": 4,
         "blocks": 1,
@@ -21,7 +22,6 @@ TINY: dict[str, dict[str, object]] = {
         "epochs": 2,
         "compile": False,
         "log_every": 2,
-        "checkpoint_every": 2,
     },
     "train_srn": {
         "theta": "raw",  # the means of a DSN after two epochs cannot be calibrated
@@ -32,7 +32,6 @@ TINY: dict[str, dict[str, object]] = {
         "epochs": 2,
         "compile": False,
         "log_every": 2,
-        "checkpoint_every": 3,
     },
     "calibrate": {"blocks": 1000, "rounds": 0},
     "audit": {"worst_images": 1},

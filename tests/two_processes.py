@@ -32,7 +32,7 @@ SRN: dict[str, dict[str, object]] = {
 }
 """Trainings of two processes, by name."""
 DSN: dict[str, dict[str, object]] = {
-    "mean": {"checkpoint_every": 2},
+    "mean": {},
     "sample": {"adversarial_on": "sample"},
 }
 """The same."""
@@ -83,7 +83,7 @@ def trainings(stores: Path, folder: Path) -> None:
     def interrupt() -> None:
         raise KeyboardInterrupt
 
-    again = srn_settings(**SRN["doubled"]).model_copy(update={"checkpoint_every": 1})
+    again = srn_settings(**SRN["doubled"])
     undo = at_step(2, interrupt)
     try:
         run_srn(stores, folder / "again", again)

@@ -44,8 +44,8 @@ def naive(store: str, weights: str) -> Callable[[], None]:
     def work() -> None:
         for image_id in hr.ids:
             image = to_float(hr.read(image_id, "image"))[None].to(device)
-            mean, log_theta, _ = dsn(image)
-            for name, values in (("mean", mean), ("theta", theta_from_log(log_theta))):
+            mean, log_theta_gray, _ = dsn(image)
+            for name, values in (("mean", mean), ("theta", theta_from_log(log_theta_gray))):
                 path = Path(store).with_suffix(f".{image_id}.{name}.npy")
                 np.save(path, values[0].cpu().numpy().astype(np.float16))
 

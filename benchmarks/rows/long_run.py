@@ -67,14 +67,15 @@ def long_run(bench: Bench) -> Iterator[Line]:
 def _params(images: int, steps: int) -> dict[str, Any]:
     """Tiny networks; images come and go all the time, and everything that is done at times is."""
     size, seldom = SIZES["tiny"], max(steps // 40, 1)
+    four_images = 0.0003  # GiB, with their maps
     often: dict[str, object] = {"window": 2, "crops_per_image": 1}
-    often |= {"log_every": 25, "checkpoint_every": seldom}
+    often |= {"log_every": 25}
     dsn = size.dsn_settings(**often)
     srn = size.srn_settings(**often)
     epochs = [math.ceil(steps * own.batch_size / images) for own in (dsn, srn)]
     length = {"epochs": epochs[0], "score_every": max(epochs[0] // 40, 1)}
     return {
-        "machine": {"memory": 0.0003},  # GiB: four images and their maps
+        "machine": {"memory": four_images, "checkpoint_every": seldom},
         "train_dsn": dsn.model_dump(mode="json") | length,
         "train_srn": srn.model_dump(mode="json") | {"epochs": epochs[1]},
         "architectures": {"long": size.architecture().model_dump(mode="json")},

@@ -206,7 +206,7 @@ class ReleasedWay:
     def batch(self) -> tuple[Tensor, Tensor]:
         """LR and HR crops in [0, 1]."""
         hr, lr = (part.float() / 255 for part in self.crops.batch())
-        theta = theta_from_log(self.dsn(hr).log_theta)
+        theta = theta_from_log(self.dsn(hr).log_theta_gray)
         noise = torch.from_numpy(self.rng.laplace(size=lr.shape)).float()
         return lr + noise.to(lr.device) * theta, hr
 

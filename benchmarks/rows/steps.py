@@ -22,7 +22,7 @@ from pipeline.train_srn.train import SrnTrainer
 from pipeline.training.learner import make_accelerator
 
 EAGER = "eager float32"
-MACHINE = MachineSettings(memory="auto")
+MACHINE = MachineSettings()
 Trained = TrainDsnSettings | TrainSrnSettings
 Step = Callable[[int], Any]
 """The step of a trainer."""

@@ -20,7 +20,7 @@ from pipeline.audit.graph import (  # fmt: skip
     Measured,
     closed_form_prior,
     measure,
-    prior_scale,
+    prior_scale_gray,
     workers,
 )
 from pipeline.audit.histograms import (
@@ -121,7 +121,7 @@ def _plain(scores: LrScores) -> dict[str, Any]:
 
 def _require_fit(maps: Store, hr: Store) -> None:
     """The stores belong together."""
-    prior_scale(maps)
+    prior_scale_gray(maps)
     require_exported_from(maps, hr)
     if not maps.ids:
         raise UserError(f"{maps.path}: holds no images")
@@ -162,7 +162,7 @@ def _summarise(
 ) -> Summary:
     maps, total, lr_sets = inputs.maps, measured.total, measured.lr_sets
     prior, bins = closed_form_prior(maps), settings.bins
-    distances = np.linspace(0, settings.distance_limit, bins + 1)
+    distances = np.linspace(0, settings.distance_limit_gray, bins + 1)
     per_distance = total.joint.sum(axis=1).tolist()
     sums = zip(total.theta_by_distance.tolist(), per_distance, strict=True)
     counted = _differences(measured)
@@ -173,10 +173,10 @@ def _summarise(
     return Summary(
         source=_source(maps) | {"hr": str(inputs.hr.path), "lr": str(inputs.lr.path)},
         settings=settings.model_dump(),
-        prior_scale=prior_scale(maps),
+        prior_scale_gray=prior_scale_gray(maps),
         metrics=metrics,
         channels={name: figures(total, settings, i) for i, name in enumerate(CHANNELS)},
-        theta_edges=np.linspace(0, settings.theta_limit, bins + 1).tolist(),
+        theta_edges=np.linspace(0, settings.theta_limit_gray, bins + 1).tolist(),
         theta_counts=dict(zip(CHANNELS, _theta_counts(total, settings), strict=True)),
         distance_edges=distances.tolist(),
         joint_counts=total.joint.tolist(),
@@ -210,7 +210,7 @@ def _source(maps: Store) -> dict[str, Any]:
 
 def _theta_counts(total: ThetaHistograms, settings: AuditSettings) -> list[list[int]]:
     """Values of theta in every bin, for every channel."""
-    place = bin_index(THETA_VALUES, settings.bins, settings.theta_limit)
+    place = bin_index(THETA_VALUES, settings.bins, settings.theta_limit_gray)
     return [np.bincount(place, part, settings.bins).astype(int).tolist() for part in total.theta]
 
 

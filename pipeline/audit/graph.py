@@ -99,7 +99,7 @@ def workers(scheduler: str | None) -> Iterator[Any]:
         yield client
 
 
-def prior_scale(maps: Store) -> float | None:
+def prior_scale_gray(maps: Store) -> float | None:
     """The prior scale in gray levels, None where theta is constant."""
     dsn = describe(maps)
     return dsn.prior_scale_gray if dsn.learned_theta else None
@@ -110,7 +110,7 @@ def closed_form_prior(maps: Store) -> float | None:
 
     None where theta is constant, and where the DSN was trained on another reference than bicubic.
     """
-    return prior_scale(maps) if describe(maps).reference == "bicubic" else None
+    return prior_scale_gray(maps) if describe(maps).reference == "bicubic" else None
 
 
 def measure(

@@ -15,7 +15,7 @@ from pydantic import Field
 from torch import Tensor
 
 from pipeline.base.boxes import Box
-from pipeline.base.settings import Settings
+from pipeline.base.settings import Positive, Settings
 from pipeline.sampling.laplace import optimal_scale
 
 Figures = dict[str, float]
@@ -35,16 +35,16 @@ THETA_VALUES = np.arange(0x7C00, dtype=np.uint16).view(np.float16).astype(np.flo
 class AuditSettings(Settings):
     """The section ``audit``."""
 
-    worst_images: int = Field(ge=0)
+    worst_images: int = Field(6, ge=0)
     """How many images, those of the highest mean theta, are pictured; about 0.4 MB of page each."""
-    bins: int = Field(ge=2, le=500)
+    bins: int = Field(80, ge=2, le=500)
     """Bins of every axis of the histograms."""
-    theta_limit: float = Field(gt=0)
+    theta_limit_gray: Positive = 24.0
     """Upper end of the theta axis in gray levels; the last bin also counts what lies beyond."""
-    distance_limit: float = Field(gt=0)
+    distance_limit_gray: Positive = 50.0
     """Upper end of the |mean - bicubic| axis in gray levels; the last bin counts what is beyond."""
-    outlier_score: float = Field(gt=0)
-    """Images whose robust z-score is beyond are listed as outliers."""
+    outlier_score: Positive = 3.5
+    """Robust z-score, in standard deviations, beyond which an image is listed as an outlier."""
 
 
 class ClosedForm:
@@ -101,9 +101,10 @@ def figures(
     """Figures of a tally, of one channel or of all three; in gray levels, shares in [0, 1].
 
     ``theta_mean``, ``theta_std``, ``theta_p05``, ``theta_p50``, ``theta_p95`` (nearest rank),
-    ``theta_max``, ``theta_high_share`` (theta at or above ``theta_limit``), ``distance_mean`` (of
-    |mean - bicubic|), ``mean_shift`` (of mean - bicubic), ``mean_outside_share`` (mean outside
-    [0, 1]) and, where there is a closed form, ``closed_form_gap`` (of |theta - its optimum|).
+    ``theta_max``, ``theta_high_share`` (theta at or above ``theta_limit_gray``),
+    ``distance_mean`` (of |mean - bicubic|), ``mean_shift`` (of mean - bicubic),
+    ``mean_outside_share`` (mean outside [0, 1]) and, where there is a closed form,
+    ``closed_form_gap`` (of |theta - its optimum|).
     """
     part = slice(None) if channel is None else slice(channel, channel + 1)
     counts = counted.theta[part].sum(axis=0)
@@ -118,7 +119,7 @@ def figures(
         "theta_std": float(np.sqrt(counts @ (THETA_VALUES - mean) ** 2 / number)),
         **{f"theta_p{q:02}": float(THETA_VALUES[place]) for q, place in places.items()},
         "theta_max": float(THETA_VALUES[np.flatnonzero(counts)[-1]]),
-        "theta_high_share": int(counts[settings.theta_limit <= THETA_VALUES].sum()) / number,
+        "theta_high_share": int(counts[settings.theta_limit_gray <= THETA_VALUES].sum()) / number,
         "distance_mean": distance,
         "mean_shift": shift,
         "mean_outside_share": outside,
@@ -150,8 +151,8 @@ def theta_histograms(
     shift = mean.astype(np.float64) * LEVELS - reference
     distance = np.abs(shift)
     gap = np.full_like(levels, np.nan) if curve is None else curve(distance) - levels
-    row = bin_index(distance, bins, settings.distance_limit).ravel()
-    column = bin_index(levels, bins, settings.theta_limit).ravel()
+    row = bin_index(distance, bins, settings.distance_limit_gray).ravel()
+    column = bin_index(levels, bins, settings.theta_limit_gray).ravel()
     counts = [np.bincount(x.ravel(), minlength=len(THETA_VALUES)) for x in theta.view(np.uint16)]
     each = (distance, shift, np.abs(gap), (mean < 0) | (mean > 1))
     return ThetaHistograms(

@@ -62,7 +62,7 @@ class Summary:
     """Paths, digests, scale, reference and DSN."""
     settings: dict[str, Any]
     """The section ``audit``."""
-    prior_scale: float | None
+    prior_scale_gray: float | None
     """Laplace scale of the reference; None where theta was not learned but is constant."""
     metrics: Figures
     """Of all images together."""

@@ -1,20 +1,33 @@
 """Typed, frozen settings and the ``params.yaml`` sections they are read from."""
 
+import json
+import re
 from collections.abc import Iterator, Mapping
+from decimal import Decimal
 from pathlib import Path
-from typing import Any, NamedTuple, TypeVar
+from typing import Annotated, Any, NamedTuple, TypeVar
 
-from pydantic import BaseModel, ConfigDict, TypeAdapter, ValidationError
+from pydantic import BaseModel, ConfigDict, Field, TypeAdapter, ValidationError
 from ruamel.yaml import YAML
 from ruamel.yaml.comments import CommentedMap
-from ruamel.yaml.error import MarkedYAMLError
+from ruamel.yaml.error import MarkedYAMLError, YAMLError
 from ruamel.yaml.events import AliasEvent, CollectionEndEvent, CollectionStartEvent
 
 from pipeline.base.errors import UserError, one_line
 
+Count = Annotated[int, Field(gt=0)]
+"""A number of things, at least one."""
+Positive = Annotated[float, Field(gt=0)]
+Weight = Annotated[float, Field(ge=0)]
+"""A factor of a term; zero leaves the term out."""
+
 
 class Settings(BaseModel):
-    """Base of every settings class: frozen, strictly typed, unknown and missing keys refused."""
+    """Base of every settings class: frozen, strictly typed, unknown keys refused.
+
+    The defaults of a section are what ``params.yaml`` comes with; without a default a key must be
+    there.
+    """
 
     model_config = ConfigDict(frozen=True, extra="forbid", strict=True, allow_inf_nan=False)
 
@@ -25,6 +38,10 @@ LARGEST = 2**20
 """Bytes of a YAML file."""
 DEEPEST = 20
 """Levels of a YAML file; ours have five."""
+COMMENT = 31
+"""Column at which comments begin, where values leave room."""
+AMBIGUOUS = {"true", "false", "null", "yes", "no", "on", "off"}
+"""Words that are no strings in YAML 1.1 or 1.2 unless they are quoted."""
 SHOWN = 60
 """Letters of a bad value that a message shows."""
 
@@ -36,17 +53,27 @@ def load_yaml(path: Path) -> dict[str, object]:
         UserError: The file is missing, is not such YAML, or is not a mapping.
 
     """
+    return _parse(_read(path), path)
+
+
+def _read(path: Path) -> str:
     try:
         with path.open("rb") as file:
             data = file.read(LARGEST + 1)
         if len(data) > LARGEST:
             raise UserError(f"{path}: is not valid YAML: it has more than {LARGEST} bytes")
-        text = data.decode()
+        return data.decode()
+    except OSError as error:
+        raise UserError(f"{path}: cannot be read: {error.strerror}") from error
+    except UnicodeDecodeError as error:
+        raise UserError(f"{path}: is not valid YAML: {_yaml_fault(error)}") from error
+
+
+def _parse(text: str, path: Path) -> dict[str, object]:
+    try:
         if fault := _trap(text):
             raise UserError(f"{path}: is not valid YAML: {fault}")
         content = YAML(typ="safe", pure=True).load(text)
-    except OSError as error:
-        raise UserError(f"{path}: cannot be read: {error.strerror}") from error
     except UserError:
         raise
     except Exception as error:  # besides its own, the library lets those of int, date, dict through
@@ -87,19 +114,76 @@ def load_lines(path: Path) -> list[Line]:
         UserError: See ``load_yaml``.
 
     """
-    load_yaml(path)
-    text = path.read_text(encoding="utf-8")
-    return list(_lines(YAML(pure=True).load(text), text.splitlines(), ""))
+    return parse_lines(_read(path), path)
 
 
-def _lines(content: CommentedMap, text: list[str], prefix: str) -> Iterator[Line]:
+def parse_lines(text: str, path: Path) -> list[Line]:
+    """``load_lines`` of a text that may become a file; ``path`` is named in messages.
+
+    Raises:
+        UserError: See ``load_yaml``.
+
+    """
+    _parse(text, path)
+    rows, lines = text.splitlines(), []
+    for key, value, (row, _) in _places(YAML(pure=True).load(text), ""):
+        plain = list(value) if isinstance(value, list) else value
+        lines.append(Line(key, plain, rows[row].partition(" # ")[2].strip()))
+    return lines
+
+
+def with_values(text: str, values: Mapping[str, object]) -> str:
+    """A YAML text with other values, in whose lines nothing else changes.
+
+    What has no line, or stands on several, stays as it is: see what ``parse_lines`` says of the
+    result.
+
+    Args:
+        text: A mapping, as ``load_yaml`` takes it.
+        values: The values to be, by dotted key.
+
+    """
+    rows = text.splitlines()
+    for key, value, (row, column) in _places(YAML(pure=True).load(text), ""):
+        if key in values and value != values[key] and _is_whole(value, rows[row][column:]):
+            comment = rows[row].partition(" # ")[2].strip()
+            line = rows[row][:column] + _in_yaml(values[key])
+            if comment:
+                line = (f"{line}   " if len(line) >= COMMENT else line.ljust(COMMENT)) + "# "
+            rows[row] = line + comment
+    return "\n".join(rows) + "\n"
+
+
+def _places(content: CommentedMap, prefix: str) -> Iterator[tuple[str, object, tuple[int, int]]]:
+    """Keys and values of a mapping, with row and column of every value."""
     for key, value in content.items():
         if isinstance(value, CommentedMap) and value:
-            yield from _lines(value, text, f"{prefix}{key}.")
+            yield from _places(value, f"{prefix}{key}.")
         else:
-            _, _, comment = text[content.lc.value(key)[0]].partition(" # ")
-            plain = list(value) if isinstance(value, list) else value
-            yield Line(f"{prefix}{key}", plain, comment.strip())
+            yield f"{prefix}{key}", value, content.lc.value(key)
+
+
+def _is_whole(value: object, text: str) -> bool:
+    """Whether a text is all of a value."""
+    try:
+        return bool(YAML(typ="safe", pure=True).load(text) == value)
+    except YAMLError:
+        return False
+
+
+def _in_yaml(value: object) -> str:
+    """A value on one line."""
+    match value:
+        case bool() | None:
+            return {True: "true", False: "false", None: "null"}[value]
+        case float():
+            return format(Decimal(repr(value)), "f")
+        case list():
+            return f"[{', '.join(_in_yaml(item) for item in value)}]"
+        case str() if not re.fullmatch(r"[A-Za-z][\w./-]*", value) or value in AMBIGUOUS:
+            return json.dumps(value)
+        case _:
+            return str(value)
 
 
 def load_section(path: Path, section: str, kind: type[S]) -> S:

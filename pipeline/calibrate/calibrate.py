@@ -12,6 +12,7 @@ from pipeline.base.errors import UserError
 from pipeline.base.seeding import generator
 from pipeline.base.settings import Settings
 from pipeline.noise.estimate import (
+    BLOCKS,
     LAGS,
     Blocks,
     Noise,
@@ -36,12 +37,12 @@ FEEDBACK = 0.7
 class CalibrateSettings(Settings):
     """The section ``calibrate``."""
 
-    blocks: int = Field(ge=1000)
-    """Blocks of 8x8 pixels kept of each set at most, spread over its images."""
-    rounds: int = Field(ge=0)
-    """How often the samples are measured like the real images, and corrected."""
-    least_correlation: float = Field(ge=0, le=1)
-    """Noise whose correlations are all weaker is drawn independently."""
+    blocks: int = Field(BLOCKS, ge=1000)
+    """Blocks of 8x8 pixels kept of each pile at most, spread over its images."""
+    rounds: int = Field(4, ge=0)
+    """Rounds in which the samples are measured like the real images, and corrected."""
+    least_correlation: float = Field(0.1, ge=0, le=1)
+    """Noise whose correlations, from 0 to 1, are all weaker is drawn independently."""
 
 
 @dataclass(frozen=True, eq=False)
@@ -105,7 +106,7 @@ def calibrate(
         "noise_level_real": real.deviation(means),
         "noise_level_mean": own.deviation(means),
         "noise_level_samples": drawn.deviation(means),
-        "constant_theta": found.constant_theta,
+        "constant_theta_gray": found.constant_theta_gray,
         "neighbour_correlation": neighbours,
         "channel_correlation": channels,
         "excess_kurtosis": real.excess_kurtosis,
@@ -145,11 +146,11 @@ def _calibration(
             "maps_digest": maps.digest,
             "lr_digest": lr.digest,
             "fault": None,
-            "variance": sampling.variance.tolist(),
+            "variance_gray": sampling.variance.tolist(),
             "noise_filter": None if kernels is None else kernels.tolist(),
             "laplace_share": _laplace_share(sampling.excess_kurtosis, kernels),
             "jpeg": sampling.jpeg,
-            "constant_theta": float(added / np.sqrt(2)),
+            "constant_theta_gray": float(added / np.sqrt(2)),
         }
     )
 
@@ -161,11 +162,11 @@ def _faulty(maps: Store, lr: Store, fault: str) -> Calibration:
         maps_digest=maps.digest,
         lr_digest=lr.digest,
         fault=fault,
-        variance=[],
+        variance_gray=[],
         noise_filter=None,
         laplace_share=1.0,
         jpeg=None,
-        constant_theta=0.0,
+        constant_theta_gray=0.0,
     )
 
 

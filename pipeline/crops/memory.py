@@ -1,12 +1,11 @@
 """How much memory the images of a training may take."""
 
-from typing import Annotated, Literal, NamedTuple
+from typing import Literal, NamedTuple
 
 import psutil
 import torch
-from pydantic import Field
 
-from pipeline.base.settings import Settings
+from pipeline.base.settings import Count, Positive, Settings
 
 GIB = 2**30
 PART = 0.5
@@ -16,9 +15,11 @@ PART = 0.5
 class MachineSettings(Settings):
     """The section ``machine``: what changes no result, so that no stage is run again for it."""
 
-    memory: Annotated[float, Field(gt=0)] | Literal["auto"]
+    memory: Positive | Literal["auto"] = "auto"
     """GiB that the images of a training may take, on the training device or else in host memory;
     ``auto``: half of what is free."""
+    checkpoint_every: Count = 500
+    """Steps between checkpoints and contact sheets of a training."""
 
 
 class Memory(NamedTuple):

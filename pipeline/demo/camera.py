@@ -42,9 +42,9 @@ class Camera(Settings):
     noise: Literal["laplace", "gaussian", "poisson"]
     """Law of the noise.  Laplace and Gaussian: the standard deviation is linear in the brightness.
     Poisson (with Gaussian read noise, the standard deviation at black): the variance is."""
-    noise_at_black: float = Field(ge=0)
+    noise_at_black_gray: float = Field(ge=0)
     """Standard deviation of the noise at black, in gray levels."""
-    noise_at_white: float = Field(ge=0)
+    noise_at_white_gray: float = Field(ge=0)
     """Standard deviation of the noise at white, in gray levels."""
     mosaic: bool
     """Noise on the sites of a Bayer mosaic (RGGB), bilinearly interpolated."""
@@ -57,10 +57,10 @@ class Camera(Settings):
 
     @model_validator(mode="after")
     def _photons_add(self) -> "Camera":
-        if self.noise == "poisson" and self.noise_at_white < self.noise_at_black:
+        if self.noise == "poisson" and self.noise_at_white_gray < self.noise_at_black_gray:
             raise ValueError(
-                f"noise_at_white is {self.noise_at_white}, below noise_at_black "
-                f"({self.noise_at_black}), but photons only add to the read noise"
+                f"noise_at_white_gray is {self.noise_at_white_gray}, below noise_at_black_gray "
+                f"({self.noise_at_black_gray}), but photons only add to the read noise"
             )
         return self
 
@@ -85,7 +85,7 @@ class Camera(Settings):
 
     def noise_deviation(self, clean: Tensor) -> Tensor:
         """Standard deviation of the noise at a site, in the unit of ``clean``, per value."""
-        black, white = self.noise_at_black * GRAY_LEVEL, self.noise_at_white * GRAY_LEVEL
+        black, white = self.noise_at_black_gray * GRAY_LEVEL, self.noise_at_white_gray * GRAY_LEVEL
         if self.noise == "poisson":
             return (black**2 + (white**2 - black**2) * clean).sqrt()
         return black + (white - black) * clean
@@ -128,7 +128,7 @@ class Camera(Settings):
         gaussian = torch.empty_like(clean).normal_(generator=generator)
         if self.noise == "gaussian":
             return gaussian * self.noise_deviation(clean)
-        read, white = self.noise_at_black * GRAY_LEVEL, self.noise_at_white * GRAY_LEVEL
+        read, white = self.noise_at_black_gray * GRAY_LEVEL, self.noise_at_white_gray * GRAY_LEVEL
         gain = white**2 - read**2  # of one photon, in the unit of the image
         if gain < SMALLEST_GAIN:
             return gaussian * self.noise_deviation(clean)

@@ -16,9 +16,9 @@ from pipeline.images.io import Image, to_uint8, write_jpeg, write_png
 class DemoSettings(Settings):
     """The section ``demo``."""
 
-    seed: int = Field(ge=0)
+    seed: int = Field(1, ge=0)
     """Seed of the noise."""
-    camera: str
+    camera: str = "phone"
     """An entry of ``cameras.yaml``."""
 
 

@@ -5,7 +5,7 @@ from typing import NamedTuple
 import torch
 from torch import Tensor, nn
 
-MIN_LOG_THETA = -1.0
+MIN_LOG_THETA_GRAY = -1.0
 """The ELU at the end of the head bounds log theta in gray levels from below."""
 
 STRIDES = {2: (2,), 3: (3,), 4: (2, 2)}
@@ -31,7 +31,7 @@ class Degradation(NamedTuple):
 
     mean: Tensor
     """y_g, (N, 3, H/s, W/s), in the unit of the image, about [0, 1], not clamped."""
-    log_theta: Tensor
+    log_theta_gray: Tensor
     """Natural logarithm of theta in gray levels, shape of ``mean``; at least -1."""
     log_sigma: Tensor | None
     """Logarithm of the feature scale, (N, 512, H/16s, W/16s), if it was asked for; at least -1."""
@@ -123,13 +123,13 @@ class DSN(nn.Module):
             (N, 3, H/s, W/s) each, in the unit of the image.
 
         """
-        mean, log_theta, _ = self.forward(hr)
-        return {"mean": mean, "theta": theta_from_log(log_theta)}
+        mean, log_theta_gray, _ = self.forward(hr)
+        return {"mean": mean, "theta": theta_from_log(log_theta_gray)}
 
 
-def theta_from_log(log_theta: Tensor) -> Tensor:
+def theta_from_log(log_theta_gray: Tensor) -> Tensor:
     """Theta in the unit of the image, from the DSN's logarithm of theta in gray levels."""
-    return torch.exp(log_theta) / 255
+    return torch.exp(log_theta_gray) / 255
 
 
 def _conv(inputs: int, outputs: int, activation: nn.Module) -> list[nn.Module]:

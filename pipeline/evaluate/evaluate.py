@@ -17,7 +17,7 @@ from tqdm import tqdm
 
 from pipeline.base.errors import UserError
 from pipeline.base.files import make_folder, whole
-from pipeline.base.settings import Settings
+from pipeline.base.settings import Count, Settings
 from pipeline.evaluate.full_reference import Lpips, psnr, ssim
 from pipeline.evaluate.niqe import BLOCK, enough, niqe
 from pipeline.evaluate.niqe_model import load_model
@@ -46,17 +46,17 @@ log = logging.getLogger(__name__)
 class EvaluateSettings(Settings):
     """The section ``evaluate``."""
 
-    protocols: list[Name] = Field(min_length=1)
+    protocols: list[Name] = Field(["usrdu", "rwsr2020", "y"], min_length=1)
     """How pairs are compared; the side-by-side picture shows the figures of the first."""
-    lpips_weights: str
+    lpips_weights: str = "none"
     """AlexNet for LPIPS: ``imagenet``, a file, or ``none`` to leave LPIPS out."""
-    niqe_model: str
+    niqe_model: str = "none"
     """Pristine model of NIQE: a file, or ``none`` to leave NIQE out."""
-    tile: int = Field(gt=0)
+    tile: Count = 256
     """Side of a tile in LR pixels."""
-    halo: int = Field(ge=0)
+    halo: int = Field(32, ge=0)
     """LR pixels around a tile that the network also sees."""
-    picture_crop: int = Field(gt=0)
+    picture_crop: Count = 200
     """Side in HR pixels of the centre crop shown in the side-by-side pictures."""
 
     @field_validator("protocols")

@@ -17,7 +17,7 @@ from tqdm import tqdm
 from pipeline.base.boxes import Box, tiles
 from pipeline.base.errors import UserError
 from pipeline.base.hashes import file_hash, fingerprint
-from pipeline.base.settings import Settings
+from pipeline.base.settings import Count, Settings
 from pipeline.dsn.file import load_dsn
 from pipeline.export.degrader import Degrader
 from pipeline.images.io import Image
@@ -35,14 +35,14 @@ class ExportSettings(Settings):
     the median and by 2^-7 at worst, where the store promises 2^-11.
     """
 
-    tile: int = Field(gt=0)
+    tile: Count = 128
     """Side of a tile in LR pixels; memory grows with its square."""
-    batch: int = Field(gt=0)
+    batch: Count = 1
     """Tiles that go through the network together; memory grows with it."""
-    mean_keep_bits: int = Field(ge=1, le=10)
+    mean_keep_bits: int = Field(10, ge=1, le=10)
     """Mantissa bits of the mean that are kept: relative error at most 2^-(bits + 1)."""
-    theta_keep_bits: int = Field(ge=1, le=10)
-    """Mantissa bits of theta that are kept."""
+    theta_keep_bits: int = Field(7, ge=1, le=10)
+    """Mantissa bits of theta that are kept, likewise."""
 
     def keep_bits(self, name: str) -> int:
         """Mantissa bits of an array that are kept; 10 is all that float16 has."""

@@ -14,6 +14,8 @@ from pipeline.base.files import whole
 from pipeline.images.io import Image, to_uint8
 
 THETA_COLOURS = "magma"
+SHEET_ROWS = 4
+"""Crops that a contact sheet shows, at most."""
 
 
 def show(axes: Axes, image: Image | Tensor, title: str = "") -> None:
@@ -25,11 +27,13 @@ def show(axes: Axes, image: Image | Tensor, title: str = "") -> None:
 
 
 def show_theta(
-    axes: Axes, theta: NDArray[np.floating], title: str = "", highest: float | None = None
+    axes: Axes, theta: NDArray[np.floating], title: str = "", highest_gray: float | None = None
 ) -> None:
     """Put a theta map (3, H, W) into axes: the mean of the channels in gray levels."""
     levels = theta.mean(axis=0, dtype=np.float64) * 255
-    drawn = axes.imshow(levels, cmap=THETA_COLOURS, vmin=0, vmax=highest, interpolation="nearest")
+    drawn = axes.imshow(
+        levels, cmap=THETA_COLOURS, vmin=0, vmax=highest_gray, interpolation="nearest"
+    )
     axes.set_title(title, fontsize=8)
     axes.set_axis_off()
     figure = axes.get_figure()

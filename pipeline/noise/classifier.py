@@ -17,7 +17,8 @@ from scipy.special import ndtri, stdtrit
 from torch import Tensor, nn
 
 from pipeline.base.seeding import generator
-from pipeline.noise.signature import ROUNDING_POWER, Floats, cut, high_pass_values
+from pipeline.noise.estimate import ROUNDING
+from pipeline.noise.signature import Floats, cut, high_pass_values
 
 FLAT_SHARE = 0.25
 """Share of an image's windows that count as flat."""
@@ -139,7 +140,7 @@ def _seen(windows: Floats) -> Tensor:
 
 def _scale(values: Tensor) -> Tensor:
     """The scale of the high-pass: asinh(x / scale) is linear in noise and compresses edges."""
-    return values.abs().median().clamp(min=ROUNDING_POWER**0.5)
+    return values.abs().median().clamp(min=ROUNDING**0.5)
 
 
 def _trained(train: list[Tensor], seed: int) -> Callable[[Tensor], Tensor]:

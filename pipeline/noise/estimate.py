@@ -36,6 +36,8 @@ STRATA = 8
 """Number of groups of blocks by intensity, all of one size; each gives its flattest blocks."""
 FLAT_SHARE = 0.1
 """Share of a stratum that counts as flat."""
+BLOCKS = 60_000
+"""Blocks that are kept of a set of images, about: 0.8 kB each, 48 MB."""
 FLAT_CONTRAST = 4.5
 """A set has flat areas if the 90 % quantile of the blocks' variance is at least this many times
 the 5 % quantile."""
@@ -48,7 +50,7 @@ FEWEST, FEWEST_FLAT = 64, 12
 DARKEST, BRIGHTEST = 12, 243
 """Blocks outside this range of intensity are left out: clipping to 8 bit cuts their noise."""
 ROUNDING = 1 / 12
-"""Variance of rounding to 8 bit."""
+"""Variance of rounding to 8 bit, which has the same power at every frequency."""
 ROUNDS = 6
 """How often flat blocks are chosen and the variance is fitted to them."""
 LEAST_GAIN = 0.1

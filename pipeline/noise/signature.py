@@ -16,6 +16,7 @@ import torch
 from numpy.typing import NDArray
 
 from pipeline.images.filters import HIGH_PASS_SIZE, high_pass
+from pipeline.noise.estimate import ROUNDING
 
 Floats = NDArray[np.float64]
 
@@ -31,8 +32,6 @@ FREQUENCIES = np.arange(1, 12) / WINDOW
 """Radial frequencies of a spectrum in cycles per pixel.  Each stands for a ring of width 1/16
 around it.  Rings above 0.5 lie in the corners of the frequency plane, which reaches 0.707."""
 RADII = len(FREQUENCIES)
-ROUNDING_POWER = 1 / 12
-"""Power of the rounding to 8 bit, in gray levels squared, at every frequency."""
 
 
 @dataclass(frozen=True, eq=False)
@@ -171,12 +170,12 @@ def spectrum(counted: Signature) -> Floats:
 def spectral_distance(first: Signature, second: Signature) -> float:
     """Root mean square of 10 log10(P1 / P2) over frequencies and channels, in decibels.
 
-    Powers under ``ROUNDING_POWER`` are raised to it: in 8-bit images they cannot be distinguished,
+    Powers under ``ROUNDING`` are raised to it: in 8-bit images they cannot be distinguished,
     and so the distance is finite for images without noise.
 
     Raises:
         ValueError: A signature holds no windows.
 
     """
-    levels = [10 * np.log10(np.maximum(spectrum(each), ROUNDING_POWER)) for each in (first, second)]
+    levels = [10 * np.log10(np.maximum(spectrum(each), ROUNDING)) for each in (first, second)]
     return float(np.sqrt(np.mean((levels[0] - levels[1]) ** 2)))

@@ -23,13 +23,19 @@ import torch
 from numpy.typing import NDArray
 
 from pipeline.noise.classifier import Accuracy, classifier_accuracy, windows
-from pipeline.noise.estimate import LAGS, Blocks, Noise, cut_blocks, estimate_noise, join
+from pipeline.noise.estimate import (
+    BLOCKS,
+    LAGS,
+    Blocks,
+    Noise,
+    cut_blocks,
+    estimate_noise,
+    join,
+)
 from pipeline.noise.signature import Signature, signature, spectral_distance, wasserstein
 
 PIECES = 1000
 """Largest number of pieces of images that are used of a set."""
-BLOCKS = 60_000
-"""Largest number of blocks of 8x8 pixels of all pieces together."""
 FEWEST_BLOCKS = 16
 """Number of blocks that every piece may give, however many pieces there are."""
 WINDOWS = 1000

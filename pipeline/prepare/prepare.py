@@ -28,14 +28,15 @@ from pipeline.writing.writer import StoreWriter
 class PrepareSettings(Settings):
     """The section ``prepare``."""
 
-    scale: Scale
+    scale: Scale = 4
     """HR pixels per LR pixel, along each side."""
-    preset: Preset
+    preset: Preset = "none"
     """The data set whose root the folders may be; see ``presets``."""
-    hr_from: Literal["folder", "lr", "both"]
+    hr_from: Literal["folder", "lr", "both"] = "folder"
     """HR images: those of the folder, the real LR images cleaned, or both."""
-    cleaning_factor: int = Field(ge=2, le=8)
-    """How many times smaller a real LR image is made to be an HR image; see ``cleaning``."""
+    cleaning_factor: int = Field(2, ge=2, le=8)
+    """LR pixels per pixel, along each side, of an HR image made from a real LR image; see
+    ``cleaning``."""
 
 
 @dataclass(frozen=True)

@@ -192,7 +192,7 @@ def _jobs(settings: RecoverySettings) -> list[tuple[str, str, int]]:
 def _score(world: World, recipes: Recipes, recipe: str, source: str, seed: int) -> Score:
     """Train and score one SRN, unless an earlier run did."""
     changes = {"seed": seed, "lr_from": "maps", "theta": THETA.get(source, "none")}
-    changes["constant_theta"] = None
+    changes["constant_theta_gray"] = None
     settings = recipes.train_srn.model_copy(update=changes)
     key: list[object] = [settings.model_dump(), recipes.recovery.architecture.model_dump()]
     key += [recipe, source, recipes.lpips_weights, recipes.recovery.captures]
@@ -207,7 +207,7 @@ def _score(world: World, recipes: Recipes, recipe: str, source: str, seed: int) 
     trainer = SrnTrainer(stream, recipes.recovery.architecture, settings, accelerator)
     name = " ".join(part for part in (world.name, recipe, source, str(seed)) if part)
     folder = kept.with_suffix(".work")
-    every = settings.log_every, settings.checkpoint_every
+    every = settings.log_every, recipes.machine.checkpoint_every
     run = TrainingLoop(
         Training(name, folder, trainer.steps, *every), trainer.parts, accelerator, trainer.data
     )

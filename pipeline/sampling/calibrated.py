@@ -32,7 +32,7 @@ class CalibratedSampler:
     reads = ("mean",)
 
     def __init__(self, calibration: Calibration, device: torch.device | str = "cpu") -> None:
-        deviation = torch.tensor(calibration.variance).clamp(min=0).sqrt() * GRAY_LEVEL
+        deviation = torch.tensor(calibration.variance_gray).clamp(min=0).sqrt() * GRAY_LEVEL
         self.variance = (deviation**2).to(device)
         self.laplace_share = calibration.laplace_share
         kernels, tables = calibration.noise_filter, calibration.jpeg

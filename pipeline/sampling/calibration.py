@@ -16,13 +16,13 @@ from pipeline.base.settings import Settings
 from pipeline.sampling.jpeg import JpegTables
 from pipeline.stores.reader import Store
 
-FORMAT: Literal["usrdu-calibration-1"] = "usrdu-calibration-1"
+FORMAT: Literal["usrdu-calibration-2"] = "usrdu-calibration-2"
 
 
 class Calibration(Settings):
     """What is added to the mean so that samples agree with the real LR images."""
 
-    format: Literal["usrdu-calibration-1"]
+    format: Literal["usrdu-calibration-2"]
     """Version of this file."""
     scale: int
     """HR pixels per LR pixel of the maps."""
@@ -32,7 +32,7 @@ class Calibration(Settings):
     """Digest of the real LR images it was measured on."""
     fault: str | None
     """Why nothing could be measured, in words; the rest is then empty."""
-    variance: list[list[float]]
+    variance_gray: list[list[float]]
     """(3, K): variance of the noise, in gray levels squared, by channel at K intensities of the
     mean that are evenly spaced from 0 to 1; linear between them."""
     noise_filter: list[list[list[list[float]]]] | None
@@ -42,14 +42,14 @@ class Calibration(Settings):
     """1: eps is Laplace, 0: Gaussian, between: a Laplace variable times it plus a Gaussian one."""
     jpeg: JpegTables | None
     """How the real LR images are compressed, which samples then are too; null for not at all."""
-    constant_theta: float = Field(ge=0)
+    constant_theta_gray: float = Field(ge=0)
     """The one Laplace scale of the same mean variance over the maps, in gray levels."""
 
     @model_validator(mode="after")
     def _shapes(self) -> "Calibration":
-        variance = _shape(self.variance)
+        variance = _shape(self.variance_gray)
         if self.fault is None and (len(variance) != 2 or variance[0] != 3 or variance[1] < 2):
-            raise ValueError(f"variance must be 3 by at least 2 numbers, found {variance}")
+            raise ValueError(f"variance_gray must be 3 by at least 2 numbers, found {variance}")
         if self.noise_filter is not None:
             kernels = _shape(self.noise_filter)
             if kernels[:2] != (3, 3) or len(set(kernels[2:])) != 1 or kernels[-1] % 2 == 0:
@@ -71,7 +71,7 @@ def read_calibration(path: Path) -> Calibration:
     """Read a calibration file, also one that says that nothing could be measured.
 
     Raises:
-        UserError: It is missing or damaged.
+        UserError: It is missing, damaged, or of another version.
 
     """
     try:
@@ -79,8 +79,15 @@ def read_calibration(path: Path) -> Calibration:
     except OSError as error:
         raise UserError(f"{path}: cannot be read: {error.strerror}") from error
     except (ValidationError, UnicodeDecodeError) as error:
-        reason = _reason(error)
+        again = "; run the calibrate stage again" if _other_version(error) else ""
+        reason = f"{_reason(error)}{again}"
         raise UserError(f"{path}: is not a calibration of this version: {reason}") from error
+
+
+def _other_version(error: ValueError) -> bool:
+    """Whether the file names another version of itself."""
+    faults = error.errors() if isinstance(error, ValidationError) else []
+    return any(fault["loc"] == ("format",) for fault in faults)
 
 
 def _reason(error: ValueError) -> str:

@@ -140,5 +140,5 @@ def make_sampler(
     if maps is not None:
         require_calibration(calibration, maps)
     if draw.theta == "constant":
-        return ConstantSampler(calibration.constant_theta * GRAY_LEVEL)
+        return ConstantSampler(calibration.constant_theta_gray * GRAY_LEVEL)
     return CalibratedSampler(calibration, device)

@@ -15,13 +15,13 @@ import torch
 
 from pipeline.base.errors import UserError
 from pipeline.base.settings import load_yaml
+from pipeline.crops.memory import GIB
 
 PACKAGE = "usrdu"
 WORDS = ("imagenet", "random", "none", None)
 """Values of the settings of ``WEIGHTS`` that are no file."""
 WEIGHTS = ("perceptual_weights", "lpips_weights", "niqe_model", "warm_start")
 """Settings that may name a file of weights."""
-GIB = 2**30
 LITTLE_DISK = 5 * GIB
 """Bytes; the demo takes less, a training on a data set of the literature more."""
 

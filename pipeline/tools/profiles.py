@@ -1,21 +1,93 @@
-"""Profiles: sections of the params file that belong together, such as the paper's settings.
+"""Profiles: settings that belong together, such as the paper's.
 
-A profile is a file of whole sections.  Taking one replaces these sections in the params file, with
-their comments, and leaves the others, such as ``folders``, as they are; the line ``profile:`` of
-the params file says which one was taken last.
+A profile is a file that says what differs from the defaults of the sections in ``KINDS``, each line
+with its source, and which ``architectures`` there are.  It may go on ``from:`` another profile, and
+then says what differs from that one.  Taking a profile writes its values into the params file,
+where every setting has a line with its unit; comments and other sections, such as ``folders``, stay
+as they are.  The line ``profile:`` of the params file says which one was taken last.
 """
 
 import re
-from collections.abc import Iterator
+from collections.abc import Iterator, Mapping
+from dataclasses import dataclass
 from pathlib import Path
 from typing import NamedTuple
 
 from pipeline.base.errors import UserError
 from pipeline.base.files import whole
-from pipeline.base.settings import load_lines, load_yaml
+from pipeline.base.settings import (
+    Line,
+    S,
+    Settings,
+    changed,
+    load_lines,
+    load_section,
+    load_yaml,
+    parse_lines,
+    with_values,
+)
+from pipeline.evaluate.evaluate import EvaluateSettings
+from pipeline.train_dsn.settings import TrainDsnSettings
+from pipeline.train_srn.settings import Architecture, TrainSrnSettings
 
-NAME = "profile"
-"""The key of the params file that names the profile."""
+NAME, BASE, NETWORKS = "profile", "from", "architectures"
+"""Keys: of the params file, that names the profile; of a profile, that names the one it goes on
+from; of both, the section of the networks, which a profile replaces as a whole."""
+KINDS: Mapping[str, type[Settings]] = {
+    "train_dsn": TrainDsnSettings,
+    "train_srn": TrainSrnSettings,
+    "evaluate": EvaluateSettings,
+}
+"""Sections whose settings a profile may change."""
+
+
+class Stated(NamedTuple):
+    """A setting that a profile names."""
+
+    value: object
+    profile: str
+    source: str
+    """Where the value is from: the comment on its line."""
+
+
+@dataclass(frozen=True)
+class Profile:
+    """A profile, with all that it goes on from."""
+
+    path: Path
+    stated: Mapping[str, Stated]
+    """By dotted key, such as ``train_dsn.epochs``; the networks too."""
+    networks: str
+    """The text of the section ``architectures``."""
+    network_file: Path
+    """Where that text stands."""
+
+    def settings(self, section: str, kind: type[S]) -> S:
+        """The settings of one of the sections in ``KINDS``.
+
+        Raises:
+            UserError: A key is unknown or has a bad value.
+
+        """
+        stated = {
+            key.removeprefix(f"{section}."): found.value
+            for key, found in self.stated.items()
+            if _section(key) == section
+        }
+        return changed(kind(), stated, self.path, section)
+
+    def values(self) -> dict[str, object]:
+        """Every setting that a profile decides, by dotted key.
+
+        Raises:
+            UserError: A key is unknown or has a bad value.
+
+        """
+        values: dict[str, object] = {}
+        for section, kind in KINDS.items():
+            values |= _by_key(section, self.settings(section, kind))
+        networks = {key for key in self.stated if _section(key) == NETWORKS}
+        return values | {key: self.stated[key].value for key in networks}
 
 
 class Value(NamedTuple):
@@ -25,7 +97,7 @@ class Value(NamedTuple):
     """Dotted, such as ``train_srn.epochs``."""
     value: object
     source: str
-    """Where the value is from: the params file, or a profile, or a change of what it says."""
+    """Where the value is from: the defaults, a profile and its source, or the params file."""
     comment: str
     """Unit and literature, from the comment on its line."""
 
@@ -44,6 +116,38 @@ def find_profile(folder: Path, name: str) -> Path:
     return path
 
 
+def load_profile(path: Path, above: tuple[Path, ...] = ()) -> Profile:
+    """Read a profile and those it goes on from.
+
+    Args:
+        path: Its file.
+        above: The files of profiles that go on from it.
+
+    Raises:
+        UserError: A file cannot be read, has another section, or there are no networks.
+
+    """
+    if path in above:
+        raise UserError(f"{path}: goes on from itself")
+    content = load_yaml(path)
+    for section in content.keys() - {BASE, NETWORKS, *KINDS}:
+        raise UserError(f"{path}: a profile has no section '{section}'")
+    own = {
+        line.key: Stated(line.value, path.stem, line.comment)
+        for line in load_lines(path)
+        if line.key != BASE
+    }
+    if BASE not in content:
+        if NETWORKS not in content:
+            raise UserError(f"{path}: the section '{NETWORKS}' is missing")
+        return Profile(path, own, _networks(path), path)
+    base = load_profile(find_profile(path.parent, str(content[BASE])), (*above, path))
+    if NETWORKS not in content:
+        return Profile(path, {**base.stated, **own}, base.networks, base.network_file)
+    kept = {key: found for key, found in base.stated.items() if _section(key) != NETWORKS}
+    return Profile(path, {**kept, **own}, _networks(path), path)
+
+
 def in_force(params: Path, folder: Path) -> list[Value]:
     """Every setting of a params file, with its source.
 
@@ -55,63 +159,101 @@ def in_force(params: Path, folder: Path) -> list[Value]:
         UserError: A file cannot be read, or the profile that the params file names is not there.
 
     """
-    name = _current(params)
-    path = find_profile(folder, name)
-    pinned, sections = {line.key: line.value for line in load_lines(path)}, load_yaml(path)
-    values = []
-    for key, value, comment in load_lines(params):
-        if key.split(".")[0] not in sections:
-            source = params.name
-        elif key not in pinned:
-            source = f"{params.name}, not in profile {name}"
-        elif pinned[key] == value:
-            source = f"profile {name}"
-        else:
-            source = f"{params.name}, profile {name} has {pinned[key]}"
-        values.append(Value(key, value, source, comment))
-    return values
+    profile = load_profile(find_profile(folder, _current(params)))
+    wanted = profile.values()
+    return [
+        Value(line.key, line.value, _source(line, params.name, profile, wanted), line.comment)
+        for line in load_lines(params)
+    ]
+
+
+def _source(line: Line, params: str, profile: Profile, wanted: Mapping[str, object]) -> str:
+    if line.key not in wanted:
+        ours = _section(line.key) in {NETWORKS, *KINDS}
+        return f"{params}, not in profile {profile.path.stem}" if ours else params
+    stated = profile.stated.get(line.key)
+    origin = f"profile {stated.profile}" if stated else "default"
+    if line.value != wanted[line.key]:
+        return f"{params}, {origin} has {wanted[line.key]}"
+    return f"{origin}: {stated.source}" if stated and stated.source else origin
 
 
 def changes(params: Path, folder: Path) -> list[str]:
-    """Keys at which a params file and the sections of its profile differ, sorted.
+    """Keys at which a params file differs from its profile, sorted.
 
     Raises:
         UserError: See ``in_force``.
 
     """
-    path = find_profile(folder, _current(params))
-    sections = load_yaml(path)
-    pinned = {line.key: line.value for line in load_lines(path)}
-    own = {line.key: line.value for line in load_lines(params)}
-    own = {key: value for key, value in own.items() if key.split(".")[0] in sections}
-    both = pinned.keys() & own.keys()
-    return sorted((pinned.keys() ^ own.keys()) | {k for k in both if pinned[k] != own[k]})
+    profile = load_profile(find_profile(folder, _current(params)))
+    return _differing(load_lines(params), profile.values())
 
 
-def take(params: Path, profile: Path) -> None:
-    """Put the sections of a profile into a params file; the rest of it stays as it is.
+def _differing(lines: list[Line], wanted: Mapping[str, object]) -> list[str]:
+    """Keys of the lines of a params file that have other values than wanted, or are missing."""
+    own: dict[str, object] = {}
+    for section, kind in KINDS.items():
+        own |= _by_key(section, kind())
+    own |= {line.key: line.value for line in lines if _section(line.key) in {NETWORKS, *KINDS}}
+    both = own.keys() & wanted.keys()
+    return sorted((own.keys() ^ wanted.keys()) | {key for key in both if own[key] != wanted[key]})
+
+
+def take(params: Path, profile: Profile) -> None:
+    """Put the values of a profile into a params file; the rest of it stays as it is.
 
     Args:
         params: The params file; it is replaced in one step.
         profile: The profile.
 
     Raises:
-        UserError: A file cannot be read, or the params file lacks a section.
+        UserError: A file cannot be read, or the params file lacks a section or a line, or has a
+            line for what is no setting.
         OSError: It cannot be written.
 
     """
     _current(params)
-    taken = dict(_sections(profile.read_text(encoding="utf-8")))
-    parts = []
-    missing = load_yaml(profile).keys() - load_yaml(params).keys()
-    if missing:
-        raise UserError(f"{params}: has no section '{sorted(missing)[0]}' for {profile} to replace")
-    for name, text in _sections(params.read_text(encoding="utf-8")):
-        if name == NAME:
-            text = re.sub(rf"(?m)^{NAME}: *[^\s#]+", f"{NAME}: {profile.stem}", text)
-        parts.append(taken.get(name, text) if name else text)
+    wanted = profile.values()
+    for section in (*KINDS, NETWORKS):
+        if section not in load_yaml(params):
+            raise UserError(f"{params}: has no section '{section}' for {profile.path} to change")
+    parts = [
+        profile.networks if name == NETWORKS else text
+        for name, text in _sections(params.read_text(encoding="utf-8"))
+    ]
+    written = {**wanted, NAME: profile.path.stem}
+    text = with_values("".join(parts).rstrip() + "\n", written)
+    if left := _differing(parse_lines(text, params), wanted):
+        raise UserError(
+            f"{params}: {', '.join(left)}: {profile.path} cannot set what has no line of its own, "
+            "or is no setting"
+        )
     with whole(params) as partial:
-        partial.write_text("".join(parts).rstrip() + "\n", encoding="utf-8")
+        partial.write_text(text, encoding="utf-8")
+
+
+def load_network(profile: Profile, name: str) -> Architecture:
+    """One of the networks of a profile.
+
+    Raises:
+        UserError: See ``load_section``.
+
+    """
+    return load_section(profile.network_file, f"{NETWORKS}.{name}", Architecture)
+
+
+def _by_key(section: str, settings: Settings) -> dict[str, object]:
+    """Settings as a params file has them, by dotted key."""
+    return {f"{section}.{key}": value for key, value in settings.model_dump(mode="json").items()}
+
+
+def _section(key: str) -> str:
+    """The section of a dotted key."""
+    return key.split(".", 1)[0]
+
+
+def _networks(path: Path) -> str:
+    return dict(_sections(path.read_text(encoding="utf-8")))[NETWORKS]
 
 
 def _sections(text: str) -> Iterator[tuple[str, str]]:

@@ -17,7 +17,7 @@ from pipeline.parallel.background import read_ahead, write_behind
 from pipeline.srn.network import open_model
 from pipeline.tools.strip_writer import SUFFIXES, write_strips
 
-BF16_BOUND = 2.0
+BF16_BOUND_GRAY = 2.0
 """Gray levels that bfloat16 may differ from float32 on the first tile.
 
 Rounding of the result alone makes 0.5 (8 significant bits); on the demo's photographs its two
@@ -37,7 +37,7 @@ class Tiling:
     batch: int = 1
     """Tiles that go through the network together; memory grows with it."""
     precision: Literal["float32", "bf16"] = "float32"
-    """With bf16 float32 all the same where ``BF16_BOUND`` is exceeded."""
+    """With bf16 float32 all the same where ``BF16_BOUND_GRAY`` is exceeded."""
 
 
 class Strip(NamedTuple):
@@ -127,13 +127,13 @@ def _within_bound(network: Enlarge, lr: Image, tiling: Tiling, device: torch.dev
     fast, side = in_bf16(network, device), tiling.tile + tiling.halo
     first = to_float(lr[:, :side, :side])[None].to(device)
     difference = largest_difference(network, fast, first)
-    if difference <= BF16_BOUND:
+    if difference <= BF16_BOUND_GRAY:
         return fast
     log.warning(
         "in bf16 the first tile is up to %.1f gray levels from float32, more than %.1f; "
         "going on in float32",
         difference,
-        BF16_BOUND,
+        BF16_BOUND_GRAY,
     )
     return network
 

@@ -12,7 +12,7 @@ from pipeline.base.units import GRAY_LEVEL
 from pipeline.dsn.network import Degradation
 from pipeline.images.filters import HIGH_PASS_SIZE, low_pass
 from pipeline.sampling.laplace import scale_terms, scaled_divergence
-from pipeline.train_dsn.prior import known_prior
+from pipeline.train_dsn.prior import known_prior_gray
 from pipeline.train_dsn.settings import TrainDsnSettings
 
 
@@ -28,7 +28,7 @@ class DsnLoss(nn.Module):
     def __init__(self, settings: TrainDsnSettings, vgg: nn.Module | None) -> None:
         super().__init__()
         self.settings, self.vgg = settings, vgg
-        self.prior = known_prior(settings) * GRAY_LEVEL
+        self.prior = known_prior_gray(settings) * GRAY_LEVEL
         self.weights = {"kl": settings.kl_weight}
         """Weight of every term that is computed, by its name in the curves."""
         if vgg is not None:
@@ -42,20 +42,20 @@ class DsnLoss(nn.Module):
             reference: y_b of these, (N, 3, H, W) in [0, 1].
 
         """
-        mean, log_theta, log_sigma = degradation
-        terms = {"kl": self.content(mean, log_theta, reference)}
+        mean, log_theta_gray, log_sigma = degradation
+        terms = {"kl": self.content(mean, log_theta_gray, reference)}
         if self.vgg is not None:
             terms["kl_perceptual"] = self.perceptual(mean, log_sigma, reference)
         return terms
 
-    def content(self, mean: Tensor, log_theta: Tensor, reference: Tensor) -> Tensor:
-        """Eq. 2 times the prior scale, or L1 without theta; ``log_theta`` in gray levels."""
+    def content(self, mean: Tensor, log_theta_gray: Tensor, reference: Tensor) -> Tensor:
+        """Eq. 2 times the prior scale, or L1 without theta; ``log_theta_gray`` in gray levels."""
         distance = (mean - reference).abs()
         low = self.settings.content == "low_pass"
         l1 = low_pass(mean - reference, HIGH_PASS_SIZE).abs().mean() if low else distance.mean()
         if not self.settings.learn_theta:
             return l1
-        return scale_terms(distance, _in_unit(log_theta), self.prior).mean() + l1
+        return scale_terms(distance, _in_unit(log_theta_gray), self.prior).mean() + l1
 
     def perceptual(self, mean: Tensor, log_sigma: Tensor | None, reference: Tensor) -> Tensor:
         """Eq. 4 times the prior scale, on 0.5 f + 0.5 of conv5_4, or Eq. 3 without sigma."""

@@ -3,12 +3,9 @@
 import math
 
 from pipeline.base.errors import UserError
-from pipeline.noise.estimate import estimate_noise, read_blocks
+from pipeline.noise.estimate import BLOCKS, estimate_noise, read_blocks
 from pipeline.stores.reader import Store
 from pipeline.train_dsn.settings import TrainDsnSettings
-
-PRIOR_BLOCKS = 60_000
-"""Blocks of real LR images from which a prior scale is estimated, at most."""
 
 
 def with_prior(settings: TrainDsnSettings, lr: Store) -> TrainDsnSettings:
@@ -18,21 +15,21 @@ def with_prior(settings: TrainDsnSettings, lr: Store) -> TrainDsnSettings:
         UserError: It cannot be estimated; says why.
 
     """
-    if settings.prior_scale != "estimated":
+    if settings.prior_scale_gray != "estimated":
         return settings
     try:
-        blocks = read_blocks(lr, PRIOR_BLOCKS)
+        blocks = read_blocks(lr, BLOCKS)
         level = estimate_noise(blocks).deviation(blocks)
     except ValueError as error:
         raise UserError(
             f"{lr.path}: the noise cannot be estimated: {error}; "
-            "give train_dsn.prior_scale a number"
+            "give train_dsn.prior_scale_gray a number"
         ) from error
-    return settings.model_copy(update={"prior_scale": level / math.sqrt(2)})
+    return settings.model_copy(update={"prior_scale_gray": level / math.sqrt(2)})
 
 
-def known_prior(settings: TrainDsnSettings) -> float:
+def known_prior_gray(settings: TrainDsnSettings) -> float:
     """The prior scale in gray levels, which must be a number."""
-    if isinstance(settings.prior_scale, str):
+    if isinstance(settings.prior_scale_gray, str):
         raise TypeError("the prior scale is still to be estimated")
-    return settings.prior_scale
+    return settings.prior_scale_gray

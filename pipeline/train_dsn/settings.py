@@ -1,56 +1,67 @@
 """The settings of the DSN training."""
 
-from typing import Annotated, Literal
+from typing import Literal
 
-from pydantic import Field, model_validator
+from pydantic import model_validator
 
+from pipeline.base.settings import Count, Positive, Weight
 from pipeline.training.learner import StepSettings
 
 
 class TrainDsnSettings(StepSettings):
     """The section ``train_dsn``."""
 
-    features: int = Field(gt=0)
-    """Width of the DSN trunk."""
-    blocks: int = Field(gt=0)
+    features: Count = 16
+    """Width of the DSN trunk in channels."""
+    blocks: Count = 4
     """Residual blocks."""
-    discriminator_features: int = Field(gt=0)
-    """Width of the U-Net discriminator at full size."""
-    hr_patch: int = Field(gt=0)
+    discriminator_features: Count = 16
+    """Width of the U-Net discriminator at full size, in channels."""
+    hr_patch: Count = 128
     """Side of an HR crop in pixels, a multiple of 16 times the scale."""
-    epochs: int = Field(gt=0)
-    """Length of the training."""
-    content: Literal["full_band", "low_pass"]
+    batch_size: Count = 4
+    """Crops in a share: what one process holds at a time."""
+    crops_per_image: Count = 8
+    """Crops of every HR image in one epoch."""
+    epochs: Count = 65
+    """Epochs of the training."""
+    learning_rate: Positive = 0.001
+    """Adam's rate at the start."""
+    discriminator_learning_rate: Positive = 0.0005
+    """Adam's rate at the start, for the discriminator."""
+    halve_every: Count = 22
+    """Epochs after which the rate is halved, again and again."""
+    content: Literal["full_band", "low_pass"] = "full_band"
     """What the distance of Eq. 2 is taken of: the images, or (released code) their 5x5 Gaussian
     low-pass, while the terms with theta keep that of the images."""
-    reference: Literal["bicubic", "kernels"]
+    reference: Literal["bicubic", "kernels"] = "bicubic"
     """y_b of Eq. 2 and 4: bicubic, or blur kernels from files, one drawn for every crop."""
-    prior_scale: Annotated[float, Field(gt=0)] | Literal["estimated"]
+    prior_scale_gray: Positive | Literal["estimated"] = 1.0
     """b of Eq. 2 and 4 in gray levels, the Laplace scale of the reference; ``estimated``: that of
     the noise of the real LR images."""
-    learn_theta: bool
+    learn_theta: bool = True
     """Learn the scale of the pixels (Eq. 2); otherwise L1 and a constant scale, the prior's."""
-    learn_sigma: bool
+    learn_sigma: bool = True
     """Learn the scale of the features (Eq. 4); otherwise Eq. 3."""
-    kl_weight: float = Field(ge=0)
-    """alpha_1 of Eq. 7."""
-    perceptual_weight: float = Field(ge=0)
-    """alpha_2 of Eq. 7; zero switches the term and VGG19 off."""
-    adversarial_weight: float = Field(ge=0)
-    """alpha_3 of Eq. 7; zero switches the term and the discriminator off."""
-    adversarial_on: Literal["mean", "sample"]
+    kl_weight: Weight = 1.0
+    """alpha_1 of Eq. 7, a factor."""
+    perceptual_weight: Weight = 0.01
+    """alpha_2 of Eq. 7, a factor; zero switches the term and VGG19 off."""
+    adversarial_weight: Weight = 0.01
+    """alpha_3 of Eq. 7, a factor; zero switches the term and the discriminator off."""
+    adversarial_on: Literal["mean", "sample"] = "sample"
     """What the discriminator sees: the mean (Eq. 5, 6) or a reparameterised sample (Eq. 8), through
     which it teaches theta as well."""
-    perceptual_weights: str
+    perceptual_weights: str = "random"
     """VGG19: ``imagenet``, ``random``, or a file."""
-    score_every: int = Field(gt=0)
+    channels_last: bool = False
+    """Channels innermost in memory, as tensor cores want them; slower on a CPU."""
+    score_every: Count = 10
     """Epochs between two judgements of the DSN by scores without pairs."""
-    keep: Literal["best", "last"]
+    keep: Literal["best", "last"] = "last"
     """Which epoch's weights are written: the best by those scores, or the last."""
-    log_every: int = Field(gt=0)
+    log_every: Count = 25
     """Steps per row of the curves."""
-    checkpoint_every: int = Field(gt=0)
-    """Steps between checkpoints and contact sheets."""
 
     @model_validator(mode="after")
     def _some_loss(self) -> "TrainDsnSettings":

@@ -21,7 +21,7 @@ from pipeline.stores.reader import Store, require_same_scale
 from pipeline.train_dsn.data import UnpairedCrops
 from pipeline.train_dsn.losses import DsnLoss
 from pipeline.train_dsn.monitor import BestEpoch, Monitor
-from pipeline.train_dsn.prior import known_prior, with_prior
+from pipeline.train_dsn.prior import known_prior_gray, with_prior
 from pipeline.train_dsn.reference import open_reference
 from pipeline.train_dsn.settings import TrainDsnSettings
 from pipeline.training.checkpoints import Stateful
@@ -30,8 +30,6 @@ from pipeline.training.discriminators import UNetDiscriminator
 from pipeline.training.learner import Adversaries, Learner, frozen, make_accelerator, weighted_sum
 from pipeline.training.run import run
 from pipeline.training.vgg import VGG19Features, weights_hash
-
-SHEET_ROWS = 4
 
 
 @dataclass(frozen=True)
@@ -82,7 +80,7 @@ class DsnTrainer:
         """Of the HR images."""
         self.steps = self.schedule.steps(settings.epochs)
         self.first_share = settings.own_shares(self.accelerator)[0]
-        self.shown = [part[:SHEET_ROWS] for part in self.data.batch(0, self.first_share)]
+        self.shown = [part[: drawing.SHEET_ROWS] for part in self.data.batch(0, self.first_share)]
         self.raw = make_sampler(Draw("raw"))
         self.discriminated = make_sampler(
             Draw("raw" if settings.adversarial_on == "sample" else "none")
@@ -147,7 +145,7 @@ class DsnTrainer:
         degradation = self.learner(hr, with_sigma=self.with_sigma)
         terms = self.loss.terms(degradation, reference)
         total = weighted_sum(terms, self.loss.weights)
-        maps = {"mean": degradation.mean, "theta": self.theta(degradation.log_theta)}
+        maps = {"mean": degradation.mean, "theta": self.theta(degradation.log_theta_gray)}
         terms["theta_mean"] = maps["theta"].detach().mean() * 255
         return {**terms, **self.adversaries.learn(total, self.draw(maps, step, share), real)}
 
@@ -190,11 +188,11 @@ class DsnTrainer:
         )
         drawing.save(figure, path)
 
-    def theta(self, log_theta: Tensor) -> Tensor:
+    def theta(self, log_theta_gray: Tensor) -> Tensor:
         """Theta in the unit of the image: the learned one, or the constant prior scale."""
         if self.settings.learn_theta:
-            return theta_from_log(log_theta)
-        return self._prior(log_theta)
+            return theta_from_log(log_theta_gray)
+        return self._prior(log_theta_gray)
 
     def _prior(self, like: Tensor) -> Tensor:
         return torch.full_like(like, self.loss.prior)
@@ -236,7 +234,7 @@ class DsnTrainer:
         if kept is None:
             raise ValueError("no step was scored")
         return {
-            "prior_scale": known_prior(settings),
+            "prior_scale_gray": known_prior_gray(settings),
             **self.statistics(8),
             "kept": settings.keep,
             "kept_epoch": best.epoch if settings.keep == "best" else settings.epochs - 1,
@@ -252,7 +250,7 @@ class DsnTrainer:
             features=settings.features,
             blocks=settings.blocks,
             learned_theta=settings.learn_theta,
-            prior_scale_gray=known_prior(settings),
+            prior_scale_gray=known_prior_gray(settings),
             reference=self.reference.description,
             hr_digest=self.material.hr.digest,
             lr_digest=self.material.lr.digest,
@@ -298,7 +296,7 @@ def train_dsn(
         folder=places.work / trainer.key(places.start),
         steps=trainer.steps,
         log_every=settings.log_every,
-        checkpoint_every=settings.checkpoint_every,
+        checkpoint_every=machine.checkpoint_every,
         start=places.start,
     )
     return run(trainer, training, places.results("dsn.safetensors"), __name__)

@@ -6,7 +6,7 @@ from typing import Literal
 from pydantic import Field, model_validator
 from torch import Tensor, nn
 
-from pipeline.base.settings import Settings
+from pipeline.base.settings import Count, Positive, Settings, Weight
 from pipeline.base.units import GRAY_LEVEL
 from pipeline.images.filters import gradient_map, gradient_map_l1
 from pipeline.sampling.sampler import Draw, Theta
@@ -19,11 +19,11 @@ class Architecture(Settings):
 
     network: str
     """Name of the architecture in spandrel."""
-    options: dict[str, object]
+    options: dict[str, object] = Field(default_factory=dict)
     """Keyword arguments of its constructor; the scale is added."""
-    warm_start: str | None
+    warm_start: str | None = None
     """File of an SR model of this architecture to start from, or null."""
-    train: bool
+    train: bool = True
     """Whether it is trained; otherwise ``warm_start`` is evaluated as it is (P.T. ESRGAN)."""
 
     @model_validator(mode="after")
@@ -36,42 +36,53 @@ class Architecture(Settings):
 class TrainSrnSettings(StepSettings):
     """The section ``train_srn``."""
 
-    lr_from: Literal["maps", "bicubic", "pairs"]
+    lr_from: Literal["maps", "bicubic", "pairs"] = "maps"
     """What LR images are: samples of the maps, bicubic ones of the HR images (the baseline), or the
     real ones of pairs (supervised training, S.T. ESRGAN)."""
-    theta: Theta
+    theta: Theta = "calibrated"
     """What the samples are drawn with (Eq. 8): ``calibrated``, ``raw`` (the stored theta),
     ``constant`` (Table 1, row 2), or ``none``, the mean alone."""
-    constant_theta: float | None = Field(gt=0)
+    constant_theta_gray: Positive | None = 1.0
     """Laplace scale in gray levels for ``theta: constant``, or null for the calibration's."""
-    lr_patch: int = Field(ge=8)
+    lr_patch: int = Field(16, ge=8)
     """Side of an LR crop in pixels."""
-    epochs: int = Field(gt=0)
-    """Length of the training."""
-    ema_decay: float = Field(ge=0, lt=1)
+    batch_size: Count = 8
+    """Crops in a share: what one process holds at a time."""
+    crops_per_image: Count = 64
+    """Crops of every image in one epoch."""
+    epochs: Count = 40
+    """Epochs of the training."""
+    learning_rate: Positive = 0.002
+    """Adam's rate at the start."""
+    discriminator_learning_rate: Positive = 0.0001
+    """Adam's rate at the start, for the discriminator."""
+    halve_every: Count = 14
+    """Epochs after which the rate is halved, again and again."""
+    ema_decay: float = Field(0.98, ge=0, lt=1)
     """Weight of the past in the moving average of the weights, per step; 0: no average."""
-    discriminator: Literal["unet", "vgg"]
+    discriminator: Literal["unet", "vgg"] = "unet"
     """U-Net with spectral norm, a logit per pixel, or ESRGAN's, a logit per crop."""
-    discriminator_features: int = Field(gt=0)
-    """Width of the discriminator at full size."""
-    content_weight: float = Field(ge=0)
-    """beta_1 of Eq. 12, on the L1 distance."""
-    low_pass_weight: float = Field(ge=0)
-    """Of the L1 distance of 9x9 Gaussian low-passed images (released code); zero: not used."""
-    perceptual_weight: float = Field(ge=0)
-    """beta_2 of Eq. 12; zero switches the term and VGG19 off."""
-    adversarial_weight: float = Field(ge=0)
-    """beta_3 of Eq. 12; zero switches the term and the discriminator off."""
-    adversarial_on: Literal["gradient", "pixels"]
+    discriminator_features: Count = 4
+    """Width of the discriminator at full size, in channels."""
+    content_weight: Weight = 1.0
+    """beta_1 of Eq. 12, a factor of the L1 distance."""
+    low_pass_weight: Weight = 0.0
+    """Factor of the L1 distance of 9x9 Gaussian low-passed images (released code); zero: not
+    used."""
+    perceptual_weight: Weight = 0.0
+    """beta_2 of Eq. 12, a factor; zero switches the term and VGG19 off."""
+    adversarial_weight: Weight = 0.001
+    """beta_3 of Eq. 12, a factor; zero switches the term and the discriminator off."""
+    adversarial_on: Literal["gradient", "pixels"] = "gradient"
     """What the discriminator sees: the gradient map (Eq. 9 to 11) or the image (Table 1, row 4)."""
-    gradient_norm: Literal["l2", "l1"]
+    gradient_norm: Literal["l2", "l1"] = "l2"
     """Norm of the gradient map: L2 (Eq. 11) or L1 (released code)."""
-    perceptual_weights: str
+    perceptual_weights: str = "random"
     """VGG19: ``imagenet``, ``random``, or a file."""
-    log_every: int = Field(gt=0)
+    channels_last: bool = True
+    """Channels innermost in memory, as tensor cores want them; faster on a CPU too."""
+    log_every: Count = 50
     """Steps per row of the curves."""
-    checkpoint_every: int = Field(gt=0)
-    """Steps between checkpoints and contact sheets."""
 
     @model_validator(mode="after")
     def _some_loss(self) -> "TrainSrnSettings":
@@ -82,7 +93,8 @@ class TrainSrnSettings(StepSettings):
     @property
     def draw(self) -> Draw:
         """What samples of the maps are drawn with."""
-        constant = None if self.constant_theta is None else self.constant_theta * GRAY_LEVEL
+        gray = self.constant_theta_gray
+        constant = None if gray is None else gray * GRAY_LEVEL
         return Draw(self.theta, constant)
 
     @property

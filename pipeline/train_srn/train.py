@@ -35,8 +35,6 @@ from pipeline.training.learner import (
 from pipeline.training.run import run
 from pipeline.training.vgg import VGG19Features, weights_hash
 
-SHEET_ROWS = 4
-
 
 @dataclass(frozen=True)
 class SrnMaterial:
@@ -130,7 +128,7 @@ class SrnTrainer:
             vgg = frozen(VGG19Features(settings.perceptual_weights), settings, accelerator)
         self.loss = SrnLoss(settings, vgg)
         first = settings.own_shares(accelerator)[0]
-        self.shown = Pair(*(part[:SHEET_ROWS] for part in stream.batch(0, first)))
+        self.shown = Pair(*(part[: drawing.SHEET_ROWS] for part in stream.batch(0, first)))
         self.parts: dict[str, Stateful] = {
             "network": self.network,
             "ema": self.ema,
@@ -225,7 +223,7 @@ def train_srn(
         folder=places.work / key,
         steps=trainer.steps,
         log_every=settings.log_every,
-        checkpoint_every=settings.checkpoint_every,
+        checkpoint_every=machine.checkpoint_every,
         start=places.start,
     )
     return run(trainer, training, places.results("srn.safetensors"), __name__)

@@ -20,7 +20,7 @@ from torch.optim import Adam, Optimizer
 from torch.optim.swa_utils import get_ema_multi_avg_fn
 
 from pipeline.base.errors import UserError, one_line
-from pipeline.base.settings import Settings
+from pipeline.base.settings import Count, Positive, Settings
 from pipeline.crops.batches import Demand
 from pipeline.crops.memory import Memory
 from pipeline.training.adversarial import discriminate, discriminator_loss
@@ -33,35 +33,38 @@ AdamBetas = Annotated[
 
 
 class StepSettings(Settings):
-    """What the sections of both trainings say of their steps."""
+    """What the sections of both trainings say of their steps.
 
-    seed: int = Field(ge=0)
+    What has no default here has one in each of the two.
+    """
+
+    seed: int = Field(0, ge=0)
     """Seed of weights, crops and samples."""
-    crops_per_image: int = Field(gt=0)
+    crops_per_image: Count
     """Crops of every (HR) image in one epoch."""
-    window: int = Field(gt=0)
+    window: Count = 256
     """Images that are shuffled together; twice as many are in memory at most."""
-    batch_size: int = Field(gt=0)
+    batch_size: Count
     """Crops in a share: what one process holds at a time."""
-    accumulate: int = Field(gt=0)
+    accumulate: Count = 1
     """Shares of a process in a step, one after the other."""
-    learning_rate: float = Field(gt=0)
+    learning_rate: Positive
     """Adam's rate at the start."""
-    discriminator_learning_rate: float = Field(gt=0)
+    discriminator_learning_rate: Positive
     """Adam's rate at the start, for the discriminator."""
-    halve_every: int = Field(gt=0)
+    halve_every: Count
     """Epochs after which the rate is halved, again and again."""
-    adam_betas: AdamBetas
+    adam_betas: AdamBetas = (0.9, 0.999)
     """Adam's decay of the mean and of the square of the gradient, for both networks."""
-    clip_gradient: float = Field(ge=0)
+    clip_gradient: float = Field(0.0, ge=0)
     """Largest L2 norm of a network's gradient, which is scaled down to it; 0: any."""
-    precision: Literal["no", "bf16"]
+    precision: Literal["no", "bf16"] = "no"
     """``bf16``: networks and VGG19 run in mixed precision, losses and weights stay float32."""
     channels_last: bool
     """Channels innermost in memory, as tensor cores want them."""
-    compile: bool
+    compile: bool = False
     """``torch.compile`` both networks: minutes at the start, faster steps."""
-    fused: bool
+    fused: bool = True
     """Adam as one kernel."""
 
     def own_shares(self, accelerator: Accelerator) -> range:

@@ -29,8 +29,8 @@ def command() -> None:
 def show(section: str | None, changed: bool, profiles: Path, params: Path) -> None:
     """Print every setting in force, or those of a SECTION: value, where it is from, what it is.
 
-    The source of a value is the profile it was taken from, or the params file, with the value the
-    profile has where it was changed.  The comment gives unit, equation and the published value.
+    A value is the default, or from a profile, which says why, or from the params file, with the
+    value that it changed.  The comment gives unit, equation and the published value.
     """
     from pipeline.base.errors import UserError
     from pipeline.tools.profiles import changes, in_force
@@ -51,22 +51,23 @@ def show(section: str | None, changed: bool, profiles: Path, params: Path) -> No
 
 @command.command("use", epilog="Example: usrdu params use paper")
 @click.argument("name")
-@click.option("--force", is_flag=True, help="Drop own changes in the sections of the profile.")
+@click.option("--force", is_flag=True, help="Drop own changes in the sections of profiles.")
 @profiles_option
 @params_option
 @plain_errors
 def use(name: str, force: bool, profiles: Path, params: Path) -> None:
-    """Put the sections of profile NAME into the params file; 'dvc repro' then runs with them.
+    """Put the values of profile NAME into the params file; 'dvc repro' then runs with them.
 
-    Other sections, such as folders, stay as they are.  Settings that were changed since the last
-    profile was taken are not dropped without --force.
+    They are the defaults but for what the profile names.  Comments and other sections, such as
+    folders, stay as they are.  Settings that were changed since the last profile was taken are not
+    dropped without --force.
     """
     from pipeline.base.errors import UserError
-    from pipeline.tools.profiles import changes, find_profile, take
+    from pipeline.tools.profiles import changes, find_profile, load_profile, take
 
-    profile = find_profile(profiles, name)
+    profile = load_profile(find_profile(profiles, name))
     own = changes(params, profiles)
     if own and not force:
         raise UserError(f"{params}: {', '.join(own)} differ from its profile; --force drops that")
     take(params, profile)
-    click.echo(f"{params} has the settings of {profile}")
+    click.echo(f"{params} has the settings of {profile.path}")

@@ -56,14 +56,14 @@ SIZES = {"one": (48, 56), "two": (30, 20), "big": (97, 211)}
 """(H, W) of the maps in LR pixels: ``big`` has many chunks, and tiles within them."""
 LR_SIZES = {"a": (96, 128), "b": (80, 144)}
 SETTINGS = AuditSettings(
-    worst_images=2, bins=25, theta_limit=6.0, distance_limit=30.0, outlier_score=3.5
+    worst_images=2, bins=25, theta_limit_gray=6.0, distance_limit_gray=30.0, outlier_score=3.5
 )
 HOSTILE = '"><script>alert(1)</script>'
 PARAMS = """audit:
   worst_images: 1
   bins: 10
-  theta_limit: 6.0
-  distance_limit: 30.0
+  theta_limit_gray: 6.0
+  distance_limit_gray: 30.0
   outlier_score: 3.5
 """
 
@@ -163,11 +163,11 @@ def write_calibration(path: Path, maps: Store, **changes: object) -> Path:
         "maps_digest": maps.digest,
         "lr_digest": "",
         "fault": None,
-        "variance": [[25.0] * 9] * 3,
+        "variance_gray": [[25.0] * 9] * 3,
         "noise_filter": None,
         "laplace_share": 0.0,
         "jpeg": None,
-        "constant_theta": 3.5,
+        "constant_theta_gray": 3.5,
     }
     path.write_text(json.dumps(content | changes))
     return path
@@ -226,7 +226,7 @@ def oracle(
         "theta_p50": middle,
         "theta_p95": high,
         "theta_max": theta.max(),
-        "theta_high_share": np.mean(theta >= SETTINGS.theta_limit),
+        "theta_high_share": np.mean(theta >= SETTINGS.theta_limit_gray),
         "distance_mean": distance.mean(),
         "mean_shift": np.mean(mean - reference),
         "mean_outside_share": np.mean((mean < 0) | (mean > 255)),
@@ -357,11 +357,11 @@ def test_closed_form_is_the_root(prior: float) -> None:
 
 def test_curve_in_the_summary_is_the_root(tmp_path: Path) -> None:
     hr = write_hr(tmp_path / "hr.zarr", {"one": (16, 16)})
-    dsn = {"prior_scale": 2.5, "learn_theta": True}
+    dsn = {"prior_scale_gray": 2.5, "learn_theta": True}
     maps = write_maps(tmp_path / "m.zarr", hr, dsn_settings=dsn)
     audit(inputs(maps, hr), SETTINGS, tmp_path / "page")
     found = read_json(tmp_path / "page" / "summary.json")
-    assert found["prior_scale"] == 2.5
+    assert found["prior_scale_gray"] == 2.5
     expected = [root(d, 2.5) for d in found["distance_edges"]]
     assert found["closed_form"] == pytest.approx(expected, rel=1e-9)
 
@@ -395,7 +395,7 @@ def test_another_reference_has_no_curve(reference: object, words: str, tmp_path:
     assert metrics == {key: plain[key] for key in plain if key != "closed_form_gap"}
     summary = read_json(tmp_path / "page" / "summary.json")
     assert summary["source"]["reference"] == reference
-    assert summary["closed_form"] is None and summary["prior_scale"] == 1
+    assert summary["closed_form"] is None and summary["prior_scale_gray"] == 1
     page = " ".join(parsed(tmp_path / "page").words.split())
     assert words in page and "learned theta around another reference than bicubic" in page
     assert "constant, not learned" not in page
@@ -404,14 +404,14 @@ def test_another_reference_has_no_curve(reference: object, words: str, tmp_path:
 
 def test_constant_theta_has_no_curve(tmp_path: Path) -> None:
     hr = write_hr(tmp_path / "hr.zarr", {"one": (16, 24)})
-    dsn = {"prior_scale": 1.5, "learn_theta": False}
+    dsn = {"prior_scale_gray": 1.5, "learn_theta": False}
     maps = write_maps(tmp_path / "m.zarr", hr, constant=1.5, dsn_settings=dsn)
     metrics = audit(inputs(maps, hr), SETTINGS, tmp_path / "page")
     assert "closed_form_gap" not in metrics
     assert metrics["theta_mean"] == metrics["theta_max"] == pytest.approx(1.5, rel=2**-11)
     assert metrics["theta_std"] == pytest.approx(0, abs=1e-9)
     summary = read_json(tmp_path / "page" / "summary.json")
-    assert summary["closed_form"] is None and summary["prior_scale"] is None
+    assert summary["closed_form"] is None and summary["prior_scale_gray"] is None
     page = (tmp_path / "page" / "index.html").read_text()
     assert "constant, not learned" in page and "closed form" not in page
 
@@ -612,7 +612,9 @@ def test_a_calibration_of_other_maps_is_refused(world: AuditInputs, tmp_path: Pa
 def test_a_calibration_with_a_fault_is_left_out_and_named(
     world: AuditInputs, tmp_path: Path
 ) -> None:
-    file = write_calibration(tmp_path / "c.json", world.maps, fault="all <b>grass</b>", variance=[])
+    file = write_calibration(
+        tmp_path / "c.json", world.maps, fault="all <b>grass</b>", variance_gray=[]
+    )
     scores = audit(replace(world, calibration=file), SETTINGS, tmp_path / "page")["scores"]
     assert list(scores) == ["mean", "raw"]
     assert "could not be measured (all <b>grass</b>)" in " ".join(
@@ -899,7 +901,7 @@ def summary_of(text: str) -> Summary:
     return Summary(
         source=dict.fromkeys(keys, text),
         settings=SETTINGS.model_dump(),
-        prior_scale=1.0,
+        prior_scale_gray=1.0,
         metrics=metrics,
         channels=dict.fromkeys(("red", "green", text), metrics),
         theta_edges=[0.0, 1.0, 2.0],
@@ -1031,7 +1033,7 @@ def test_only_an_earlier_audit_is_replaced(world: AuditInputs, tmp_path: Path) -
     assert not list(tmp_path.glob("page.*"))
 
 
-@pytest.mark.parametrize("key", ["worst_images", "bins", "theta_limit", "distance_limit"])
+@pytest.mark.parametrize("key", ["worst_images", "bins", "theta_limit_gray", "distance_limit_gray"])
 def test_settings_name_the_bad_key(tmp_path: Path, key: str) -> None:
     params = tmp_path / "params.yaml"
     params.write_text(re.sub(rf"{key}: .*", f"{key}: -1", PARAMS))

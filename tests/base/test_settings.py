@@ -1,13 +1,27 @@
 """Settings: every way a params file can be wrong is one sentence that names file and key."""
 
+import ast
+import inspect
+import re
 from pathlib import Path
 from typing import Literal, Self
 
 import pytest
 from pydantic import Field, ValidationError, model_validator
 
+from pipeline.audit.histograms import AuditSettings
 from pipeline.base.errors import UserError
 from pipeline.base.settings import Settings, load_section, load_yaml
+from pipeline.calibrate.calibrate import CalibrateSettings
+from pipeline.crops.memory import MachineSettings
+from pipeline.demo.camera import Camera
+from pipeline.demo.demo import DemoSettings
+from pipeline.evaluate.evaluate import EvaluateSettings
+from pipeline.export.export import ExportSettings
+from pipeline.prepare.prepare import PrepareSettings
+from pipeline.sampling.calibration import Calibration
+from pipeline.train_dsn.settings import TrainDsnSettings
+from pipeline.train_srn.settings import Architecture, TrainSrnSettings
 
 
 class Stage(Settings):
@@ -206,3 +220,113 @@ def test_the_params_of_the_project_are_read_as_meant() -> None:
         assert isinstance(stage, dict)
         assert isinstance(stage["learning_rate"], float)
         assert isinstance(stage["precision"], str)
+
+
+# --- the knobs of the project
+
+ROOT = Path(__file__).parents[2]
+SECTIONS: dict[str, type[Settings]] = {
+    "machine": MachineSettings,
+    "demo": DemoSettings,
+    "prepare": PrepareSettings,
+    "train_dsn": TrainDsnSettings,
+    "export": ExportSettings,
+    "calibrate": CalibrateSettings,
+    "train_srn": TrainSrnSettings,
+    "evaluate": EvaluateSettings,
+    "audit": AuditSettings,
+}
+"""Every section that has defaults."""
+KINDS: list[type[Settings]] = [*SECTIONS.values(), Architecture]
+KNOBS = [(kind, name) for kind in KINDS for name in kind.model_fields]
+
+
+@pytest.mark.parametrize("section", SECTIONS)
+def test_the_params_file_shows_every_default(section: str) -> None:
+    """A default stands in the class, where a notebook finds it, and in the file, for people."""
+    kind = SECTIONS[section]
+    shown = load_yaml(ROOT / "params.yaml")[section]
+    assert isinstance(shown, dict) and shown.keys() == kind.model_fields.keys()
+    assert load_section(ROOT / "params.yaml", section, kind) == kind()
+
+
+def test_no_other_section_has_settings() -> None:
+    others = {"profile", "folders", "architectures", "recovery"}
+    assert load_yaml(ROOT / "params.yaml").keys() == SECTIONS.keys() | others
+
+
+def sources(kind: type[Settings]) -> list[str]:
+    """Dotted names of the modules in which fields of a settings class are defined."""
+    return [base.__module__ for base in kind.__mro__ if base.__module__.startswith("pipeline.")]
+
+
+def reads(field: str, kind: type[Settings]) -> list[str]:
+    """Files of code that read an attribute of the name, and know the class or one it extends."""
+    modules = [name for name in sources(kind) if name != "pipeline.base.settings"]
+    found = []
+    for file in [*(ROOT / "pipeline").rglob("*.py"), *(ROOT / "stages").rglob("*.py")]:
+        text = file.read_text()
+        name = ".".join(file.relative_to(ROOT).with_suffix("").parts)
+        knows = name in modules or any(f"from {module} import" in text for module in modules)
+        if knows and any(
+            isinstance(node, ast.Attribute)
+            and node.attr == field
+            and isinstance(node.ctx, ast.Load)
+            and ast.unparse(node.value).split(".")[-1] in OWNERS
+            for node in ast.walk(ast.parse(text))
+        ):
+            found.append(name)
+    return found
+
+
+OWNERS = {"self", "settings", "machine", "architecture"}
+"""What settings are called where they are read."""
+
+
+@pytest.mark.parametrize(("kind", "field"), KNOBS)
+def test_every_knob_is_read_by_some_code(kind: type[Settings], field: str) -> None:
+    assert reads(field, kind)
+
+
+def docstring(kind: type[Settings], field: str) -> str:
+    """The string under a field, in the class or one it extends."""
+    for base in kind.__mro__:
+        if not base.__module__.startswith("pipeline."):
+            continue
+        (tree,) = ast.parse(inspect.getsource(base)).body
+        assert isinstance(tree, ast.ClassDef)
+        for node, following in zip(tree.body, tree.body[1:], strict=False):
+            named = isinstance(node, ast.AnnAssign) and ast.unparse(node.target) == field
+            if named and isinstance(following, ast.Expr):
+                assert isinstance(following.value, ast.Constant)
+                return str(following.value.value)
+    return ""
+
+
+UNITS = re.compile(
+    r"GiB|pixels?|channels|gray levels|blocks|crops|shares|images|tiles|epochs?|steps?|rounds|bits"
+    r"|rate|factor|weight|norm|decay|bins|deviations|seed|from 0 to 1",
+    re.IGNORECASE,
+)
+
+
+@pytest.mark.parametrize(("kind", "field"), KNOBS)
+def test_every_knob_is_explained_with_its_unit(kind: type[Settings], field: str) -> None:
+    words = docstring(kind, field)
+    assert words.endswith(".")
+    if re.search(r"\b(int|float)\b", str(kind.model_fields[field].annotation)):
+        assert UNITS.search(words), words
+
+
+@pytest.mark.parametrize("kind", [*KINDS, Camera, Calibration])
+def test_what_is_in_gray_levels_says_so_in_its_name(kind: type[Settings]) -> None:
+    for field in kind.model_fields:
+        assert ("gray level" in docstring(kind, field)) == field.endswith("_gray"), field
+
+
+def test_settings_of_a_notebook() -> None:
+    settings = TrainDsnSettings(epochs=3)
+    assert (settings.epochs, settings.features) == (3, 16)
+    with pytest.raises(ValidationError, match="epoch\n  Extra inputs are not permitted"):
+        TrainDsnSettings(epoch=3)  # type: ignore[call-arg]
+    assert Architecture(network="Compact").options == {}

@@ -30,7 +30,7 @@ SIDE, AREA, IMAGES = 288, 36, 3
 SETTINGS = CalibrateSettings(blocks=20_000, rounds=2, least_correlation=0.1)
 LEVELS = np.arange(50, 210, 10.0)
 METRICS = [
-    "noise_level_real", "noise_level_mean", "noise_level_samples", "constant_theta",
+    "noise_level_real", "noise_level_mean", "noise_level_samples", "constant_theta_gray",
     "neighbour_correlation", "channel_correlation", "excess_kurtosis", "laplace_share",
     "flat_areas", "jpeg", "fault",
 ]  # fmt: skip
@@ -104,8 +104,8 @@ def write(folder: Path, noise: Law, of_means: float = 0, seed: int = 1) -> Tiny:
 
 def deviations(calibration: Calibration) -> Array:
     """(3, n) at ``LEVELS``, in gray levels."""
-    knots = np.linspace(0, 255, len(calibration.variance[0]))
-    return np.sqrt([np.interp(LEVELS, knots, channel) for channel in calibration.variance])
+    knots = np.linspace(0, 255, len(calibration.variance_gray[0]))
+    return np.sqrt([np.interp(LEVELS, knots, channel) for channel in calibration.variance_gray])
 
 
 def counted(images: Sequence[NDArray[np.generic]]) -> Signature:
@@ -136,7 +136,7 @@ def test_laplace_noise_by_intensity(tmp_path: Path) -> None:
     assert calibration.laplace_share > 0.9
     clean = np.concatenate([tiny.maps.read(i, "mean").ravel() for i in tiny.maps.ids])
     theta = np.sqrt(np.mean((4 + 12 * clean.astype(np.float64)) ** 2) / 2)
-    assert calibration.constant_theta == pytest.approx(theta, rel=0.05)
+    assert calibration.constant_theta_gray == pytest.approx(theta, rel=0.05)
     assert list(metrics) == METRICS
     assert metrics["noise_level_real"] == pytest.approx(theta * np.sqrt(2), rel=0.05)
     assert metrics["noise_level_samples"] == pytest.approx(theta * np.sqrt(2), rel=0.05)
@@ -192,7 +192,7 @@ def test_images_without_noise_need_none(tmp_path: Path) -> None:
     tiny = write(tmp_path, gaussian(0))
     calibration, metrics = calibrate(tiny.maps, tiny.lr, SETTINGS)
     assert calibration.fault is None and deviations(calibration).max() < 0.3
-    assert calibration.constant_theta < 0.3
+    assert calibration.constant_theta_gray < 0.3
     assert metrics["noise_level_real"] == pytest.approx(np.sqrt(1 / 12), rel=0.01)
 
 
@@ -284,7 +284,7 @@ def test_command_says_what_cannot_be_measured(tmp_path: Path) -> None:
     assert result.exit_code == 0, result.output
     fault = "only 9 blocks of 8x8 pixels are neither black nor white"
     found = read_calibration(tmp_path / "out" / "c.json")
-    assert found.fault == fault and found.variance == [] and found.constant_theta == 0
+    assert found.fault == fault and found.variance_gray == [] and found.constant_theta_gray == 0
     assert found.lr_digest == Store(tmp_path / "small.zarr", "lr").digest
     assert json.loads((tmp_path / "out" / "m.json").read_text()) == {"fault": fault}
     assert f"WARNING: no calibration: {fault}" in result.stderr

@@ -11,7 +11,7 @@ CPU = torch.device("cpu")
 
 
 def test_auto_is_half_of_what_is_free() -> None:
-    found = allowed(MachineSettings(memory="auto"), CPU)
+    found = allowed(MachineSettings(), CPU)
     assert found.device == 0  # the CPU has no memory of its own
     assert found.host == pytest.approx(psutil.virtual_memory().available / 2, rel=0.1)
 

@@ -23,8 +23,8 @@ PLAIN: dict[str, object] = {
     "blur_across": 0.0,
     "blur_angle": 0.0,
     "noise": "gaussian",
-    "noise_at_black": 2.0,
-    "noise_at_white": 8.0,
+    "noise_at_black_gray": 2.0,
+    "noise_at_white_gray": 8.0,
     "mosaic": False,
     "chroma_denoising": 0.0,
     "jpeg_quality": None,
@@ -68,16 +68,16 @@ def picture(height: int, width: int) -> NDArray[np.uint8]:
         ({"blur_across": -1.0}, "blur_across"),
         ({"blur_angle": math.nan}, "blur_angle"),
         ({"noise": "salt"}, "noise"),
-        ({"noise_at_black": -1.0}, "noise_at_black"),
-        ({"noise_at_white": -1.0}, "noise_at_white"),
+        ({"noise_at_black_gray": -1.0}, "noise_at_black_gray"),
+        ({"noise_at_white_gray": -1.0}, "noise_at_white_gray"),
         ({"chroma_denoising": 1.1}, "chroma_denoising"),
         ({"jpeg_quality": 0}, "jpeg_quality"),
         ({"jpeg_quality": 101}, "jpeg_quality"),
         ({"jpeg_subsampling": "4:2:2"}, "jpeg_subsampling"),
         ({"gain": 3}, "gain"),
         (
-            {"noise": "poisson", "noise_at_white": 1.5},
-            "noise_at_white is 1.5, below noise_at_black \\(2.0\\), but photons only add",
+            {"noise": "poisson", "noise_at_white_gray": 1.5},
+            "noise_at_white_gray is 1.5, below noise_at_black_gray \\(2.0\\), but photons only add",
         ),
         (
             {"blur_along": 3.0, "blur_across": 0.4, "blur_angle": 30.0},
@@ -99,9 +99,9 @@ def test_no_setting_has_a_default(name: str) -> None:
 @pytest.mark.parametrize(
     "changes",
     [
-        {"noise": "gaussian", "noise_at_white": 1.0},
-        {"noise": "laplace", "noise_at_white": 1.0},
-        {"noise": "poisson", "noise_at_white": 2.0},
+        {"noise": "gaussian", "noise_at_white_gray": 1.0},
+        {"noise": "laplace", "noise_at_white_gray": 1.0},
+        {"noise": "poisson", "noise_at_white_gray": 2.0},
         {"blur_along": 3.0, "blur_across": 0.0, "blur_angle": -90.0},
         {"blur_along": 0.1, "blur_across": 0.1, "blur_angle": 30.0},
         {"blur_along": 3.0, "blur_across": 0.5, "blur_angle": 30.0},
@@ -119,7 +119,7 @@ def test_a_refusal_is_one_sentence(tmp_path: Path) -> None:
     with pytest.raises(UserError) as caught:
         load_section(file, "mine", Camera)
     assert str(caught.value) == (
-        f"{file}: mine: noise_at_white is 1.0, below noise_at_black (2.0), "
+        f"{file}: mine: noise_at_white_gray is 1.0, below noise_at_black_gray (2.0), "
         "but photons only add to the read noise"
     )
 
@@ -282,7 +282,9 @@ def test_the_noise_follows_the_brightness_of_its_pixel(noise: str) -> None:
 
 
 def test_poisson_without_photons_is_gaussian() -> None:
-    values = residual(camera(noise="poisson", noise_at_black=5.0, noise_at_white=5.0), 128)
+    values = residual(
+        camera(noise="poisson", noise_at_black_gray=5.0, noise_at_white_gray=5.0), 128
+    )
     assert values.var() == pytest.approx(25 + 1 / 12, rel=5 * math.sqrt(2 / values.size))
     assert kurtosis(values.ravel()) == pytest.approx(0, abs=5 * math.sqrt(24 / values.size))
 
@@ -290,7 +292,9 @@ def test_poisson_without_photons_is_gaussian() -> None:
 @pytest.mark.parametrize("white", [math.nextafter(1, 2), 1 + 1e-12, 1 + 1e-9, 1 + 1e-6, 1 + 1e-3])
 def test_more_photons_than_can_be_counted(white: float) -> None:
     """The next number after 1 means 1e20 photons; what is left is read noise."""
-    values = residual(camera(noise="poisson", noise_at_black=1.0, noise_at_white=white), 240)
+    values = residual(
+        camera(noise="poisson", noise_at_black_gray=1.0, noise_at_white_gray=white), 240
+    )
     assert abs(values.mean()) < 5 / math.sqrt(values.size)
     variance = 1 + (white**2 - 1) * 240 / 255 + 1 / 12
     assert values.var() == pytest.approx(variance, rel=5 * math.sqrt(2 / values.size))
@@ -298,7 +302,7 @@ def test_more_photons_than_can_be_counted(white: float) -> None:
 
 def test_poisson_at_black_is_a_number() -> None:
     """A NaN in red would spread to green and blue when the channels are averaged."""
-    dark = camera(noise="poisson", noise_at_black=0.0, chroma_denoising=1.0)
+    dark = camera(noise="poisson", noise_at_black_gray=0.0, chroma_denoising=1.0)
     assert (dark.expose(flat(0, 32), source()) == 0).all()
     clean = flat(128, 64)
     clean[0] = 0
@@ -309,18 +313,18 @@ def test_poisson_at_black_is_a_number() -> None:
 def test_no_noise() -> None:
     clean = torch.arange(256).reshape(1, 16, 16).expand(3, -1, -1) / 255
     for noise in ("laplace", "gaussian", "poisson"):
-        still = camera(noise=noise, noise_at_black=0.0, noise_at_white=0.0, mosaic=True)
+        still = camera(noise=noise, noise_at_black_gray=0.0, noise_at_white_gray=0.0, mosaic=True)
         np.testing.assert_array_equal(still.expose(clean, source()), clean.numpy() * 255)
 
 
 def test_quantisation() -> None:
     """Rounded to the nearest of 256 levels; what leaves them is cut off."""
-    still = camera(noise_at_black=0.0, noise_at_white=0.0)
+    still = camera(noise_at_black_gray=0.0, noise_at_white_gray=0.0)
     clean = torch.tensor([0.0, 0.49, 0.51, 127.49, 127.51, 254.49, 254.51, 255.0]) / 255
     taken = still.expose(clean.expand(3, 1, -1), source())
     assert taken.dtype == np.uint8
     assert taken[0, 0].tolist() == [0, 0, 1, 127, 128, 254, 255, 255]
-    loud = camera(noise_at_black=60.0, noise_at_white=60.0)
+    loud = camera(noise_at_black_gray=60.0, noise_at_white_gray=60.0)
     black, white = (loud.expose(flat(level, 64), source()) for level in (0, 255))
     for taken, end in ((black, 0), (white, 255)):
         assert (taken == end).mean() == pytest.approx(0.5, abs=0.03)
@@ -431,7 +435,9 @@ def test_covariance_of_the_mosaic(channel: int, expected: dict[tuple[int, int], 
 
 def test_noise_of_a_camera_with_a_mosaic() -> None:
     """Its correlation between neighbours is 2/3 in red and blue, 2/5 in green."""
-    values = residual(camera(mosaic=True, noise_at_black=8.0, noise_at_white=8.0), 128, 1024)
+    values = residual(
+        camera(mosaic=True, noise_at_black_gray=8.0, noise_at_white_gray=8.0), 128, 1024
+    )
     for channel, variance, correlation in (
         (0, 9 / 16, 2 / 3),
         (1, 5 / 8, 2 / 5),
@@ -449,7 +455,7 @@ def test_noise_of_a_camera_with_a_mosaic() -> None:
 
 
 def test_full_chroma_denoising_leaves_grey_noise() -> None:
-    taken = camera(chroma_denoising=1.0, noise_at_white=20.0)
+    taken = camera(chroma_denoising=1.0, noise_at_white_gray=20.0)
     image = taken.expose(flat(128), source())
     np.testing.assert_array_equal(image[0], image[1])
     np.testing.assert_array_equal(image[0], image[2])
@@ -469,7 +475,7 @@ def test_full_chroma_denoising_of_a_coloured_wall() -> None:
 @pytest.mark.parametrize("share", [0.0, 0.25, 0.5, 0.75])
 def test_chroma_denoising(share: float) -> None:
     """Channels n_c become n_c + share (mean - n_c): variance and covariance by hand."""
-    values = residual(camera(chroma_denoising=share, noise_at_white=20.0), 128)
+    values = residual(camera(chroma_denoising=share, noise_at_white_gray=20.0), 128)
     plain = (2 + 18 * 128 / 255) ** 2
     variance = plain * ((1 - share) ** 2 + (2 * share * (1 - share) + share**2) / 3)
     between = plain * (2 * share * (1 - share) + share**2) / 3
@@ -483,7 +489,7 @@ def test_no_chroma_denoising_leaves_the_noise_alone() -> None:
     clean = flat(128, 64)
     noise = torch.empty_like(clean).normal_(generator=source()) * 5 / 255
     expected = ((clean + noise) * 255).round().numpy()
-    taken = camera(noise_at_black=5.0, noise_at_white=5.0).expose(clean, source())
+    taken = camera(noise_at_black_gray=5.0, noise_at_white_gray=5.0).expose(clean, source())
     np.testing.assert_allclose(taken, expected, atol=0)
 
 
@@ -514,8 +520,8 @@ def test_jpeg(quality: int, subsampling: str, code: int) -> None:
         ("blur_across", 2.0),
         ("blur_angle", 70.0),
         ("noise", "laplace"),
-        ("noise_at_black", 3.0),
-        ("noise_at_white", 9.0),
+        ("noise_at_black_gray", 3.0),
+        ("noise_at_white_gray", 9.0),
         ("mosaic", True),
         ("chroma_denoising", 0.5),
         ("jpeg_quality", 80),

@@ -26,8 +26,8 @@ PHONE: dict[str, object] = {
     "blur_across": 1.0,
     "blur_angle": 0.0,
     "noise": "laplace",
-    "noise_at_black": 5.7,
-    "noise_at_white": 19.8,
+    "noise_at_black_gray": 5.7,
+    "noise_at_white_gray": 19.8,
     "mosaic": False,
     "chroma_denoising": 0.0,
     "jpeg_quality": 95,
@@ -50,8 +50,8 @@ phone:
   blur_across: 1.0
   blur_angle: 0.0
   noise: laplace
-  noise_at_black: 5.7
-  noise_at_white: 19.8
+  noise_at_black_gray: 5.7
+  noise_at_white_gray: 19.8
   mosaic: false
   chroma_denoising: 0.0
   jpeg_quality: 95
@@ -316,8 +316,8 @@ def test_reproducible(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     [
         ("seed", 2, False),
         ("noise", "gaussian", False),
-        ("noise_at_black", 5.0, False),
-        ("noise_at_white", 9.0, False),
+        ("noise_at_black_gray", 5.0, False),
+        ("noise_at_white_gray", 9.0, False),
         ("mosaic", True, False),
         ("jpeg_quality", 90, False),
         ("blur_along", 1.5, True),

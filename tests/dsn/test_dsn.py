@@ -8,7 +8,7 @@ import torch
 from numpy.typing import NDArray
 from torch import Tensor, nn
 
-from pipeline.dsn.network import DSN, MIN_LOG_THETA, ResidualBlock, theta_from_log
+from pipeline.dsn.network import DSN, MIN_LOG_THETA_GRAY, ResidualBlock, theta_from_log
 from pipeline.training.vgg import VGG19Features
 
 Floats = NDArray[np.float64]
@@ -41,11 +41,11 @@ def picture(*shape: int) -> Tensor:
 @pytest.mark.parametrize("scale", [2, 3, 4])
 def test_shapes(scale: int) -> None:
     dsn = DSN(scale, features=4, blocks=1)
-    mean, log_theta, log_sigma = dsn(torch.rand(2, 3, 3 * scale, 5 * scale))
-    assert mean.shape == log_theta.shape == (2, 3, 3, 5)
+    mean, log_theta_gray, log_sigma = dsn(torch.rand(2, 3, 3 * scale, 5 * scale))
+    assert mean.shape == log_theta_gray.shape == (2, 3, 3, 5)
     assert log_sigma is None
     with_sigma = dsn(torch.rand(1, 3, 16 * scale, 32 * scale), with_sigma=True)
-    assert with_sigma.mean.shape == with_sigma.log_theta.shape == (1, 3, 16, 32)
+    assert with_sigma.mean.shape == with_sigma.log_theta_gray.shape == (1, 3, 16, 32)
     assert with_sigma.log_sigma.shape == (1, 512, 1, 2)
 
 
@@ -193,18 +193,18 @@ def test_log_theta_stays_above_its_bound() -> None:
     for gain in (1.0, 30.0):
         dsn = network(4, features=4, gain=gain).float()
         with torch.no_grad():
-            log_theta = dsn(picture(2, 3, 32, 32).float()).log_theta
-        assert log_theta.min() >= MIN_LOG_THETA == -1
-        assert theta_from_log(log_theta).min().item() >= 0.3678 / 255
+            log_theta_gray = dsn(picture(2, 3, 32, 32).float()).log_theta_gray
+        assert log_theta_gray.min() >= MIN_LOG_THETA_GRAY == -1
+        assert theta_from_log(log_theta_gray).min().item() >= 0.3678 / 255
     # the bound is reached by the large weights, so it is the ELU that holds it
-    assert log_theta.min() < -0.999
-    assert log_theta.max() > 1
+    assert log_theta_gray.min() < -0.999
+    assert log_theta_gray.max() > 1
 
 
 def test_theta_from_log() -> None:
-    log_theta = torch.tensor([-1.0, 0.0, math.log(10)], dtype=torch.float64)
+    log_theta_gray = torch.tensor([-1.0, 0.0, math.log(10)], dtype=torch.float64)
     expected = torch.tensor([math.exp(-1) / 255, 1 / 255, 10 / 255], dtype=torch.float64)
-    torch.testing.assert_close(theta_from_log(log_theta), expected)
+    torch.testing.assert_close(theta_from_log(log_theta_gray), expected)
 
 
 # ---------------------------------------------------------------- receptive field
@@ -258,7 +258,9 @@ def test_pixels_beyond_the_halo_do_not_matter() -> None:
                 changed = image.clone()
                 changed[:, :, row] += 10
                 after = dsn(changed)
-                same = torch.equal(after.log_theta[:, :, centre], before.log_theta[:, :, centre])
+                same = torch.equal(
+                    after.log_theta_gray[:, :, centre], before.log_theta_gray[:, :, centre]
+                )
                 assert same is not matters
 
 

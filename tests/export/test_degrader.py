@@ -63,7 +63,7 @@ def test_whole_is_the_network_in_the_unit_of_the_image() -> None:
     assert mean.shape == theta.shape == (3, 6, 8)
     assert not mean.requires_grad and not theta.requires_grad
     torch.testing.assert_close(mean, expected.mean[0])
-    gray = np.exp(expected.log_theta[0].numpy().astype(np.float64))
+    gray = np.exp(expected.log_theta_gray[0].numpy().astype(np.float64))
     np.testing.assert_allclose(theta.numpy() * 255, gray, rtol=1e-6)
 
 

@@ -127,7 +127,7 @@ def test_scale_two(tiny2: World, tmp_path: Path) -> None:
 
 
 def test_theta_that_was_not_learned_is_the_prior(tiny: World, tmp_path: Path) -> None:
-    weights = write_dsn(tmp_path / "dsn.safetensors", learn_theta=False, prior_scale=8.5)
+    weights = write_dsn(tmp_path / "dsn.safetensors", learn_theta=False, prior_scale_gray=8.5)
     metrics = export(tiny.hr, weights, settings(), tmp_path / "maps.zarr")
     thetas = {
         value

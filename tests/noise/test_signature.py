@@ -10,13 +10,13 @@ import pytest
 from numpy.typing import NDArray
 from scipy import ndimage, stats
 
+from pipeline.noise.estimate import ROUNDING
 from pipeline.noise.signature import (
     BIN,
     BINS,
     FREQUENCIES,
     HALF,
     RADII,
-    ROUNDING_POWER,
     Signature,
     cut,
     high_pass_values,
@@ -285,14 +285,14 @@ def test_spectral_distance_without_noise() -> None:
     assert spectral_distance(flat, flat) == 0
     tiny = signature(noise(0.1, 2, 64))  # a power of 0.01, below that of the rounding
     assert spectral_distance(flat, tiny) == 0
-    expected = 10 * math.log10((100 + ROUNDING_POWER) / ROUNDING_POWER)
+    expected = 10 * math.log10((100 + ROUNDING) / ROUNDING)
     assert spectral_distance(flat, rounded) == pytest.approx(expected, abs=0.1)
 
 
 def test_rounding_has_the_power_of_the_floor() -> None:
     ramp = np.random.default_rng(0).uniform(0, 255, (3, SIZE, SIZE))
     power = spectrum(signature(np.round(ramp) - ramp))
-    np.testing.assert_allclose(power.mean(axis=0), ROUNDING_POWER, rtol=0.05)
+    np.testing.assert_allclose(power.mean(axis=0), ROUNDING, rtol=0.05)
 
 
 def test_spectrum_needs_windows() -> None:

@@ -162,8 +162,8 @@ CAMERA = Camera(
     blur_across=0.0,
     blur_angle=0.0,
     noise="gaussian",
-    noise_at_black=4.0,
-    noise_at_white=8.0,
+    noise_at_black_gray=4.0,
+    noise_at_white_gray=8.0,
     mosaic=False,
     chroma_denoising=0.0,
     jpeg_quality=None,
@@ -328,9 +328,9 @@ def test_a_camera_whose_noise_cannot_be_measured(
 ) -> None:
     def faulty(maps: Store, lr: Store, _: CalibrateSettings) -> tuple[Calibration, object]:
         made = Calibration(
-            format="usrdu-calibration-1", scale=4, maps_digest=maps.digest, lr_digest=lr.digest,
-            fault="too little", variance=[], noise_filter=None, laplace_share=1.0, jpeg=None,
-            constant_theta=0.0,
+            format="usrdu-calibration-2", scale=4, maps_digest=maps.digest, lr_digest=lr.digest,
+            fault="too little", variance_gray=[], noise_filter=None, laplace_share=1.0, jpeg=None,
+            constant_theta_gray=0.0,
         )  # fmt: skip
         return made, {"fault": "too little"}
 
@@ -393,7 +393,11 @@ def test_command(tmp_path: Path) -> None:
             {"recipes": {"one": {}, "bad": {"prior": 1.0}}},
             ["recovery.recipes.bad.prior is not a known setting"],
         ),
-        ([], {"recipes": {"bad": {"prior_scale": "much"}}}, ["recovery.recipes.bad.prior_scale"]),
+        (
+            [],
+            {"recipes": {"bad": {"prior_scale_gray": "much"}}},
+            ["recovery.recipes.bad.prior_scale_gray"],
+        ),
         ([], {"seeds": [0, 0]}, ["recovery: seeds names something twice"]),
         ([], {"seeds": [-1]}, ["recovery.seeds.0"]),
         ([], {"sources": ["sky"]}, ["recovery.sources.0", "'sky'"]),

@@ -36,11 +36,11 @@ def made(**changes: object) -> Calibration:
         "maps_digest": "m",
         "lr_digest": "l",
         "fault": None,
-        "variance": [[25.0] * 9, [49.0] * 9, [100.0] * 9],
+        "variance_gray": [[25.0] * 9, [49.0] * 9, [100.0] * 9],
         "noise_filter": None,
         "laplace_share": 1.0,
         "jpeg": None,
-        "constant_theta": 5.0,
+        "constant_theta_gray": 5.0,
     }
     return Calibration.model_validate({**plain, **changes})
 
@@ -138,7 +138,7 @@ def test_filter_of_a_correlation_that_no_noise_has() -> None:
 def test_theta_is_interpolated_as_by_numpy() -> None:
     rng = np.random.default_rng(4)
     variance = rng.uniform(1, 200, (3, 9))
-    sampler = CalibratedSampler(made(variance=variance.tolist()))
+    sampler = CalibratedSampler(made(variance_gray=variance.tolist()))
     mean = torch.from_numpy(rng.uniform(-0.2, 1.2, (2, 3, 20, 30)))
     mean[0, 0, 0, :9] = torch.arange(9) / 8
     expected = np.empty(mean.shape)
@@ -152,7 +152,7 @@ def test_theta_is_interpolated_as_by_numpy() -> None:
 
 
 def test_theta_with_another_number_of_intensities() -> None:
-    sampler = CalibratedSampler(made(variance=[[0, 8], [2, 2], [18, 0]]))
+    sampler = CalibratedSampler(made(variance_gray=[[0, 8], [2, 2], [18, 0]]))
     mean = torch.tensor([0.0, 0.25, 1.0]).expand(1, 3, 1, 3)
     expected = np.sqrt(np.array([[0, 1, 4], [1, 1, 1], [9, 6.75, 0]])) / 255
     np.testing.assert_allclose(sampler.theta({"mean": mean})[0, :, 0], expected, rtol=1e-5)
@@ -177,7 +177,7 @@ def test_sample_is_laplace() -> None:
 @pytest.mark.parametrize("share", [0.0, 0.5, 0.8, 1.0])
 def test_tails_by_the_share_of_laplace(share: float) -> None:
     """The fourth cumulant of a L(0, 1) + Gaussian is 12 a^4, over the variance 2 squared."""
-    calibration = made(variance=[[100.0] * 9] * 3, laplace_share=share)
+    calibration = made(variance_gray=[[100.0] * 9] * 3, laplace_share=share)
     drawn = CalibratedSampler(calibration).sample({"mean": gray(400)}, seeded(1))
     noise = ((drawn.double() - 0.5) * 255).numpy().ravel()
     assert (noise**2).mean() == pytest.approx(100, rel=0.01)
@@ -190,7 +190,7 @@ def test_tails_by_the_share_of_laplace(share: float) -> None:
 def test_sample_is_correlated_by_its_filter() -> None:
     """Also between channels, in the right direction, up to the border."""
     kernels = noise_filter(random_target(5))
-    calibration = made(noise_filter=kernels.tolist(), variance=[[100.0] * 9] * 3)
+    calibration = made(noise_filter=kernels.tolist(), variance_gray=[[100.0] * 9] * 3)
     drawn = CalibratedSampler(calibration).sample({"mean": gray(300)}, seeded(2))
     noise = (drawn.double() - 0.5).numpy() * 255
     expected = inner(correlation_of(kernels), 3)
@@ -205,7 +205,7 @@ def test_sample_is_correlated_by_its_filter() -> None:
 
 
 def test_sample_is_cut_to_the_unit_interval() -> None:
-    sampler = CalibratedSampler(made(variance=[[400.0] * 9] * 3))
+    sampler = CalibratedSampler(made(variance_gray=[[400.0] * 9] * 3))
     for level in (0.0, 1.0):
         drawn = sampler.sample({"mean": gray(50, level)}, seeded(3))
         assert drawn.min() >= 0 and drawn.max() <= 1
@@ -298,7 +298,7 @@ def test_a_file_of_another_version(tmp_path: Path, key: str, value: object) -> N
 
 
 def test_a_file_that_says_why_there_is_none(tmp_path: Path) -> None:
-    calibration = made(fault="only 3 blocks", variance=[])
+    calibration = made(fault="only 3 blocks", variance_gray=[])
     path = written(tmp_path / "c.json", calibration)
     assert read_calibration(path) == calibration
     with pytest.raises(UserError, match="could not be measured: only 3 blocks") as caught:
@@ -328,10 +328,10 @@ def test_a_calibration_of_other_maps_is_refused_with_both_digests(tiny: World) -
 @pytest.mark.parametrize(
     ("changes", "fault"),
     [
-        ({"variance": [[4.0, 9.0], [9.0, 30.0]]}, r"3 by at least 2 numbers, found \(2, 2\)"),
-        ({"variance": [[4.0], [9.0], [1.0]]}, r"found \(3, 1\)"),
-        ({"variance": []}, r"found \(0,\)"),
-        ({"variance": [[4.0, 9.0], [9.0], [1.0, 2.0]]}, "inhomogeneous"),
+        ({"variance_gray": [[4.0, 9.0], [9.0, 30.0]]}, r"3 by at least 2 numbers, found \(2, 2\)"),
+        ({"variance_gray": [[4.0], [9.0], [1.0]]}, r"found \(3, 1\)"),
+        ({"variance_gray": []}, r"found \(0,\)"),
+        ({"variance_gray": [[4.0, 9.0], [9.0], [1.0, 2.0]]}, "inhomogeneous"),
         ({"noise_filter": [[[[1.0]] * 3] * 3] * 3}, r"odd squares, found \(3, 3, 3, 1\)"),
         ({"noise_filter": [[[[1.0, 0.0]] * 2] * 3] * 3}, r"odd squares, found \(3, 3, 2, 2\)"),
         ({"noise_filter": [[[[1.0]]] * 3] * 2}, r"odd squares, found \(2, 3, 1, 1\)"),

@@ -18,8 +18,9 @@ from repository import ROOT, TINY, edit_params
 
 pytestmark = pytest.mark.slow
 LONGER: dict[str, dict[str, object]] = {
-    "train_dsn": {"epochs": 5, "checkpoint_every": 2},
-    "train_srn": {"epochs": 8, "checkpoint_every": 3},
+    "machine": {"checkpoint_every": 2},
+    "train_dsn": {"epochs": 5},
+    "train_srn": {"epochs": 8},
 }
 """So that most kills come between two checkpoints."""
 

@@ -103,9 +103,9 @@ def test_only_the_camera_in_use_is_tracked(repo: Path) -> None:
     file = repo / "cameras.yaml"
     before = file.read_text()
     try:
-        file.write_text(before.replace("noise_at_white: 16.0", "noise_at_white: 17.0"))
+        file.write_text(before.replace("noise_at_white_gray: 16.0", "noise_at_white_gray: 17.0"))
         assert not ran(ok(repo, "dvc", "repro", "--dry"))
-        file.write_text(before.replace("noise_at_white: 19.8", "noise_at_white: 21.0"))
+        file.write_text(before.replace("noise_at_white_gray: 19.8", "noise_at_white_gray: 21.0"))
         assert "demo" in ran(run(repo, "dvc", "repro", "--dry").stdout)
     finally:
         file.write_text(before)

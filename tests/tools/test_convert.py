@@ -127,10 +127,10 @@ def test_the_authors_dsn(features: int, blocks: int, scale: int, tmp_path: Path)
     degrader = Degrader.load(target)
     hr = hr_image(64)
     with torch.no_grad():
-        mean, log_theta, _ = authors_dsn(features, blocks, scale)(hr)
+        mean, log_theta_gray, _ = authors_dsn(features, blocks, scale)(hr)
     found = degrader.whole(hr[0])
     torch.testing.assert_close(found["mean"], mean[0], rtol=0, atol=1e-6)
-    torch.testing.assert_close(found["theta"], log_theta[0].exp() / 255, rtol=0, atol=1e-6)
+    torch.testing.assert_close(found["theta"], log_theta_gray[0].exp() / 255, rtol=0, atol=1e-6)
     with safe_open(target, framework="pt") as file:
         described = {key: json.loads(text) for key, text in file.metadata().items()}
     assert len(described.pop(CHECKSUM)) == 64
@@ -157,8 +157,8 @@ def test_an_imported_dsn_is_exported(tiny: World, tmp_path: Path) -> None:
     assert metrics["images"] == len(HR_SIZES) and maps.ids == list(HR_SIZES)
     hr = torch.from_numpy(tiny.hr.read("ships", "image")).float()[None] / 255
     with torch.no_grad():
-        mean, log_theta = authors_dsn().maps(hr)
-    for name, expected in (("mean", mean), ("theta", log_theta.exp() / 255)):
+        mean, log_theta_gray = authors_dsn().maps(hr)
+    for name, expected in (("mean", mean), ("theta", log_theta_gray.exp() / 255)):
         stored = maps.read("ships", name).astype(np.float64)
         np.testing.assert_allclose(stored, expected[0].numpy(), rtol=2**-8 * 1.01, atol=1e-6)
 

@@ -225,7 +225,7 @@ def test_values_are_rounded_and_clamped(tmp_path: Path) -> None:
 
 def test_calibrated_samples_follow_the_calibration(tmp_path: Path) -> None:
     store = flat_maps(tmp_path / "maps.zarr", 1.0, {"a": (60, 60)})
-    measured = calibration(store, variance=[[25.0] * 3, [100.0] * 3, [225.0] * 3])
+    measured = calibration(store, variance_gray=[[25.0] * 3, [100.0] * 3, [225.0] * 3])
     file = write_calibration(tmp_path / "c.json", measured)
     done(tmp_path / "lr", "--maps", store.path, "--samples", 4, "--calibration", file)
     deviations = drawn(tmp_path / "lr", 4).std(axis=(0, 1, 2))

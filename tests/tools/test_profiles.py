@@ -15,12 +15,20 @@ from conftest import (
 )
 
 from pipeline.base.errors import UserError
-from pipeline.base.settings import load_lines, load_section, load_yaml
-from pipeline.evaluate.evaluate import EvaluateSettings
-from pipeline.tools.profiles import changes, find_profile, in_force, take
+from pipeline.base.settings import load_lines, load_section, load_yaml, with_values
+from pipeline.tools.profiles import (
+    KINDS,
+    Profile,
+    changes,
+    find_profile,
+    in_force,
+    load_network,
+    load_profile,
+    take,
+)
 from pipeline.train_dsn.settings import TrainDsnSettings
 from pipeline.train_dsn.train import DsnMaterial, DsnTrainer
-from pipeline.train_srn.settings import Architecture, TrainSrnSettings
+from pipeline.train_srn.settings import TrainSrnSettings
 from pipeline.train_srn.train import SrnMaterial, SrnTrainer, open_stream
 from pipeline.training.learner import make_accelerator
 from pipeline.training.vgg import VGG19Features
@@ -45,7 +53,7 @@ PAPER = {
 """What Sec. 3 states, and the sizes of ESRGAN's network."""
 OFFICIAL = {
     "train_dsn.features": 64, "train_dsn.learning_rate": 5e-5, "train_dsn.halve_every": 250,
-    "train_dsn.content": "low_pass", "train_dsn.prior_scale": 1,
+    "train_dsn.content": "low_pass", "train_dsn.prior_scale_gray": 1,
     "train_srn.batch_size": 6, "train_srn.learning_rate": 5e-5,
     "train_srn.adam_betas": [0.9, 0.99], "train_srn.ema_decay": 0, "train_srn.content_weight": 1,
     "train_srn.low_pass_weight": 1, "train_srn.perceptual_weight": 1,
@@ -57,8 +65,12 @@ OFFICIAL = {
 CALIBRATED = {**PAPER, "train_srn.theta": "calibrated", "train_dsn.adversarial_on": "sample"}
 
 
+def profile(name: str) -> Profile:
+    return load_profile(find_profile(PROFILES, name))
+
+
 def values(name: str) -> dict[str, object]:
-    return {line.key: line.value for line in load_lines(PROFILES / f"{name}.yaml")}
+    return profile(name).values()
 
 
 def test_these_are_the_profiles() -> None:
@@ -66,18 +78,35 @@ def test_these_are_the_profiles() -> None:
 
 
 @pytest.mark.parametrize("name", NAMES)
-def test_a_profile_is_complete_and_every_line_is_explained(name: str) -> None:
+def test_a_profile_is_valid_and_every_line_has_its_source(name: str) -> None:
+    found = profile(name)
+    for section, kind in KINDS.items():
+        found.settings(section, kind)
+    content = load_yaml(found.network_file)["architectures"]
+    assert isinstance(content, dict) and content
+    for architecture in content:
+        load_network(found, architecture)
+    for key, stated in found.stated.items():
+        assert stated.source or key.startswith("architectures"), key
+
+
+@pytest.mark.parametrize("name", NAMES)
+def test_a_profile_says_only_what_differs(name: str) -> None:
+    """From the defaults, or from the profile it goes on from; so a new knob is in none of them."""
     path = PROFILES / f"{name}.yaml"
-    load_section(path, "train_dsn", TrainDsnSettings)
-    load_section(path, "train_srn", TrainSrnSettings)
-    content = load_yaml(path)
-    load_section(path, "evaluate", EvaluateSettings)
-    assert list(content) == ["train_dsn", "train_srn", "architectures", "evaluate"]
-    assert isinstance(content["architectures"], dict)
-    for architecture in content["architectures"]:
-        load_section(path, f"architectures.{architecture}", Architecture)
+    base = load_yaml(path).get("from")
+    before = (
+        values(base)
+        if isinstance(base, str)
+        else {
+            f"{section}.{key}": value
+            for section, kind in KINDS.items()
+            for key, value in kind().model_dump(mode="json").items()
+        }
+    )
     for line in load_lines(path):
-        assert line.comment or line.key.startswith("architectures") or line.key.endswith("seed")
+        if line.key != "from" and not line.key.startswith("architectures"):
+            assert line.value != before[line.key], line.key
 
 
 @pytest.mark.parametrize(
@@ -118,11 +147,11 @@ def test_both_trainings_of_a_profile_run(
     """A step of each in smaller sizes: all terms of the profile's losses are there, and finite."""
     for module in ("pipeline.train_dsn.train", "pipeline.train_srn.train"):
         monkeypatch.setattr(f"{module}.VGG19Features", lambda _: vgg)
-    path = PROFILES / f"{name}.yaml"
-    dsn = load_section(path, "train_dsn", TrainDsnSettings).model_copy(update=SMALL_DSN)
+    found = profile(name)
+    dsn = found.settings("train_dsn", TrainDsnSettings).model_copy(update=SMALL_DSN)
     terms = DsnTrainer(DsnMaterial(tiny.hr, tiny.lr), dsn, MACHINE).step(0)
     assert terms.keys() >= {"kl", "kl_perceptual", "adversarial", "discriminator"}
-    srn = load_section(path, "train_srn", TrainSrnSettings).model_copy(update=SMALL_SRN)
+    srn = found.settings("train_srn", TrainSrnSettings).model_copy(update=SMALL_SRN)
     cpu = make_accelerator(srn)
     stream = open_stream(
         SrnMaterial(tiny.hr, tiny.maps, calibration(tiny.maps)), srn, srn.demand(cpu, PLENTY)
@@ -152,35 +181,67 @@ def call(params: Path, *words: str) -> Result:
 
 
 @pytest.mark.parametrize("name", NAMES)
-def test_a_profile_replaces_its_sections_and_nothing_else(name: str, params: Path) -> None:
+def test_a_profile_changes_its_sections_and_nothing_else(name: str, params: Path) -> None:
     before = load_yaml(params)
-    take(params, PROFILES / f"{name}.yaml")
-    after, profile = load_yaml(params), load_yaml(PROFILES / f"{name}.yaml")
+    take(params, profile(name))
+    after, found = load_yaml(params), profile(name)
     assert list(after) == list(before)
     for section, content in after.items():
-        expected = {"profile": name}.get(section, profile.get(section, before[section]))
-        assert content == expected, section
+        if section in KINDS:
+            kind = KINDS[section]
+            assert load_section(params, section, kind) == found.settings(section, kind)
+            old = before[section]
+            assert (
+                isinstance(content, dict) and isinstance(old, dict) and list(content) == list(old)
+            )
+        elif section == "architectures":
+            assert content == load_yaml(found.network_file)[section]
+        else:
+            assert content == {"profile": name}.get(section, before[section]), section
     assert after["folders"] == before["folders"] != load_yaml(ROOT / "params.yaml")["folders"]
     assert changes(params, PROFILES) == []
 
 
 def test_there_and_back_gives_the_same_file(params: Path) -> None:
     before = params.read_bytes()
-    take(params, PROFILES / "paper.yaml")
+    take(params, profile("paper"))
     paper = params.read_bytes()
-    take(params, PROFILES / "official.yaml")
-    take(params, PROFILES / "paper.yaml")
+    take(params, profile("official"))
+    take(params, profile("paper"))
     assert params.read_bytes() == paper != before
-    take(params, PROFILES / "demo.yaml")
+    take(params, profile("demo"))
     assert params.read_bytes() == before
     assert [path.name for path in params.parent.iterdir()] == ["params.yaml"]
 
 
-def test_comments_come_along(params: Path) -> None:
-    take(params, PROFILES / "official.yaml")
-    found = {line.key: line.comment for line in load_lines(params)}
-    assert found["train_srn.gradient_norm"] == "|dx| + |dy|"
-    assert found["folders.val"].startswith("pairs in hr/ and lr/")
+@pytest.mark.parametrize("name", NAMES)
+def test_comments_stay(name: str, params: Path) -> None:
+    """They say unit and meaning; own ones too.  Comments begin in one column where they can."""
+    text = params.read_text().replace("# Eq. 4;", "# mine, Eq. 4;")
+    params.write_text(text)
+    before = {line.key: line.comment for line in load_lines(params)}
+    take(params, profile(name))
+    for line in load_lines(params):
+        if line.key.split(".")[0] != "architectures":
+            assert line.comment == before[line.key]
+    assert before["train_dsn.learn_sigma"].startswith("mine, Eq. 4")
+    for row in params.read_text().splitlines():
+        value, mark, _ = row.partition(" # ")
+        assert not mark or len(value) == 30 or len(value.rstrip()) > 27 or row in text, row
+
+
+def test_every_kind_of_value_is_written_as_it_is_read(tmp_path: Path) -> None:
+    path, old = tmp_path / "params.yaml", "a:\n" + "".join(f"  k{i}: x  # c\n" for i in range(12))
+    wanted = [
+        0.00005, 1e-12, 1.0, 3, True, None, "no", "imagenet", "data/raw/a b.pth", "", [0.9, "y"],
+        ["no", "usrdu"],
+    ]  # fmt: skip
+    path.write_text(with_values(old, {f"a.k{i}": value for i, value in enumerate(wanted)}))
+    lines = load_lines(path)
+    assert [line.value for line in lines] == wanted
+    for line, value in zip(lines, wanted, strict=True):
+        assert isinstance(line.value, type(value))
+    assert {line.comment for line in lines} == {"c"}
 
 
 def test_changes_are_named_and_kept_unless_forced(params: Path) -> None:
@@ -204,8 +265,9 @@ def test_every_value_has_its_source(params: Path) -> None:
     params.write_text(params.read_text().replace("epochs: 65 ", "epochs: 7 "))
     shown = {value.key: value for value in in_force(params, PROFILES)}
     assert shown.keys() == {line.key for line in load_lines(params)}
-    assert shown["train_dsn.epochs"][1:] == (7, "params.yaml, profile demo has 65", "paper: 500")
-    assert shown["train_dsn.blocks"][1:] == (4, "profile demo", "paper: 8 (Sec. 3.1)")
+    assert shown["train_dsn.epochs"][1:] == (7, "params.yaml, default has 65", "paper: 500")
+    assert shown["train_dsn.blocks"][1:] == (4, "default", "paper: 8 (Sec. 3.1)")
+    assert shown["architectures.compact.network"].source == "profile demo"
     assert shown["folders.hr"][1:] == ("data/raw/mine", "params.yaml", "sharp photographs")
 
 
@@ -220,7 +282,24 @@ def test_show(params: Path) -> None:
     assert call(params, "show", "--changed").output == ""
     params.write_text(params.read_text().replace("epochs: 65 ", "epochs: 7 "))
     (line,) = call(params, "show", "--changed").output.splitlines()
-    assert line == "train_dsn.epochs: 7  [params.yaml, profile demo has 65]  paper: 500"
+    assert line == "train_dsn.epochs: 7  [params.yaml, default has 65]  paper: 500"
+
+
+def test_show_says_what_a_profile_says_of_its_values(params: Path) -> None:
+    take(params, profile("calibrated"))
+    params.write_text(params.read_text().replace("  theta: calibrated", "  theta: none"))
+    shown = {value.key: value.source for value in in_force(params, PROFILES)}
+    assert shown["train_dsn.epochs"] == "profile paper: Sec. 3.1"
+    assert shown["train_dsn.adversarial_on"].startswith("profile calibrated: ours")
+    assert shown["train_dsn.kl_weight"] == "default"
+    assert shown["train_srn.theta"] == "params.yaml, profile calibrated has calibrated"
+    assert shown["architectures.esrgan.options.num_blocks"].startswith("profile paper: ESRGAN")
+    assert shown["prepare.scale"] == "params.yaml"
+    text = params.read_text().replace("  esrgan:", "  mine:").replace("  seed: 0\n", "  sed: 0\n")
+    params.write_text(text)
+    shown = {value.key: value.source for value in in_force(params, PROFILES)}
+    for key in ("architectures.mine.train", "train_dsn.sed"):
+        assert shown[key] == "params.yaml, not in profile calibrated"
 
 
 # --- mistakes
@@ -241,18 +320,69 @@ def test_unknown_names(words: list[str], parts: list[str], params: Path) -> None
         assert part in line
 
 
-def test_a_params_file_that_is_not_one(params: Path, tmp_path: Path) -> None:
-    text = params.read_text()
-    params.write_text(text.replace("profile: demo", "other: demo"))
-    with pytest.raises(UserError, match="the line 'profile: NAME' is missing"):
-        take(params, PROFILES / "paper.yaml")
-    params.write_text(text.replace("architectures:", "networks:"))
-    with pytest.raises(UserError, match="has no section 'architectures'"):
-        take(params, PROFILES / "paper.yaml")
-    (tmp_path / "broken.yaml").write_text("train_dsn: [")
-    with pytest.raises(UserError, match=r"broken\.yaml: is not valid YAML"):
-        take(params, tmp_path / "broken.yaml")
-    assert params.read_text() == text.replace("architectures:", "networks:")
+def test_a_params_file_that_is_not_one(params: Path) -> None:
+    text, paper = params.read_text(), profile("paper")
+    for old, new, fault in (
+        ("profile: demo", "other: demo", "the line 'profile: NAME' is missing"),
+        ("architectures:", "networks:", "has no section 'architectures'"),
+        ("  epochs: 65 ", "  # ", r"train_dsn\.epochs: .* cannot set what has no line"),
+        ("  epochs: 65 ", "  epoch: 65 ", r"train_dsn\.epoch, train_dsn\.epochs: .* no setting"),
+        ("[0.9, 0.999] ", "[0.9,\n    0.99] ", "train_srn.adam_betas"),
+        ("  epochs: 65 ", "  epochs: 65\n  epochs: 66 ", "is not valid YAML"),
+    ):
+        broken = text.replace(old, new)
+        params.write_text(broken)
+        with pytest.raises(UserError, match=fault) as caught:
+            take(params, paper)
+        assert str(caught.value).startswith(f"{params}: ") and "\n" not in str(caught.value)
+        assert params.read_text() == broken
+        assert [path.name for path in params.parent.iterdir()] == ["params.yaml"]
+
+
+def test_a_value_that_is_the_default_needs_no_line(params: Path) -> None:
+    """As in a params file from before there was the setting."""
+    text = "".join(
+        row for row in params.read_text().splitlines(True) if "  kl_weight: 1.0" not in row
+    )
+    params.write_text(text)
+    assert changes(params, PROFILES) == []
+    take(params, profile("paper"))
+    assert load_section(params, "train_dsn", TrainDsnSettings).kl_weight == 1
+
+
+@pytest.mark.parametrize(
+    ("content", "fault"),
+    [
+        ("train_dsn: [", r"mine\.yaml: is not valid YAML"),
+        ("train_dsn: {}\nprepare: {}\n", "a profile has no section 'prepare'"),
+        ("train_dsn: {}\n", "the section 'architectures' is missing"),
+        ("from: mine\n", r"mine\.yaml: goes on from itself"),
+        ("from: other\n", r"mine\.yaml: goes on from itself"),
+        ("from: no\n", "has no profile 'no'; there are: mine, other, paper"),
+        ("from: paper\ntrain_dsn:\n  epoch: 3\n", r"mine\.yaml: train_dsn\.epoch is not a known"),
+        ("from: paper\ntrain_dsn:\n  epochs: 0\n", r"mine\.yaml: train_dsn\.epochs: input should"),
+    ],
+)
+def test_a_profile_that_is_not_one(content: str, fault: str, params: Path, tmp_path: Path) -> None:
+    folder = tmp_path / "profiles"
+    folder.mkdir()
+    shutil.copy(PROFILES / "paper.yaml", folder)
+    (folder / "other.yaml").write_text("from: mine\n")
+    (folder / "mine.yaml").write_text(content)
+    before = params.read_bytes()
+    with pytest.raises(UserError, match=fault):
+        take(params, load_profile(folder / "mine.yaml"))
+    assert params.read_bytes() == before
+
+
+def test_a_profile_with_networks_of_its_own(params: Path, tmp_path: Path) -> None:
+    networks = "architectures:\n  mine:  # ours\n    network: SPAN\n    options: {}\n"
+    shutil.copy(PROFILES / "paper.yaml", tmp_path / "paper.yaml")
+    (tmp_path / "mine.yaml").write_text(f"from: paper\n{networks}train_dsn:\n  epochs: 9  # ours\n")
+    take(params, load_profile(tmp_path / "mine.yaml"))
+    assert load_yaml(params)["architectures"] == {"mine": {"network": "SPAN", "options": {}}}
+    assert load_section(params, "train_dsn", TrainDsnSettings).epochs == 9
+    assert load_section(params, "train_srn", TrainSrnSettings).epochs == 1000
 
 
 def test_profiles_of_another_folder(tmp_path: Path) -> None:

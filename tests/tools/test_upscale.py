@@ -205,7 +205,7 @@ def test_bf16_is_used_within_its_bound(
     difference = bf16_difference(network, image)
     assert difference > 0.5
     bound = difference * (1.01 if side == "within" else 0.99)
-    monkeypatch.setattr("pipeline.tools.upscale.BF16_BOUND", bound)
+    monkeypatch.setattr("pipeline.tools.upscale.BF16_BOUND_GRAY", bound)
     source = save(tmp_path / "a.png", image)
     options = ("--tile", "16", "--halo", "8")
     assert run(source, tmp_path / "float32.png", model, *options).exit_code == 0

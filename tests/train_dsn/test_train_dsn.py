@@ -88,32 +88,40 @@ def kl_of_laplace(distance: float, scale: float, prior: float) -> float:
 
 
 def test_content_is_eq2_for_a_prior_of_one_gray_level() -> None:
-    loss = DsnLoss(dsn_settings(prior_scale=1.0), None)
-    mean, reference, log_theta = images(1, 2, 3, 9, 7), images(2, 2, 3, 9, 7), heads(3, 2, 3, 9, 7)
+    loss = DsnLoss(dsn_settings(prior_scale_gray=1.0), None)
+    mean, reference, log_theta_gray = (
+        images(1, 2, 3, 9, 7),
+        images(2, 2, 3, 9, 7),
+        heads(3, 2, 3, 9, 7),
+    )
     mean[0] = reference[0] + 0.003 * mean[0]  # near ones too
-    expected = eq2(255 * np.abs(exact(mean) - exact(reference)), exact(log_theta))
-    assert loss.content(mean, log_theta, reference).item() == pytest.approx(expected, rel=1e-5)
+    expected = eq2(255 * np.abs(exact(mean) - exact(reference)), exact(log_theta_gray))
+    assert loss.content(mean, log_theta_gray, reference).item() == pytest.approx(expected, rel=1e-5)
 
 
 def test_content_vanishes_where_the_mean_is_the_reference_and_theta_the_prior() -> None:
     for prior in (1.0, 8.5):
-        loss = DsnLoss(dsn_settings(prior_scale=prior), None)
+        loss = DsnLoss(dsn_settings(prior_scale_gray=prior), None)
         image = images(1, 1, 3, 8, 8)
-        log_theta = torch.full_like(image, float(np.log(prior)))
-        assert loss.content(image, log_theta, image).item() == pytest.approx(0, abs=1e-8)
+        log_theta_gray = torch.full_like(image, float(np.log(prior)))
+        assert loss.content(image, log_theta_gray, image).item() == pytest.approx(0, abs=1e-8)
 
 
 @pytest.mark.parametrize("prior", [1.0, 0.7, 8.5])
 def test_content_is_the_divergence_times_the_prior(prior: float) -> None:
-    loss = DsnLoss(dsn_settings(prior_scale=prior), None)
-    mean, reference, log_theta = images(1, 1, 3, 2, 2), images(2, 1, 3, 2, 2), heads(3, 1, 3, 2, 2)
+    loss = DsnLoss(dsn_settings(prior_scale_gray=prior), None)
+    mean, reference, log_theta_gray = (
+        images(1, 1, 3, 2, 2),
+        images(2, 1, 3, 2, 2),
+        heads(3, 1, 3, 2, 2),
+    )
     distance = 255 * np.abs(exact(mean) - exact(reference))
     divergences = [
         kl_of_laplace(d, theta, prior)
-        for d, theta in zip(distance.flat, np.exp(exact(log_theta)).flat, strict=True)
+        for d, theta in zip(distance.flat, np.exp(exact(log_theta_gray)).flat, strict=True)
     ]
     expected = np.mean(divergences) * prior / 255
-    assert loss.content(mean, log_theta, reference).item() == pytest.approx(expected, rel=1e-4)
+    assert loss.content(mean, log_theta_gray, reference).item() == pytest.approx(expected, rel=1e-4)
 
 
 def test_content_without_theta_is_l1() -> None:
@@ -134,16 +142,20 @@ def low_passed(image: Array) -> Array:
 def test_low_pass_content_is_that_of_the_released_code() -> None:
     """L1 of low-passed images, plus the terms with theta of the images; in gray levels, /255."""
     loss = DsnLoss(dsn_settings(content="low_pass"), None)
-    mean, reference, log_theta = images(1, 2, 3, 9, 7), images(2, 2, 3, 9, 7), heads(3, 2, 3, 9, 7)
-    first, second, log = 255 * exact(mean), 255 * exact(reference), exact(log_theta)
+    mean, reference, log_theta_gray = (
+        images(1, 2, 3, 9, 7),
+        images(2, 2, 3, 9, 7),
+        heads(3, 2, 3, 9, 7),
+    )
+    first, second, log = 255 * exact(mean), 255 * exact(reference), exact(log_theta_gray)
     distance, theta = np.abs(first - second), np.exp(log)
     expected = np.abs(low_passed(first) - low_passed(second)).mean()
     assert expected < 0.5 * distance.mean()  # it is another term
     found = DsnLoss(dsn_settings(content="low_pass", learn_theta=False), None)
-    plain = found.content(mean, log_theta, reference).item()
+    plain = found.content(mean, log_theta_gray, reference).item()
     assert plain == pytest.approx(expected / 255, rel=1e-5)
     expected += (theta * np.exp(-distance / theta) - log - 1).mean()
-    told = loss.content(mean, log_theta, reference).item()
+    told = loss.content(mean, log_theta_gray, reference).item()
     assert told == pytest.approx(expected / 255, rel=1e-5)
 
 
@@ -216,16 +228,16 @@ def test_the_terms_of_a_step_and_their_sum(
     terms = {name: value.item() for name, value in trainer.step(1).items()}
     hr, real = trainer.data.batch(1)
     assert torch.equal(dsn.inputs[0], hr)
-    mean, log_theta, log_sigma = dsn.outputs[0]
+    mean, log_theta_gray, log_sigma = dsn.outputs[0]
     inner = np.s_[..., 2:-2, 2:-2]  # Pillow treats the border of the image otherwise
     with torch.no_grad():
         reference = bicubic_downsample(hr, 4)
         features = [0.5 * exact(vgg(image)) for image in (mean, reference)]
     assert np.abs(exact(reference) - reduced(exact(hr), 4))[inner].max() < 1e-3
     expected = {
-        "kl": eq2(255 * np.abs(exact(mean) - exact(reference)), exact(log_theta)),
+        "kl": eq2(255 * np.abs(exact(mean) - exact(reference)), exact(log_theta_gray)),
         "kl_perceptual": eq2(255 * np.abs(features[0] - features[1]), exact(log_sigma)),
-        "theta_mean": np.exp(exact(log_theta)).mean(),
+        "theta_mean": np.exp(exact(log_theta_gray)).mean(),
     }
     seen = [high_pass(exact(image)) for image in (mean, real)]  # the mean once, for both
     assert len(judge.inputs) == 2
@@ -328,7 +340,9 @@ def test_zero_perceptual_weight_builds_no_vgg(tiny: World, monkeypatch: pytest.M
 
 def test_theta_that_is_not_learned_is_the_prior(tiny: World) -> None:
     trainer = DsnTrainer(
-        DsnMaterial(tiny.hr, tiny.lr), dsn_settings(learn_theta=False, prior_scale=2.5), MACHINE
+        DsnMaterial(tiny.hr, tiny.lr),
+        dsn_settings(learn_theta=False, prior_scale_gray=2.5),
+        MACHINE,
     )
     assert torch.equal(trainer.theta(heads(0, 1, 3, 4, 4)), torch.full((1, 3, 4, 4), 2.5 / 255))
     assert trainer.step(0)["theta_mean"].item() == pytest.approx(2.5)
@@ -369,7 +383,7 @@ def test_statistics_are_those_of_the_samples(tiny: World) -> None:
     trainer = DsnTrainer(DsnMaterial(tiny.hr, tiny.lr), dsn_settings(), MACHINE)
     with torch.no_grad():
         outputs = [trainer.dsn(trainer.data.batch(step)[0]) for step in range(3)]
-    theta = np.exp(np.concatenate([exact(output.log_theta) for output in outputs]))
+    theta = np.exp(np.concatenate([exact(output.log_theta_gray) for output in outputs]))
     found = trainer.statistics(3)
     assert found["theta_mean"] == pytest.approx(theta.mean(), rel=1e-5)
     assert found["theta_min"] == pytest.approx(theta.min(), rel=1e-5)
@@ -385,7 +399,7 @@ def test_statistics_are_those_of_the_samples(tiny: World) -> None:
     assert found["high_pass_spread_real"] == pytest.approx(spread(real), rel=1e-4)
     rng = np.random.default_rng(0)
     noisy = [
-        m + rng.laplace(size=m.shape) * np.exp(exact(output.log_theta)) / 255
+        m + rng.laplace(size=m.shape) * np.exp(exact(output.log_theta_gray)) / 255
         for m, output in zip(mean, outputs, strict=True)
     ]
     assert found["high_pass_spread_sample"] == pytest.approx(spread(noisy), rel=0.05)
@@ -483,7 +497,7 @@ def golden_run(
 ) -> tuple[Path, dict[str, Any]]:
     """A whole run with every term on; its folder and its metrics."""
     folder = tmp_path_factory.mktemp("golden_dsn")
-    settings = dsn_settings(perceptual_weight=0.01, log_every=1, checkpoint_every=4)
+    settings = dsn_settings(perceptual_weight=0.01, log_every=1)
     return folder, run(tiny, settings, folder)
 
 
@@ -505,9 +519,9 @@ def test_results_of_a_run(golden_run: tuple[Path, dict[str, Any]], tiny: World) 
     spreads = {f"high_pass_spread_{name}" for name in ("mean", "sample", "real")}
     judged = {"noise_level", "noise_level_real", "theta_level", "content_correlation"}
     kept = {"kept", "kept_epoch", "warning"}
-    thetas = {"theta_min", "theta_max", "prior_scale"}
+    thetas = {"theta_min", "theta_max", "prior_scale_gray"}
     assert metrics.keys() == {"step", *losses, *thetas, *spreads, *scores, *judged, *kept}
-    assert (metrics["kept"], metrics["kept_epoch"], metrics["prior_scale"]) == ("last", 1, 1.0)
+    assert (metrics["kept"], metrics["kept_epoch"], metrics["prior_scale_gray"]) == ("last", 1, 1.0)
     assert metrics["total"] == pytest.approx(float(rows[-1]["total"]), rel=1e-4)
     assert metrics["theta_min"] <= metrics["theta_mean"] <= metrics["theta_max"]
     with safe_open(folder / "dsn.safetensors", framework="np") as file:
@@ -515,7 +529,7 @@ def test_results_of_a_run(golden_run: tuple[Path, dict[str, Any]], tiny: World) 
         trunk = file.get_tensor("head.0.weight")
     assert len(described.pop("usrdu_sha256")) == 64
     assert trunk.shape == (4, 3, 3, 3)
-    settings = dsn_settings(perceptual_weight=0.01, log_every=1, checkpoint_every=4)
+    settings = dsn_settings(perceptual_weight=0.01, log_every=1)
     assert described == {
         "format": "usrdu-dsn-2",
         "scale": 4,
@@ -539,7 +553,7 @@ def test_an_interrupted_run_ends_like_a_straight_one(
     steps: list[int],
 ) -> None:
     """Interrupted in step 4 of 6, after the DSN but before the discriminator was updated."""
-    settings = dsn_settings(perceptual_weight=0.01, log_every=1, checkpoint_every=4)
+    settings = dsn_settings(perceptual_weight=0.01, log_every=1)
     with monkeypatch.context() as patch:
         interrupt(patch, at=5)
         with pytest.raises(KeyboardInterrupt):
@@ -561,23 +575,23 @@ def test_other_settings_or_stores_start_afresh(
     with monkeypatch.context() as patch:
         interrupt(patch, at=3)
         with pytest.raises(KeyboardInterrupt):
-            run(tiny, dsn_settings(checkpoint_every=2), tmp_path)
+            run(tiny, dsn_settings(), tmp_path)
     assert steps == [0, 1, 2, 3]
-    run(tiny, dsn_settings(checkpoint_every=2, learning_rate=0.002), tmp_path)
+    run(tiny, dsn_settings(learning_rate=0.002), tmp_path)
     assert steps[4:] == list(range(STEPS))
     with StoreWriter(tmp_path / "lr.zarr", "lr", 4, ["x"]) as writer:
         writer.add("x", {"image": picture(np.random.default_rng(0), 20, 24)})
     other = World(tiny.hr, Store(tmp_path / "lr.zarr", "lr"), tiny.val, tiny.maps)
-    run(other, dsn_settings(checkpoint_every=2), tmp_path)
+    run(other, dsn_settings(), tmp_path)
     assert steps[4 + STEPS :] == list(range(STEPS))
-    run(tiny, dsn_settings(checkpoint_every=2), tmp_path)  # the first one is still there
+    run(tiny, dsn_settings(), tmp_path)  # the first one is still there
     assert steps[4 + 2 * STEPS :] == [2, 3, 4, 5]
 
 
 # --- kernels
 
 
-KERNELS = dsn_settings(reference="kernels", checkpoint_every=2)
+KERNELS = dsn_settings(reference="kernels")
 
 
 def write_kernels(path: Path, *sides: int) -> Path:
@@ -593,9 +607,9 @@ def test_the_mean_is_compared_with_the_blurred_image(tiny: World, tmp_path: Path
     trainer = DsnTrainer(DsnMaterial(tiny.hr, tiny.lr, kernels), KERNELS, MACHINE)
     dsn = Spy(trainer.dsn)
     terms = trainer.step(1)
-    hr, (mean, log_theta) = exact(trainer.data.batch(1)[0]), dsn.outputs[0][:2]
+    hr, (mean, log_theta_gray) = exact(trainer.data.batch(1)[0]), dsn.outputs[0][:2]
     reference = hr.reshape(2, 3, 16, 4, 16, 4).mean(axis=(3, 5))
-    expected = eq2(255 * np.abs(exact(mean) - reference), exact(log_theta))
+    expected = eq2(255 * np.abs(exact(mean) - reference), exact(log_theta_gray))
     assert terms["kl"].item() == pytest.approx(expected, rel=1e-5)
 
 
@@ -642,9 +656,7 @@ def test_other_weights_of_vgg_in_the_same_file_start_afresh(
 ) -> None:
     monkeypatch.setattr(module, "VGG19Features", lambda _: vgg)
     file = tmp_path / "vgg19.pth"
-    settings = dsn_settings(
-        perceptual_weight=0.01, perceptual_weights=str(file), checkpoint_every=2
-    )
+    settings = dsn_settings(perceptual_weight=0.01, perceptual_weights=str(file))
     file.write_bytes(b"one")
     with monkeypatch.context() as patch:
         interrupt(patch, at=3)
@@ -667,16 +679,18 @@ def test_a_diverging_run_publishes_nothing(
     content = DsnLoss.content
     calls = [0]
 
-    def broken(self: DsnLoss, mean: Tensor, log_theta: Tensor, reference: Tensor) -> Tensor:
+    def broken(self: DsnLoss, mean: Tensor, log_theta_gray: Tensor, reference: Tensor) -> Tensor:
         calls[0] += 1
-        return content(self, mean, log_theta, reference) * (float("nan") if calls[0] > 4 else 1)
+        return content(self, mean, log_theta_gray, reference) * (
+            float("nan") if calls[0] > 4 else 1
+        )
 
     monkeypatch.setattr(DsnLoss, "content", broken)
     with pytest.raises(UserError, match="train_dsn: the term 'kl' is nan at step 4;"):
-        run(tiny, dsn_settings(checkpoint_every=2), tmp_path)
+        run(tiny, dsn_settings(), tmp_path)
     assert names(tmp_path) == ["work"]
     monkeypatch.setattr(DsnLoss, "content", content)
-    run(tiny, dsn_settings(checkpoint_every=2), tmp_path)
+    run(tiny, dsn_settings(), tmp_path)
     with safe_open(tmp_path / "dsn.safetensors", framework="np") as file:
         assert all(np.isfinite(file.get_tensor(key)).all() for key in file.keys())  # noqa: SIM118
 
@@ -742,11 +756,11 @@ def test_command_interrupted(
 ) -> None:
     with monkeypatch.context() as patch:
         interrupt(patch, at=3)
-        result = call(tiny, tmp_path, checkpoint_every=2)
+        result = call(tiny, tmp_path)
     assert result.exit_code == 130
     assert "interrupted; the same command goes on" in result.output
     assert names(tmp_path / "out") == []
-    assert call(tiny, tmp_path, checkpoint_every=2).exit_code == 0
+    assert call(tiny, tmp_path).exit_code == 0
     assert steps == [0, 1, 2, 3, 2, 3, 4, 5]
 
 
@@ -795,12 +809,12 @@ def test_only_a_sample_lets_the_discriminator_teach_theta(tiny: World) -> None:
         settings = dsn_settings(adversarial_on=shown)
         trainer = DsnTrainer(DsnMaterial(tiny.hr, tiny.lr), settings, MACHINE)
         mean = torch.full((1, 3, 16, 16), 0.5, requires_grad=True)
-        log_theta = torch.ones(1, 3, 16, 16, requires_grad=True)
-        maps = {"mean": mean, "theta": trainer.theta(log_theta)}
+        log_theta_gray = torch.ones(1, 3, 16, 16, requires_grad=True)
+        maps = {"mean": mean, "theta": trainer.theta(log_theta_gray)}
         total = trainer.draw(maps, 0).square().sum()
         total.backward()  # type: ignore[no-untyped-call]
         assert mean.grad is not None and bool(mean.grad.abs().min() > 0)
-        assert (log_theta.grad is not None) == taught
+        assert (log_theta_gray.grad is not None) == taught
 
 
 def test_a_shown_sample_has_the_law_of_eq8(tiny: World) -> None:
@@ -808,8 +822,8 @@ def test_a_shown_sample_has_the_law_of_eq8(tiny: World) -> None:
         DsnMaterial(tiny.hr, tiny.lr), dsn_settings(adversarial_on="sample"), MACHINE
     )
     mean = torch.full((1, 3, 200, 200), 0.5)
-    log_theta = torch.full_like(mean, float(np.log(3.0)))
-    maps = {"mean": mean, "theta": trainer.theta(log_theta)}
+    log_theta_gray = torch.full_like(mean, float(np.log(3.0)))
+    maps = {"mean": mean, "theta": trainer.theta(log_theta_gray)}
     eps = (trainer.draw(maps, 1) - mean) * 255
     assert eps.abs().mean().item() == pytest.approx(3, rel=0.02)
     assert eps.std().item() == pytest.approx(3 * np.sqrt(2), rel=0.03)
@@ -825,11 +839,11 @@ def test_an_estimated_prior_is_the_noise_of_the_real_images(tiny: World, tmp_pat
         levels = np.linspace(60, 190, 300)[None, None] + noise
         writer.add("flat", {"image": levels.round().astype(np.uint8)})
     lr = Store(tmp_path / "lr.zarr", "lr")
-    settings = with_prior(dsn_settings(prior_scale="estimated"), lr)
-    assert settings.prior_scale == pytest.approx(10 / np.sqrt(2), rel=0.05)
+    settings = with_prior(dsn_settings(prior_scale_gray="estimated"), lr)
+    assert settings.prior_scale_gray == pytest.approx(10 / np.sqrt(2), rel=0.05)
     assert (
         DsnTrainer(
-            DsnMaterial(tiny.hr, lr), dsn_settings(prior_scale="estimated"), MACHINE
+            DsnMaterial(tiny.hr, lr), dsn_settings(prior_scale_gray="estimated"), MACHINE
         ).settings
         == settings
     )
@@ -838,10 +852,12 @@ def test_an_estimated_prior_is_the_noise_of_the_real_images(tiny: World, tmp_pat
 def test_a_prior_that_cannot_be_estimated(tiny: World, tmp_path: Path) -> None:
     with StoreWriter(tmp_path / "lr.zarr", "lr", 4, ["small"]) as writer:
         writer.add("small", {"image": picture(np.random.default_rng(0), 24, 24)})
-    with pytest.raises(UserError, match=r"noise cannot be estimated: .*train_dsn\.prior_scale"):
+    with pytest.raises(
+        UserError, match=r"noise cannot be estimated: .*train_dsn\.prior_scale_gray"
+    ):
         DsnTrainer(
             DsnMaterial(tiny.hr, Store(tmp_path / "lr.zarr", "lr")),
-            dsn_settings(prior_scale="estimated"),
+            dsn_settings(prior_scale_gray="estimated"),
             MACHINE,
         )
 

@@ -245,7 +245,7 @@ def test_a_calibrated_theta_follows_channel_and_intensity(gray: tuple[Store, Sto
     made = SampleStream(*gray, 24, calibrated(gray, measured), demand(SEED, 2))
     mean, noise = (part.double().numpy() for part in draws(gray, made))
     variance = [
-        np.interp(mean[:, one], [0, 0.5, 1], measured.variance[one]) for one in range(3)
+        np.interp(mean[:, one], [0, 0.5, 1], measured.variance_gray[one]) for one in range(3)
     ]  # in gray levels squared
     theta = np.sqrt(np.stack(variance, axis=1) / 2) / 255
     for one in range(3):
@@ -269,7 +269,7 @@ def test_a_calibrated_draw_is_that_of_the_sampler(gray: tuple[Store, Store]) -> 
 
 
 def test_calibrated_samples_end_where_images_do(located: tuple[Store, Store]) -> None:
-    measured = calibration(located[1], variance=3 * [[900.0, 900.0]])
+    measured = calibration(located[1], variance_gray=3 * [[900.0, 900.0]])
     made = SampleStream(*located, PATCH, calibrated(located, measured), demand(SEED, 2))
     lr = torch.cat([made.batch(step).lr for step in range(9)])
     assert lr.min() == 0 and lr.max() <= 1

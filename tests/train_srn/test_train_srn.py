@@ -222,7 +222,7 @@ def test_the_constant_theta_is_in_gray_levels(tiny: World) -> None:
     """Each setting gives the same draws, times its scale."""
     noise = {}
     for levels in (1.0, 4.0):
-        settings = srn_settings(theta="constant", constant_theta=levels, batch_size=4)
+        settings = srn_settings(theta="constant", constant_theta_gray=levels, batch_size=4)
         cpu = make_accelerator(settings)
         made = open_stream(SrnMaterial(tiny.hr, tiny.maps), settings, settings.demand(cpu, PLENTY))
         without = srn_settings(theta="none", batch_size=4)
@@ -233,9 +233,9 @@ def test_the_constant_theta_is_in_gray_levels(tiny: World) -> None:
 
 
 def test_no_constant_theta_asks_the_calibration(tiny: World) -> None:
-    asking = srn_settings(theta="constant", constant_theta=None)
-    measured = calibration(tiny.maps, constant_theta=3.0)
-    told = srn_settings(theta="constant", constant_theta=3.0)
+    asking = srn_settings(theta="constant", constant_theta_gray=None)
+    measured = calibration(tiny.maps, constant_theta_gray=3.0)
+    told = srn_settings(theta="constant", constant_theta_gray=3.0)
     cpu = make_accelerator(asking)
     one = open_stream(
         SrnMaterial(tiny.hr, tiny.maps, measured), asking, asking.demand(cpu, PLENTY)
@@ -244,7 +244,7 @@ def test_no_constant_theta_asks_the_calibration(tiny: World) -> None:
     assert torch.equal(one.lr, other.lr)
     with pytest.raises(UserError, match="constant and of no given size, but no calibration"):
         open_stream(SrnMaterial(tiny.hr, tiny.maps), asking, asking.demand(cpu, PLENTY))
-    not_asked = srn_settings(constant_theta=None)
+    not_asked = srn_settings(constant_theta_gray=None)
     open_stream(SrnMaterial(tiny.hr, tiny.maps), not_asked, not_asked.demand(cpu, PLENTY))
 
 
@@ -483,7 +483,7 @@ def interrupt(monkeypatch: pytest.MonkeyPatch, at: int) -> None:
     monkeypatch.setattr(Learner, "update", interrupted)
 
 
-FULL: dict[str, object] = {"perceptual_weight": 0.01, "log_every": 1, "checkpoint_every": 4}
+FULL: dict[str, object] = {"perceptual_weight": 0.01, "log_every": 1}
 
 
 @pytest.fixture(scope="module")
@@ -588,7 +588,7 @@ def test_an_interrupted_run_ends_like_a_straight_one(
 def test_other_settings_networks_maps_or_calibrations_start_afresh(
     tiny: World, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, steps: list[int]
 ) -> None:
-    settings = srn_settings(checkpoint_every=2, theta="calibrated")
+    settings = srn_settings(theta="calibrated")
     measured = calibration(tiny.maps)
     with monkeypatch.context() as patch:
         interrupt(patch, at=3)
@@ -622,9 +622,7 @@ def test_other_weights_of_vgg_in_the_same_file_start_afresh(
 ) -> None:
     monkeypatch.setattr(module, "VGG19Features", lambda _: vgg)
     file = tmp_path / "vgg19.pth"
-    settings = srn_settings(
-        perceptual_weight=0.01, perceptual_weights=str(file), checkpoint_every=2
-    )
+    settings = srn_settings(perceptual_weight=0.01, perceptual_weights=str(file))
     file.write_bytes(b"one")
     with monkeypatch.context() as patch:
         interrupt(patch, at=3)
@@ -699,7 +697,7 @@ def test_the_dsn_is_never_opened() -> None:
 
 # --- the command
 
-NO_CONSTANT: dict[str, object] = {"theta": "constant", "constant_theta": None}
+NO_CONSTANT: dict[str, object] = {"theta": "constant", "constant_theta_gray": None}
 
 
 def call(tiny: World, folder: Path, arch: str = "mine", *more: object, **changes: object) -> Result:
@@ -775,7 +773,7 @@ def test_command_without_the_right_calibration(
         measured = (
             calibration(tiny2.maps)
             if of == "other"
-            else calibration(tiny.maps, fault="too little", variance=[])
+            else calibration(tiny.maps, fault="too little", variance_gray=[])
         )
         path = tmp_path / "calibration.json"
         path.write_text(measured.model_dump_json())
@@ -801,10 +799,10 @@ def test_command_interrupted(
 ) -> None:
     with monkeypatch.context() as patch:
         interrupt(patch, at=3)
-        result = call(tiny, tmp_path, checkpoint_every=2)
+        result = call(tiny, tmp_path)
     assert result.exit_code == 130
     assert "interrupted; the same command goes on" in result.output
-    assert call(tiny, tmp_path, checkpoint_every=2).exit_code == 0
+    assert call(tiny, tmp_path).exit_code == 0
     assert steps == [0, 1, 2, 3, 2, 3, 4, 5]
 
 
