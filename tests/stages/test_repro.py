@@ -128,7 +128,7 @@ def test_metrics_and_plots_show(repo: Path) -> None:
     ok(repo, "dvc", "config", "--local", "plots.html_template", "plots_page.html")
     ok(repo, "dvc", "plots", "show")
     page = (repo / "dvc_plots/index.html").read_text()
-    assert "SRN content loss" in page
+    assert "SR network esrgan" in page and "SR network compact" in page
     assert not re.search(r"<(script|link|img)[^>]+(src|href)=[\"']?https?:", page)
 
 
