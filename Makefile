@@ -3,7 +3,7 @@
 UV := $(or $(shell command -v uv 2>/dev/null),.uv/bin/uv)
 RUN := $(UV) run --no-sync
 
-.PHONY: demo test test-all lint setup plots table1 audit-deps licences fuzz clean
+.PHONY: demo test test-all lint docs picture setup constraints plots table1 audit-deps licences fuzz clean
 
 demo: .venv/ready  ## the whole pipeline on the demo camera
 	$(RUN) dvc repro
@@ -24,6 +24,14 @@ lint: .venv/ready  ## style and types
 	$(RUN) ruff check .
 	$(RUN) ruff format --check .
 	$(RUN) mypy
+
+docs: .venv/ready  ## the site of docs/ in site/; a broken link or reference is an error
+	$(RUN) mkdocs build --quiet --strict
+
+picture: .venv/ready  ## docs/images/demo.png, from a finished demo
+	$(RUN) usrdu degrade data/work/picture --maps data/export/maps.zarr \
+		--calibration data/calibrate/calibration.json --overwrite
+	$(RUN) python docs/scripts/picture.py data data/work/picture/sample_000 docs/images/demo.png
 
 plots: .venv/ready  ## dvc_plots/index.html, without network
 	$(RUN) dvc plots show
@@ -64,8 +72,16 @@ fuzz: .venv/ready  ## image reading, coverage-guided, FUZZ_SECONDS=300
 
 setup: .venv/ready  ## environment only
 
-.venv/ready: pyproject.toml | $(UV)
-	$(UV) sync --quiet --compile-bytecode
+constraints: | $(UV)  ## rewrite constraints.txt after pyproject.toml changed; UPGRADE=--upgrade: newest versions
+	$(UV) lock --quiet $(UPGRADE)
+	$(UV) export --quiet --all-groups --no-emit-project --no-hashes --no-annotate --no-header \
+		--output-file constraints.txt
+	sed 's/ *;.*//' constraints.txt | LC_ALL=C sort -u -o constraints.txt
+
+# Every package in the version of constraints.txt, transitive ones too.  uv.lock, which names addresses, stays
+# on this machine; with it `uv run` keeps to the same versions.
+.venv/ready: pyproject.toml constraints.txt | $(UV)
+	$(UV) sync --quiet --compile-bytecode $$(sed 's/^/--upgrade-package /' constraints.txt)
 	$(RUN) usrdu plots-page .dvc/plots_page.html
 	$(RUN) dvc config --quiet --local plots.html_template plots_page.html
 	@touch $@

@@ -1,4 +1,4 @@
-"""The commands of the README, run in order in a clone as a reader would copy them."""
+"""The commands of the README and of docs/, run in order in a clone, as a reader would copy them."""
 
 import re
 import shutil
@@ -29,11 +29,17 @@ NOT_RUN = {
 """Commands whose targets are only looked up."""
 
 
+def documents() -> list[Path]:
+    """The README, then the pages of docs/ in the order of the site, those it includes left out."""
+    nav = YAML(typ="safe", pure=True).load((ROOT / "mkdocs.yml").read_text(encoding="utf-8"))["nav"]
+    pages = [page for entry in nav for page in entry.values() if isinstance(page, str)]
+    return [ROOT / "README.md", *(ROOT / "docs" / page for page in pages)]
+
+
 def commands() -> list[str]:
     """Every command of every ``bash`` block in order; lines joined, without comments and uv run."""
-    blocks = re.findall(
-        r"(?ms)^```bash\n(.*?)^```$", (ROOT / "README.md").read_text(encoding="utf-8")
-    )
+    texts = [path.read_text(encoding="utf-8") for path in documents()]
+    blocks = [block for text in texts for block in re.findall(r"(?ms)^```bash\n(.*?)^```$", text)]
     lines = "".join(blocks).replace("\\\n", " ").splitlines()
     plain = (re.sub(r"\s+#.*$", "", line).strip() for line in lines)
     return [" ".join(line.removeprefix("uv run ").split()) for line in plain if line]
@@ -80,7 +86,7 @@ def wait_for_the_queue(repo: Path) -> None:
 
 
 def follow(repo: Path, command: str) -> None:
-    """Run one command of the README."""
+    """Run one command of the documents."""
     words = command.split()
     if words[0] == "make":
         words += [f"UV={shutil.which('true')}", "RUN="]  # the environment of the tests
@@ -98,7 +104,7 @@ def follow(repo: Path, command: str) -> None:
         assert "discriminator: vgg" in (repo / "params.yaml").read_text()
 
 
-def test_every_command_of_the_readme_runs(reader: Path) -> None:
+def test_every_command_of_the_documents_runs(reader: Path) -> None:
     """In order, as a reader would; own folders are named where the README says so."""
     found = commands()
     assert len(found) > 25 and set(NOT_RUN) <= set(found)
@@ -109,7 +115,7 @@ def test_every_command_of_the_readme_runs(reader: Path) -> None:
             ok(reader, "usrdu", "params", "use", "demo", "--force")
         if command == "usrdu params use paper":  # after an experiment, which changed a value
             ok(reader, "usrdu", "params", "use", "calibrated", "--force")
-        if command == "make table1":  # in the queue, as the README says
+        if command == "make table1":  # in the queue, as the page says
             edit_params(reader, {"folders": {k: str(reader / v) for k, v in own.items()}})
         if "--calibration" in command:  # that of a DSN after two epochs says it could not be made
             made = calibration(Store(reader / "data/export/maps.zarr", "maps"))
