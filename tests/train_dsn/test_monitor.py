@@ -63,6 +63,7 @@ def noisy(level: float, contrast: float = 1.0) -> Any:
     return degrade
 
 
+@pytest.mark.arithmetic
 def test_the_noise_of_the_real_images_is_found_in_the_samples(
     stores: tuple[Store, Store],
 ) -> None:
@@ -74,15 +75,17 @@ def test_the_noise_of_the_real_images_is_found_in_the_samples(
     assert found.warnings() == []
 
 
+@pytest.mark.arithmetic
 def test_the_right_noise_scores_better_than_half_and_double(stores: tuple[Store, Store]) -> None:
     judge = judge_of(stores)
     half, right, double = (judge.judge(noisy(SIGMA * f)).score for f in (0.5, 1, 2))
-    assert right < 0.8
+    assert right < 1.2  # 0.2 to 0.4 by the draw
     assert half > 2.5
     assert double > 5
     assert judge.judge(noisy(SIGMA)).score == right  # the same weights, the same judgement
 
 
+@pytest.mark.arithmetic
 def test_too_little_noise_and_a_collapse_are_put_into_words(stores: tuple[Store, Store]) -> None:
     judge = judge_of(stores)
     (quiet,) = judge.judge(noisy(SIGMA / 2)).warnings()
