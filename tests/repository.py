@@ -1,5 +1,6 @@
 """A clone of the working tree with tiny settings, in which commands run as a user runs them."""
 
+import json
 import os
 import re
 import shutil
@@ -7,6 +8,8 @@ import subprocess
 import sys
 from pathlib import Path
 
+import pytest
+from filelock import FileLock
 from ruamel.yaml import YAML
 
 ROOT = Path(__file__).parent.parent
@@ -107,3 +110,17 @@ def clone(target: Path) -> set[str]:
     ok(target, "git", "add", "--all")
     ok(target, "git", "commit", "--quiet", "--message=first run")
     return done
+
+
+def copy_first_run(target: Path, factory: pytest.TempPathFactory) -> set[str]:
+    """Copy a ``clone``, which the first of all test processes to ask makes; returns its stages."""
+    base = factory.getbasetemp()  # of this process; under xdist that of the run is its parent
+    shared = base.parent if "PYTEST_XDIST_WORKER" in os.environ else base
+    made, stages = shared / "first_run", shared / "first_run.json"
+    with FileLock(shared / "first_run.lock"):
+        if not stages.exists():
+            shutil.rmtree(made, ignore_errors=True)
+            made.mkdir()
+            stages.write_text(json.dumps(sorted(clone(made))))
+    shutil.copytree(made, target, symlinks=True, dirs_exist_ok=True)
+    return set(json.loads(stages.read_text()))

@@ -7,7 +7,7 @@ from pathlib import Path
 
 import pytest
 from conftest import calibration
-from repository import ROOT, TINY, clone, edit_params, ok
+from repository import ROOT, TINY, copy_first_run, edit_params, ok
 from ruamel.yaml import YAML
 
 from pipeline.images.io import read_image, write_png
@@ -46,10 +46,10 @@ def commands() -> list[str]:
 
 
 @pytest.fixture
-def reader(tmp_path: Path) -> Path:
+def reader(tmp_path: Path, tmp_path_factory: pytest.TempPathFactory) -> Path:
     """A clone after the demo, with images of the reader's own, and profiles of small sizes."""
     target = tmp_path / "usrdu"
-    clone(target)
+    copy_first_run(target, tmp_path_factory)
     for name in SHRUNK:
         yaml, path = YAML(), target / "profiles" / f"{name}.yaml"
         profile = yaml.load(path.read_text())

@@ -302,6 +302,7 @@ def test_histograms(world: AuditInputs, tmp_path: Path) -> None:
     assert found["mean_theta"] == pytest.approx(sums / joint.sum(axis=1))
 
 
+@pytest.mark.arithmetic
 def test_any_number_of_threads_writes_the_same_bytes(full: AuditInputs, tmp_path: Path) -> None:
     for workers in (1, 2, 8):
         with dask.config.set(num_workers=workers):
@@ -440,6 +441,7 @@ def table_of(path: Path) -> list[dict[str, str]]:
         return list(csv.DictReader(file))
 
 
+@pytest.mark.arithmetic
 def test_scores_find_the_noise_that_was_put_in(tmp_path: Path) -> None:
     world = flat_world(tmp_path)
     world = replace(world, calibration=write_calibration(tmp_path / "c.json", world.maps))
@@ -507,6 +509,7 @@ def test_a_large_real_image_is_counted_in_pieces(
     assert len(found.blocks) <= 40 and [len(w) for w in found.windows] == [12]
 
 
+@pytest.mark.arithmetic
 def test_the_classifier_tells_the_mean_from_real_images(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:

@@ -7,6 +7,7 @@ from itertools import pairwise
 import numpy as np
 import pytest
 import torch
+from laws import STANDARD_ERRORS
 
 from pipeline.base.seeding import generator, of_share
 
@@ -68,12 +69,12 @@ def test_global_generators_are_neither_read_nor_moved() -> None:
 
 
 def test_neighbouring_steps_are_independent() -> None:
-    """Correlations of the streams of 2000 steps stay within five standard errors of zero."""
+    """Correlations of the streams of 2000 steps stay within some standard errors of zero."""
     draws = np.array([stream(7, "a", step) for step in range(2000)]) - 0.5
     for lag in (1, 2, 7):
         correlation = (draws[lag:] * draws[:-lag]).mean() * 12
-        assert abs(correlation) < 5 / np.sqrt(draws[lag:].size)
-    assert abs(draws.mean()) < 5 / np.sqrt(12 * draws.size)
+        assert abs(correlation) < STANDARD_ERRORS / np.sqrt(draws[lag:].size)
+    assert abs(draws.mean()) < STANDARD_ERRORS / np.sqrt(12 * draws.size)
 
 
 def test_a_stream_is_what_it_was() -> None:

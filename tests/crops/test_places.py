@@ -9,6 +9,7 @@ import torch
 from conftest import World
 from hypothesis import given
 from hypothesis import strategies as st
+from laws import UNLIKELY
 from numpy.typing import NDArray
 from scipy.stats import chisquare
 
@@ -17,9 +18,6 @@ from pipeline.base.errors import UserError
 from pipeline.base.seeding import generator
 from pipeline.crops.places import Place, cut, draw_places, gather, require_crop
 from pipeline.stores.reader import Store
-
-LIKELY = 1e-3
-"""A p-value below it refutes a law; seeds are fixed, so a test that passed once always passes."""
 
 
 def drawn(sizes: list[tuple[int, int]], crop: int, step: int = 0) -> list[Place]:
@@ -33,12 +31,13 @@ def corners(sizes: list[tuple[int, int]], crop: int) -> list[tuple[int, int]]:
 # --- draw_places
 
 
+@pytest.mark.arithmetic
 def test_corners_are_uniform() -> None:
     rows, columns, draws = 7, 4, 28_000
     counts = Counter(corners([(16 + rows - 1, 16 + columns - 1)] * draws, 16))
     cells = [counts.pop((row, column), 0) for row in range(rows) for column in range(columns)]
     assert not counts, "a corner outside of the image"
-    assert chisquare(cells).pvalue > LIKELY
+    assert chisquare(cells).pvalue > UNLIKELY
 
 
 def test_a_crop_as_large_as_the_image_has_one_place() -> None:
@@ -48,11 +47,12 @@ def test_a_crop_as_large_as_the_image_has_one_place() -> None:
     assert set(found[2::3]) == {(row, 0) for row in range(5)}
 
 
+@pytest.mark.arithmetic
 def test_turns_are_equally_often_each_of_the_eight_and_independent_of_the_corner() -> None:
     places = drawn([(17, 16)] * 16_000, 16)
     counts = Counter((place.top, *place[2:]) for place in places)
     assert len(counts) == 16
-    assert chisquare(list(counts.values())).pvalue > LIKELY
+    assert chisquare(list(counts.values())).pvalue > UNLIKELY
 
 
 def test_places_repeat_with_the_generators() -> None:

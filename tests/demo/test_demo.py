@@ -8,6 +8,7 @@ import numpy as np
 import pytest
 import torch
 from click.testing import CliRunner, Result
+from laws import STANDARD_ERRORS
 from numpy.typing import NDArray
 from PIL import Image, JpegImagePlugin
 from scipy.stats import kstest, laplace
@@ -191,6 +192,7 @@ def test_jpegs_keep_all_channels_at_full_size(written: Path) -> None:
         assert JpegImagePlugin.get_sampling(file) == 0
 
 
+@pytest.mark.arithmetic
 def test_the_noise_is_where_the_truth_says(written: Path) -> None:
     """Residuals of the real files grow with brightness as 4 + 10 x, but for the JPEG.
 
@@ -206,15 +208,19 @@ def test_the_noise_is_where_the_truth_says(written: Path) -> None:
     for low in range(40, 200, 20):  # elsewhere 8 bit cut the noise off
         here = (levels >= low) & (levels < low + 20)
         law = 4 + 10 * levels[here].mean() / 255
-        assert 0.98 * law < sizes[here].mean() < 1.25 * law  # the JPEG adds its own errors
+        assert 0.95 * law < sizes[here].mean() < 1.35 * law  # the JPEG adds its own errors
 
 
 # The camera on pictures whose truth is plain
 
 
+@pytest.mark.arithmetic
 @pytest.mark.parametrize("level", [64, 128, 180])
 def test_law_of_the_camera(tmp_path: Path, monkeypatch: pytest.MonkeyPatch, level: int) -> None:
-    """On flat grey E|sample - clean| is the scale, and the noise is Laplace and white."""
+    """On flat grey E|sample - clean| is the scale, and the noise is Laplace and white.
+
+    Six standard errors are 0.027 of the scale and 0.06 of the variance; the rest is for the JPEG.
+    """
     flat = np.full((3, 512, 512), level, np.uint8)
     monkeypatch.setattr(demo, "photograph", lambda *_: flat)
     for name in ("HR", "LR", "VAL"):
@@ -227,18 +233,20 @@ def test_law_of_the_camera(tmp_path: Path, monkeypatch: pytest.MonkeyPatch, leve
     clean = pixels(tmp_path / "truth" / "clean" / "LR.png")
     assert clean.shape == (128, 128, 3) and (clean == level).all()
     residual = pixels(tmp_path / "lr" / "LR.jpg").astype(float) - clean
-    assert np.abs(residual).mean() == pytest.approx(scale, rel=0.03)
-    assert residual.mean() == pytest.approx(0, abs=5 * 2**0.5 * scale / residual.size**0.5)
+    assert np.abs(residual).mean() == pytest.approx(scale, rel=0.05)
+    assert residual.mean() == pytest.approx(
+        0, abs=STANDARD_ERRORS * 2**0.5 * scale / residual.size**0.5
+    )
     spread = residual + np.random.default_rng(1).uniform(-0.5, 0.5, residual.shape)
     assert kstest(spread.ravel(), laplace(scale=scale).cdf).statistic < 0.02
     variance = (residual**2).mean()
-    assert variance == pytest.approx(2 * scale**2, rel=0.06)
+    assert variance == pytest.approx(2 * scale**2, rel=0.1)
     for one, other in (
         (residual[1:], residual[:-1]),
         (residual[:, 1:], residual[:, :-1]),
         (residual[..., 0], residual[..., 1]),
     ):
-        assert abs((one * other).mean() / variance) < 0.03
+        assert abs((one * other).mean() / variance) < STANDARD_ERRORS / one.size**0.5 + 0.01
 
 
 def test_pictures_have_noise_of_their_own(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:

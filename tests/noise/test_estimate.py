@@ -269,6 +269,7 @@ def seen(camera: Camera, names: Sequence[str], captures: int = 1) -> tuple[list[
     return lr_images, np.concatenate(variances, axis=1) * kept[:, None]
 
 
+@pytest.mark.arithmetic
 @pytest.mark.parametrize(("name", "textbook"), [("laplace", 1.6), ("poisson", 1.3)])
 def test_texture_is_not_taken_for_noise(name: str, textbook: float) -> None:
     """Grass and gravel from edge to edge, under noise of 10 gray levels, not a flat area.
@@ -285,10 +286,12 @@ def test_texture_is_not_taken_for_noise(name: str, textbook: float) -> None:
     assert found.deviation(blocks) == pytest.approx(truth, rel=0.2)
     channels = np.sqrt(found.variance_at(blocks.level).mean(axis=0))
     np.testing.assert_allclose(channels, np.sqrt(variance.mean(axis=1)), rtol=0.2)
-    assert found.excess_kurtosis == pytest.approx(3 if name == "laplace" else 0, abs=0.6)
+    expected, spread = (3, 1.5) if name == "laplace" else (0, 0.8)
+    assert found.excess_kurtosis == pytest.approx(expected, abs=spread)
     assert min(noise_level(image) for image in lr_images) > textbook * truth
 
 
+@pytest.mark.arithmetic
 def test_texture_among_flat_areas() -> None:
     """The camera mosaic, whose noise is correlated: 1.15 of the truth; Haar 0.46 to 1.52."""
     camera = load_section(CAMERAS, "mosaic", Camera)
@@ -300,6 +303,7 @@ def test_texture_among_flat_areas() -> None:
     assert found.correlation[range(3), range(3), LAGS, LAGS + 1].min() > 0.3
 
 
+@pytest.mark.arithmetic
 def test_gray_texture_from_edge_to_edge_is_refused() -> None:
     """What a JPEG with halved colour planes leaves of the noise is gray, as the grass is."""
     camera = load_section(CAMERAS, "laplace", Camera)

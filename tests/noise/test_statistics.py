@@ -68,7 +68,12 @@ def again() -> LrStatistics:
 # --- scores
 
 
+@pytest.mark.arithmetic
 def test_the_same_camera_twice_is_at_the_floor(real: LrStatistics, again: LrStatistics) -> None:
+    """Only the accuracy is not the same everywhere, as it is learned.
+
+    By law its 95 % interval misses one half once in 20 runs, so the interval is not asked.
+    """
     found = compare(real, again, 0)
     assert found.remarks == ()
     assert found.wasserstein is not None and found.wasserstein < 0.35
@@ -78,9 +83,12 @@ def test_the_same_camera_twice_is_at_the_floor(real: LrStatistics, again: LrStat
     assert found.noise_level_difference is not None and found.noise_level_difference < 0.6
     assert found.neighbour_correlation_difference == pytest.approx(0, abs=0.08)
     assert found.channel_correlation_difference == pytest.approx(0, abs=0.08)
-    assert found.accuracy_low is not None and found.accuracy_low <= 0.5
+    assert found.accuracy is not None and 0.25 < found.accuracy < 0.75  # half the noise: 1
+    assert found.accuracy_low is not None and found.accuracy_high is not None
+    assert found.accuracy_low < found.accuracy < found.accuracy_high
 
 
+@pytest.mark.arithmetic
 def test_half_of_the_noise_is_found_by_every_score(real: LrStatistics, again: LrStatistics) -> None:
     floor, found = compare(real, again, None), compare(real, made(images(3, white(4))), 0)
     for name in ("wasserstein", "spectral_distance", "noise_level_difference"):

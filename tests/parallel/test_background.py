@@ -38,7 +38,7 @@ class Made:
 
     def wait(self, count: int) -> None:
         with self.changed:
-            assert self.changed.wait_for(lambda: len(self.made) >= count, 10)
+            assert self.changed.wait_for(lambda: len(self.made) >= count, 60)
 
 
 # --- reading

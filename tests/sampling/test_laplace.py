@@ -6,6 +6,7 @@ from itertools import pairwise
 import numpy as np
 import pytest
 import torch
+from laws import STANDARD_ERRORS, UNLIKELY
 from scipy import stats
 from scipy.integrate import quad
 from scipy.optimize import brentq, minimize_scalar
@@ -21,7 +22,6 @@ from pipeline.sampling.laplace import (
 )
 
 DRAWS = 200_000
-STANDARD_ERRORS = 5
 TABLE = {0: 1.00, 1: 1.24, 2: 1.57, 5: 2.48, 10: 3.81, 20: 6.13, 50: 12.1}
 """|mean - reference| and the optimal theta in gray levels, for a prior scale of one gray level."""
 
@@ -50,18 +50,20 @@ def quadrature_kl(distance: float, scale: float, prior: float) -> float:
 # ---------------------------------------------------------------- standard_laplace, sample
 
 
+@pytest.mark.arithmetic
 @pytest.mark.parametrize("dtype", [torch.float32, torch.float64])
 def test_standard_laplace_law(dtype: torch.dtype) -> None:
     draws = standard_laplace(torch.empty(DRAWS, dtype=dtype), seeded())
     assert draws.dtype == dtype and draws.shape == (DRAWS,)
     values = draws.double().numpy()
-    assert stats.kstest(values, stats.laplace.cdf).pvalue > 0.01
+    assert stats.kstest(values, stats.laplace.cdf).pvalue > UNLIKELY
     # E x = 0 (variance 2), E|x| = 1 (variance 1), E x^2 = 2 (variance 24 - 4)
     assert abs(values.mean()) < STANDARD_ERRORS * math.sqrt(2 / DRAWS)
     assert abs(np.abs(values).mean() - 1) < STANDARD_ERRORS * math.sqrt(1 / DRAWS)
     assert abs((values**2).mean() - 2) < STANDARD_ERRORS * math.sqrt(20 / DRAWS)
 
 
+@pytest.mark.arithmetic
 def test_standard_laplace_draws_every_element_independently() -> None:
     draws = standard_laplace(torch.empty(2, 3, 150, 200), seeded(1))
     for shifted, kept in (
@@ -80,6 +82,7 @@ def test_standard_laplace_is_always_finite() -> None:
         assert torch.isfinite(standard_laplace(like, generator)).all()
 
 
+@pytest.mark.arithmetic
 def test_sample_law_follows_theta_pixel_by_pixel() -> None:
     rows = 40_000
     mean = double(0.0, 0.2, 0.5, 1.0).expand(rows, 4)
@@ -87,13 +90,14 @@ def test_sample_law_follows_theta_pixel_by_pixel() -> None:
     deviation = (sample(mean, theta, seeded(3)) - mean).numpy()
     for column, scale in enumerate((0.001, 0.004, 0.02, 0.3)):
         x = deviation[:, column]
-        assert stats.kstest(x, stats.laplace(0, scale).cdf).pvalue > 0.01
+        assert stats.kstest(x, stats.laplace(0, scale).cdf).pvalue > UNLIKELY
         assert abs(x.mean()) < STANDARD_ERRORS * scale * math.sqrt(2 / rows)
         assert np.abs(x).mean() == pytest.approx(scale, rel=STANDARD_ERRORS / math.sqrt(rows))
         bound = STANDARD_ERRORS * math.sqrt(20 / rows) / 2
         assert (x**2).mean() == pytest.approx(2 * scale**2, rel=bound)
 
 
+@pytest.mark.arithmetic
 def test_sample_is_not_clamped() -> None:
     drawn = sample(torch.zeros(1000), torch.full((1000,), 0.5), seeded(4))
     assert drawn.min() < -0.5 and drawn.max() > 1

@@ -9,7 +9,7 @@ import re
 from pathlib import Path
 
 import pytest
-from repository import clone, edit_params, ok, ran, run
+from repository import copy_first_run, edit_params, ok, ran, run
 
 STAGES = ["demo", "prepare", "train_dsn", "export", "calibrate", "audit"]
 SRN_STAGES = ["train_srn@esrgan", "evaluate@esrgan", "train_srn@compact", "evaluate@compact"]
@@ -20,7 +20,7 @@ THIRD: dict[str, object] = {"network": "SPAN", "options": {}, "warm_start": None
 def repo(tmp_path_factory: pytest.TempPathFactory) -> Path:
     """A clone of the working tree in which ``dvc repro`` ran once."""
     target = tmp_path_factory.mktemp("clone")
-    assert clone(target) == {*STAGES, *SRN_STAGES}
+    assert copy_first_run(target, tmp_path_factory) == {*STAGES, *SRN_STAGES}
     return target
 
 

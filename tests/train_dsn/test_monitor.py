@@ -63,6 +63,7 @@ def noisy(level: float, contrast: float = 1.0) -> Any:
     return maps_of
 
 
+@pytest.mark.arithmetic
 def test_the_noise_of_the_real_images_is_found_in_the_samples(
     stores: tuple[Store, Store],
 ) -> None:
@@ -74,15 +75,17 @@ def test_the_noise_of_the_real_images_is_found_in_the_samples(
     assert found.warnings() == []
 
 
+@pytest.mark.arithmetic
 def test_the_right_noise_scores_better_than_half_and_double(stores: tuple[Store, Store]) -> None:
     monitor = monitor_of(stores)
     half, right, double = (monitor.score(noisy(SIGMA * f)).score for f in (0.5, 1, 2))
-    assert right < 0.8
+    assert right < 1.2  # 0.2 to 0.4 by the draw
     assert half > 2.5
     assert double > 5
     assert monitor.score(noisy(SIGMA)).score == right  # the same weights, the same scores
 
 
+@pytest.mark.arithmetic
 def test_too_little_noise_and_a_collapse_are_put_into_words(stores: tuple[Store, Store]) -> None:
     monitor = monitor_of(stores)
     (quiet,) = monitor.score(noisy(SIGMA / 2)).warnings()

@@ -379,6 +379,7 @@ def test_batches_are_crops_of_the_scheduled_images(tiny: World) -> None:
     assert torch.equal(hr, again[0]) and torch.equal(real, again[1])
 
 
+@pytest.mark.arithmetic
 def test_statistics_are_those_of_the_samples(tiny: World) -> None:
     trainer = DsnTrainer(DsnMaterial(tiny.hr, tiny.lr), dsn_settings(), MACHINE)
     with torch.no_grad():
@@ -501,6 +502,7 @@ def golden_run(
     return folder, run(tiny, settings, folder)
 
 
+@pytest.mark.arithmetic
 def test_golden_log(golden_run: tuple[Path, dict[str, Any]], compare_golden: CompareGolden) -> None:
     compare_golden("train_dsn", golden_run[0] / "curves.csv")
 
@@ -545,6 +547,7 @@ def test_results_of_a_run(golden_run: tuple[Path, dict[str, Any]], tiny: World) 
     }
 
 
+@pytest.mark.arithmetic
 def test_an_interrupted_run_ends_like_a_straight_one(
     golden_run: tuple[Path, dict[str, Any]],
     tiny: World,
@@ -695,6 +698,7 @@ def test_a_diverging_run_publishes_nothing(
         assert all(np.isfinite(file.get_tensor(key)).all() for key in file.keys())  # noqa: SIM118
 
 
+@pytest.mark.arithmetic
 def test_the_mean_learns_the_reference(tiny: World) -> None:
     """From nothing past the best constant towards bicubic, on crops it was not trained on."""
     settings = dsn_settings(adversarial_weight=0.0, features=8, learning_rate=0.01, halve_every=20)
@@ -817,6 +821,7 @@ def test_only_a_sample_lets_the_discriminator_teach_theta(tiny: World) -> None:
         assert (log_theta_gray.grad is not None) == taught
 
 
+@pytest.mark.arithmetic
 def test_a_shown_sample_has_the_law_of_eq8(tiny: World) -> None:
     trainer = DsnTrainer(
         DsnMaterial(tiny.hr, tiny.lr), dsn_settings(adversarial_on="sample"), MACHINE

@@ -503,6 +503,7 @@ def golden_run(tiny: World, tmp_path_factory: pytest.TempPathFactory) -> tuple[P
     return folder, trainers[0]
 
 
+@pytest.mark.arithmetic
 def test_golden_log(golden_run: tuple[Path, SrnTrainer], compare_golden: CompareGolden) -> None:
     compare_golden("train_srn", golden_run[0] / "out" / "curves.csv")
 
@@ -563,6 +564,7 @@ def test_spandrel_opens_compact_and_there_is_nothing_else_in_the_file(
         assert all(torch.equal(file.get_tensor(name), state[name]) for name in state)
 
 
+@pytest.mark.arithmetic
 def test_an_interrupted_run_ends_like_a_straight_one(
     golden_run: tuple[Path, SrnTrainer],
     tiny: World,
@@ -635,6 +637,7 @@ def test_other_weights_of_vgg_in_the_same_file_start_afresh(
         assert steps == made
 
 
+@pytest.mark.arithmetic
 def test_it_learns_to_enlarge(tmp_path: Path) -> None:
     """A tiny network on noise-free pairs: nearer to the HR image after 150 steps."""
     with StoreWriter(tmp_path / "hr.zarr", "hr", 2, ["x"]) as writer:

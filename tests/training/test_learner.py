@@ -69,8 +69,13 @@ def state(trainer: Trainer) -> dict[str, Tensor]:
     }
 
 
-def farthest(one: dict[str, Tensor], other: dict[str, Tensor]) -> float:
-    return max(float((one[name] - other[name]).abs().max()) for name in one)
+def apart(one: dict[str, Tensor], other: dict[str, Tensor]) -> float:
+    """Mean absolute difference.
+
+    Not the largest: Adam divides a gradient by its size, so a weight whose gradient is as small as
+    the rounding of a sum goes another way.
+    """
+    return float(torch.cat([(one[name] - other[name]).flatten() for name in one]).abs().mean())
 
 
 # --- the discriminator, once for both sides
@@ -241,6 +246,7 @@ def test_a_step_reads_nothing_back(trainer_of: Callable[..., Trainer], tiny: Wor
 # --- the switches
 
 
+@pytest.mark.arithmetic
 @pytest.mark.usefixtures("fresh")
 @pytest.mark.parametrize("trainer_of", TRAINERS)
 def test_bf16_is_near_float32_but_not_it(trainer_of: Callable[..., Trainer], tiny: World) -> None:
@@ -254,6 +260,7 @@ def test_bf16_is_near_float32_but_not_it(trainer_of: Callable[..., Trainer], tin
     assert all(value.dtype == torch.float32 for value in state(trainer).values())
 
 
+@pytest.mark.arithmetic
 @pytest.mark.parametrize("trainer_of", TRAINERS)
 @pytest.mark.parametrize("switch", ["channels_last", "fused"])
 def test_channels_last_and_fused_change_nothing_but_rounding(
@@ -263,7 +270,7 @@ def test_channels_last_and_fused_change_nothing_but_rounding(
     expected, found = curve(plain, 4), curve(fast, 4)
     for name, values in expected.items():
         assert found[name] == pytest.approx(values, rel=1e-4), name
-    assert farthest(state(plain), state(fast)) < 1e-4
+    assert apart(state(plain), state(fast)) < 1e-5
     if switch == "fused":
         assert (
             fast.learner.optimiser.defaults["fused"]
@@ -275,6 +282,7 @@ def test_channels_last_and_fused_change_nothing_but_rounding(
         assert any(not p.is_contiguous() for p in weights)
 
 
+@pytest.mark.arithmetic
 @pytest.mark.parametrize("trainer_of", TRAINERS)
 @pytest.mark.parametrize(("adversarial", "tolerance"), [(0.0, 1e-6), (0.01, 1e-4)])
 def test_two_shares_are_one_batch_of_both(
@@ -292,11 +300,12 @@ def test_two_shares_are_one_batch_of_both(
     first = "0.body.0.weight" if trainer_of is srn_trainer else "0.head.0.weight"
     assert float((state(whole)[first] - before[first]).abs().max()) > 1e-4  # something was learned
     assert (
-        farthest({k: v for k, v in state(whole).items() if k.startswith("0.")}, state(parts))
+        apart({k: v for k, v in state(whole).items() if k.startswith("0.")}, state(parts))
         < 10 * tolerance
     )
 
 
+@pytest.mark.arithmetic
 @pytest.mark.parametrize("trainer_of", TRAINERS)
 def test_clipping_scales_the_gradient_of_each_network(
     trainer_of: Callable[..., Trainer], tiny: World
@@ -349,6 +358,7 @@ def learner_of(settings: StepSettings) -> Learner:
         return Learner(Small(), 0.01, settings, make_accelerator(settings))
 
 
+@pytest.mark.arithmetic
 @GRAD_IS_LOOKED_AT
 def test_compiled_networks_learn_the_same(tmp_path: Any, monkeypatch: pytest.MonkeyPatch) -> None:
     """By inductor, with the two gradients of a verdict; nothing of it gets into a checkpoint."""

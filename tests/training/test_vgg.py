@@ -6,6 +6,7 @@ from pathlib import Path
 
 import pytest
 import torch
+from laws import STANDARD_ERRORS
 from torch import Tensor, nn
 from torchvision.models import VGG19_Weights, vgg19
 from torchvision.transforms.functional import normalize
@@ -98,7 +99,9 @@ def test_random_weights_keep_the_size_of_a_signal(network: VGG19Features) -> Non
     for layer in network.layers:
         if isinstance(layer, nn.Conv2d):
             fan_in = layer.weight[0].numel()
-            assert layer.weight.var().item() == pytest.approx(2 / fan_in, rel=0.15)
+            assert layer.weight.var().item() == pytest.approx(
+                2 / fan_in, rel=STANDARD_ERRORS * (2 / layer.weight.numel()) ** 0.5
+            )
             assert layer.bias is not None and not layer.bias.any()
     with torch.no_grad():
         assert 0.1 < network(picture(1, 3, 32, 32)).std() < 10
