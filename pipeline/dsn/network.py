@@ -27,7 +27,7 @@ class ResidualBlock(nn.Module):
 
 
 class Degradation(NamedTuple):
-    """What the DSN says of an HR batch (N, 3, H, W) at scale s."""
+    """The output of the DSN for an HR batch (N, 3, H, W) at scale s."""
 
     mean: Tensor
     """y_g, (N, 3, H/s, W/s), in the unit of the image, about [0, 1], not clamped."""

@@ -1,7 +1,7 @@
-"""How LR images are drawn from maps: one decision, made here for all that draws.
+"""How LR images are drawn from maps: the one place that decides it.
 
 Trainings, calibration, audit and ``usrdu degrade`` ask ``make_sampler`` for a ``Sampler``, and read
-of the store of maps what it names.
+from the store of maps the arrays that it names.
 """
 
 from collections.abc import Sequence

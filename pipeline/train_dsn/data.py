@@ -1,4 +1,4 @@
-"""What the DSN is trained on: crops of HR images, and of real LR images that show other things."""
+"""What the DSN is trained on: crops of HR images, and crops of real LR images of other scenes."""
 
 from collections.abc import Callable
 from dataclasses import replace
@@ -19,7 +19,7 @@ from pipeline.stores.split import training_box
 
 
 class UnpairedCrops:
-    """Crops of two stores that have nothing to do with each other.
+    """Crops of HR images and of real LR images that are not paired.
 
     Of the real LR images only the part that trainings may see, see ``stores.split``.
 
@@ -27,7 +27,7 @@ class UnpairedCrops:
         hr: Store of kind hr.
         lr: Store of kind lr.
         hr_patch: P, side of an HR crop, a multiple of the scale.
-        demand: How many crops, and where they go; the two piles share its memory.
+        demand: How many crops, and where they go; both kinds of images share its memory.
 
     Raises:
         UserError: The scales differ, an image is smaller than a crop, or the images do not fit into
@@ -40,19 +40,21 @@ class UnpairedCrops:
         part = partial(training_box, lr)
         require_crop(hr, hr_patch, "train_dsn.hr_patch")
         require_crop(lr, lr_patch, "train_dsn.hr_patch", part)
-        piles = _source(hr), _source(lr, part)
-        sizes = [sum(pile.bytes(image) for image in range(len(pile.sizes))) for pile in piles]
+        sources = _source(hr), _source(lr, part)
+        sizes = [
+            sum(source.bytes(image) for image in range(len(source.sizes))) for source in sources
+        ]
         device, host = (split(room, *sizes) for room in demand.memory)
         self.batches = [
             Batches(
-                pile,
+                source,
                 f"train_dsn/{name}",
                 patch,
                 _generators(demand.seed, f"train_dsn/{name} crops"),
                 replace(demand, memory=Memory(*room)),
             )
-            for name, pile, patch, room in zip(
-                ("hr", "lr"), piles, (hr_patch, lr_patch), zip(device, host, strict=True),
+            for name, source, patch, room in zip(
+                ("hr", "lr"), sources, (hr_patch, lr_patch), zip(device, host, strict=True),
                 strict=True,
             )
         ]  # fmt: skip
@@ -74,7 +76,7 @@ class UnpairedCrops:
 
 
 def split(room: int, first: int, second: int) -> tuple[int, int]:
-    """Divide memory between two piles: the smaller one is held whole if half of it is enough."""
+    """Divide memory between two sets of images; the smaller set is held whole if half is enough."""
     smaller = min(first, second, room // 2)
     return (smaller, room - smaller) if first <= second else (room - smaller, smaller)
 

@@ -1,6 +1,7 @@
-"""The generator's terms of Eq. 7 but for the adversarial one.
+"""The terms of Eq. 7 that need no discriminator.
 
-A new term is a key of ``TERMS`` with its weight in the settings, and what computes it.
+A new term has a weight in the settings, an entry of ``DsnLoss.weights`` and a line in
+``DsnLoss.terms``; the trainer, the curves and the progress bar take it from there.
 """
 
 import math

@@ -62,7 +62,7 @@ class DsnScores:
         return float("inf") if score is None else score
 
     def warnings(self) -> list[str]:
-        """What is wrong with the DSN, in sentences."""
+        """Sentences on what is wrong with the DSN."""
         found = []
         real = self.noise_level_real
         level = self.theta_level if self.noise_level is None else self.noise_level

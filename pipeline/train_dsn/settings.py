@@ -57,7 +57,7 @@ class TrainDsnSettings(StepSettings):
     channels_last: bool = False
     """Channels innermost in memory, as tensor cores want them; slower on a CPU."""
     score_every: Count = 10
-    """Epochs between two judgements of the DSN by scores without pairs."""
+    """Epochs between two times that the DSN is scored without pairs."""
     keep: Literal["best", "last"] = "last"
     """Which epoch's weights are written: the best by those scores, or the last."""
     log_every: Count = 25

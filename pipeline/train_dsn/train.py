@@ -80,7 +80,9 @@ class DsnTrainer:
         """Of the HR images."""
         self.steps = self.schedule.steps(settings.epochs)
         self.first_share = settings.own_shares(self.accelerator)[0]
-        self.shown = [part[: drawing.SHEET_ROWS] for part in self.data.batch(0, self.first_share)]
+        self.pictured = [
+            part[: drawing.SHEET_ROWS] for part in self.data.batch(0, self.first_share)
+        ]
         self.raw = make_sampler(Draw("raw"))
         self.discriminated = make_sampler(
             Draw("raw" if settings.adversarial_on == "sample" else "none")
@@ -124,7 +126,7 @@ class DsnTrainer:
 
     @cached_property
     def monitor(self) -> Monitor:
-        """Scores the DSN while it trains; made when it is first asked, for it reads images."""
+        """Scores the DSN while it trains; it reads images, and is made when first used."""
         hr, lr = self.material.hr, self.material.lr
         return Monitor(hr, lr, self.reference.expected, self.settings.seed)
 
@@ -150,7 +152,7 @@ class DsnTrainer:
         return {**terms, **self.adversaries.learn(total, self.draw(maps, step, share), real)}
 
     def draw(self, maps: Maps, step: int, share: int = 0) -> Tensor:
-        """What the discriminator sees of the LR images that are made, (N, 3, H/s, W/s)."""
+        """The generated LR images that the discriminator sees, (N, 3, H/s, W/s)."""
         purpose = of_share("train_dsn/noise", share)
         noise = generator(self.settings.seed, purpose, step, self.device)
         return self.discriminated.sample(maps, noise)
@@ -171,7 +173,7 @@ class DsnTrainer:
     @torch.no_grad()
     def contact_sheet(self, path: Path) -> None:
         """Draw HR, reference, mean, theta, two samples and real LR, the same at every call."""
-        hr, real = self.shown
+        hr, real = self.pictured
         maps = self.maps(hr)
         source = generator(self.settings.seed, "train_dsn/sheet", 0, self.device)
         samples = [self.raw.sample(maps, source) for _ in range(2)]
@@ -243,7 +245,7 @@ class DsnTrainer:
         }
 
     def describe(self) -> DsnDescription:
-        """What its file says of the DSN."""
+        """The description in the DSN's file."""
         settings = self.settings
         return DsnDescription(
             scale=self.scale,

@@ -1,4 +1,8 @@
-"""The generator's terms of Eq. 12 but for the adversarial one."""
+"""The terms of Eq. 12 that need no discriminator.
+
+A new term has a weight in the settings, an entry of ``SrnLoss.weights`` and a line in
+``SrnLoss.terms``.
+"""
 
 import torch
 import torch.nn.functional as F

@@ -128,7 +128,7 @@ class SrnTrainer:
             vgg = frozen(VGG19Features(settings.perceptual_weights), settings, accelerator)
         self.loss = SrnLoss(settings, vgg)
         first = settings.own_shares(accelerator)[0]
-        self.shown = Pair(*(part[: drawing.SHEET_ROWS] for part in stream.batch(0, first)))
+        self.pictured = Pair(*(part[: drawing.SHEET_ROWS] for part in stream.batch(0, first)))
         self.parts: dict[str, Stateful] = {
             "network": self.network,
             "ema": self.ema,
@@ -154,14 +154,14 @@ class SrnTrainer:
         return {**terms, **self.adversaries.learn(total, sr, pair.hr)}
 
     def score(self, step: int) -> dict[str, float | None]:
-        """None yet: an SRN is scored by ``usrdu evaluate``."""
+        """Nothing: ``usrdu evaluate`` scores an SRN."""
         del step
         return {}
 
     @torch.no_grad()
     def contact_sheet(self, path: Path) -> None:
         """Draw the sampled LR enlarged by bicubic, the SR of the averaged weights, and the HR."""
-        lr, hr = self.shown
+        lr, hr = self.pictured
         columns = (bicubic_upsample(lr, self.data.scale), self.ema.module(lr), hr)
         figure, axes = drawing.sheet(len(lr), len(columns), side=2.2)
         for row, drawn in enumerate(axes):

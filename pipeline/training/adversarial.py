@@ -34,7 +34,7 @@ class Discriminated(NamedTuple):
 
 
 def discriminate(discriminator: Callable[[Tensor], Tensor], images: Tensor) -> Discriminated:
-    """Run the discriminator on generated images, cut off from their generator.
+    """Run the discriminator on generated images that are detached from the generator.
 
     The generator gets ``gradient`` at ``images`` when it goes backward, and no second forward is
     needed for the discriminator's own loss, because its weights are the same in both.

@@ -69,15 +69,15 @@ class Training:
 
 
 class Data(Protocol):
-    """What the steps of a training are made on; as a string, where it is held."""
+    """The data of a training; as a string, where they are held."""
 
     @property
     def schedule(self) -> Schedule:
-        """Tells the epochs."""
+        """Which images make the batch of a step; its epochs halve the rate."""
 
     @property
     def waited(self) -> float:
-        """Seconds that steps had to wait for it so far."""
+        """Seconds that the steps have waited for data so far."""
 
 
 class Trainer(Protocol):
@@ -89,17 +89,17 @@ class Trainer(Protocol):
 
     @property
     def data(self) -> Data:
-        """What the steps are made on."""
+        """The data of the steps."""
 
     @property
     def parts(self) -> Mapping[str, Stateful]:
-        """Networks, optimisers and whatever else a checkpoint must hold, by name."""
+        """What a checkpoint holds: networks, optimisers and the like, by name."""
 
     def step(self, step: int) -> Mapping[str, Tensor]:
         """Make a step; returns scalar terms by name, on the device."""
 
     def score(self, step: int) -> Mapping[str, float | None]:
-        """Scores of the networks after a step, or the latest ones; None where there is none."""
+        """The latest scores of the networks after a step; None where a score is unknown."""
 
     def contact_sheet(self, path: Path) -> None:
         """Draw pictures of the same crops at every call."""

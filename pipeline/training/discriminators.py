@@ -6,7 +6,7 @@ from torch.nn.utils.parametrizations import spectral_norm
 
 
 class UNetDiscriminator(nn.Module):
-    """Judges every pixel: one logit each, positive for "real" (Real-ESRGAN, Wang et al. 2021).
+    """One logit for every pixel, positive for "real" (Real-ESRGAN, Wang et al. 2021).
 
     Three strided convolutions down, three bilinear steps up with skip connections added; spectral
     norm on every convolution but the first and the last.
@@ -50,7 +50,7 @@ class UNetDiscriminator(nn.Module):
 
 
 class VGGDiscriminator(nn.Module):
-    """Judges a whole image of fixed size: one logit (ESRGAN, Wang et al. 2018).
+    """One logit for an image of fixed size (ESRGAN, Wang et al. 2018).
 
     Pairs of convolutions, of stride one and two, each but the first with batch norm, until fewer
     than eight pixels a side are left; then two fully connected layers.
@@ -77,13 +77,13 @@ class VGGDiscriminator(nn.Module):
             layers += _normed(nn.Conv2d(wider, wider, 4, stride=2, padding=1, bias=False))
             width, side, halvings = wider, side // 2, halvings + 1
         self.convolutions = nn.Sequential(*layers)
-        self.judge = nn.Sequential(
+        self.head = nn.Sequential(
             nn.Linear(width * side * side, 100), nn.LeakyReLU(0.2), nn.Linear(100, 1)
         )
 
     def forward(self, image: Tensor) -> Tensor:
         """Return logits (N, 1) for (N, 3, H, W)."""
-        logits: Tensor = self.judge(self.convolutions(image).flatten(1))
+        logits: Tensor = self.head(self.convolutions(image).flatten(1))
         return logits
 
 

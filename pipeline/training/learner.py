@@ -86,12 +86,12 @@ class StepSettings(Settings):
         )
 
     def decay(self, epoch: int) -> float:
-        """What both rates are multiplied by in an epoch."""
+        """The factor of both learning rates in an epoch."""
         return float(0.5 ** (epoch // self.halve_every))
 
 
 class _BuffersStay(DistributedDataParallelKwargs):  # type: ignore[misc]
-    """No process overwrites the buffers of the others between two forwards of one step.
+    """Buffers are not broadcast between two forward passes of one step.
 
     They follow from weights that are equal (spectral norm), or training does not read them (batch
     norm).  The keyword has another name in torch than in accelerate.
@@ -116,7 +116,7 @@ def make_accelerator(settings: StepSettings) -> Accelerator:
 
 
 def leave() -> None:
-    """Part from the other processes, if there are any, at the end of a command."""
+    """Leave the group of processes, if there is one, at the end of a command."""
     if torch.distributed.is_initialized():
         torch.distributed.destroy_process_group()
 
@@ -167,16 +167,16 @@ class Learner:
 
     @contextmanager
     def alone(self) -> Iterator[None]:
-        """Backward passes in this block are not averaged over the processes yet."""
+        """A block in which gradients are not averaged over the processes."""
         with self.accelerator.no_sync(self._prepared):
             yield
 
     def start(self) -> None:
-        """Forget the gradient of the last step."""
+        """Set the gradients to zero."""
         self.optimiser.zero_grad()
 
     def update(self, decay: float) -> None:
-        """Cut the gradient to its largest norm, and make a step at ``decay`` times the rate."""
+        """Clip the gradient, then make an optimiser step at ``decay`` times the rate."""
         set_learning_rate(self.optimiser, self.rate * decay)
         if self.settings.clip_gradient:
             nn.utils.clip_grad_norm_(self.network.parameters(), self.settings.clip_gradient)
@@ -310,7 +310,7 @@ class Average:
 
     @torch.no_grad()
     def update(self, network: nn.Module) -> None:
-        """Take the weights after a step."""
+        """Average in the weights after a step."""
         own: list[Tensor] = list(self.module.parameters())
         new: list[Tensor] = list(network.parameters())
         if self.updates:

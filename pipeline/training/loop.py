@@ -1,4 +1,4 @@
-"""The loop around both trainings: progress, curves, checkpoints, and the watch on the losses."""
+"""The loop of both trainings: progress, curves, checkpoints, and a check that losses are finite."""
 
 import csv
 import io
@@ -26,7 +26,7 @@ Row = dict[str, float | None]
 
 @dataclass(frozen=True)
 class _Step:
-    """What is known of a step until its interval ends."""
+    """The outcome of a step, kept until its interval ends."""
 
     step: int
     terms: Mapping[str, Tensor]
@@ -34,7 +34,7 @@ class _Step:
 
 
 class TrainingLoop:
-    """The steps of a training that may be killed at any moment and goes on from a checkpoint.
+    """The steps of a training; after a kill it goes on from the last checkpoint.
 
     Use: ``for step in loop: loop.record(step, terms, scores)``.  The checkpoint holds the state of
     all parts and the curves, so that a resumed run ends with the files of a straight one.  Of
@@ -171,7 +171,7 @@ class TrainingLoop:
         return logged
 
     def _of_all(self, own: Tensor) -> Tensor:
-        """What the processes have, one after the other along the first axis, on the CPU.
+        """Gather a tensor of all processes along the first axis, on the CPU.
 
         All of them see the same, so that all of them go on or all of them stop.
         """
@@ -179,7 +179,7 @@ class TrainingLoop:
         return gathered.cpu()
 
     def _require_finite_parts(self, step: int) -> None:
-        """A finite loss can have a gradient that is not; its step must not reach a checkpoint."""
+        """Check the state of all parts: a finite loss can have a gradient that is not finite."""
         device = self.accelerator.device
         flags = []
         for part in self.parts.values():
@@ -200,13 +200,13 @@ class TrainingLoop:
 
 
 def _mean(values: Sequence[float | None]) -> float | None:
-    """The mean of those that are there."""
+    """The mean of the values that are not None."""
     there = [value for value in values if value is not None]
     return sum(there) / len(there) if there else None
 
 
 def _shown(row: Row) -> dict[str, str]:
-    """What the progress bar shows of a row of the curves."""
+    """A row of the curves for the progress bar."""
     return {k: f"{v:.4g}" for k, v in row.items() if k != "step" and v is not None}
 
 
@@ -241,7 +241,7 @@ class Waits:
         return self._share(self._begin)
 
     def note(self, step: int) -> None:
-        """Say that a step is over."""
+        """Take note that a step is over."""
         schedule = self.data.schedule
         if schedule.epoch(step + 1) > schedule.epoch(step):
             self.latest = self._share(self._epoch)

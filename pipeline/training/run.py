@@ -1,4 +1,4 @@
-"""How either network is trained: from a checkpoint if there is one, and not at all if it was."""
+"""One run for both trainings: it takes kept results again, or trains from the last checkpoint."""
 
 from pipeline.stores.kept import KeptResults
 from pipeline.training.description import Results, Trainer, Training
