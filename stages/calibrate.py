@@ -33,5 +33,3 @@ def command(maps: Path | str, lr: Path | str, out: Path, metrics: Path, params: 
     write_json(out, calibration.model_dump())
     write_json(metrics, result)
     report(result, out, metrics)
-    if calibration.fault:
-        click.echo(f"WARNING: no calibration: {calibration.fault}", err=True)

@@ -1,7 +1,6 @@
 """What the commands have in common: options, messages, and files of results."""
 
 import json
-import logging
 import math
 import sys
 from collections.abc import Callable, Iterator, Mapping
@@ -13,6 +12,7 @@ import click
 
 from pipeline.base.errors import UserError
 from pipeline.base.files import whole
+from stages.messages import shown
 
 F = TypeVar("F", bound=Callable[..., Any])
 
@@ -52,17 +52,17 @@ work_option = click.option(
 
 
 def plain_errors(command: F) -> F:
-    """Turn an error into one sentence on stderr and exit status 1, and Ctrl-C into 130.
+    """Show messages of the engines; turn errors into one sentence on stderr and exit status 1.
 
-    That is a ``UserError``, or an ``OSError`` of a file: a full disk, a folder that is read-only.
+    Such errors are ``UserError`` and the ``OSError`` of a file, such as a full disk or a read-only
+    folder.  Ctrl-C exits with 130.
     """
 
     @wraps(command)
     def guarded(*args: Any, **kwargs: Any) -> Any:
-        logging.basicConfig(format="%(levelname)s: %(message)s", level=logging.WARNING)
-        logging.getLogger("tifffile").setLevel(logging.CRITICAL)  # what matters it also raises
         try:
-            return command(*args, **kwargs)
+            with shown():
+                return command(*args, **kwargs)
         except UserError as error:
             raise click.ClickException(str(error)) from error
         except OSError as error:

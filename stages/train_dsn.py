@@ -1,5 +1,6 @@
 """Stage ``train_dsn``."""
 
+import logging
 from pathlib import Path
 
 import click
@@ -72,4 +73,4 @@ def command(
     write_json(metrics, result)
     report(result, out / "dsn.safetensors", out / "contact_sheet.png", out / "curves.csv", metrics)
     if result["warning"]:
-        click.echo(f"WARNING: {result['warning']}", err=True)
+        logging.getLogger(__name__).warning("%s", result["warning"])

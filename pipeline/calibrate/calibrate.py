@@ -1,5 +1,6 @@
 """Calibration: how much noise the samples need so that they agree with the real LR images."""
 
+import logging
 from dataclasses import dataclass, replace
 
 import numpy as np
@@ -27,6 +28,8 @@ from pipeline.sampling.calibration import FORMAT, Calibration
 from pipeline.sampling.jpeg import JpegTables
 from pipeline.sampling.sampler import Draw, make_sampler
 from pipeline.stores.reader import Store, require_same_scale
+
+log = logging.getLogger(__name__)
 
 LARGEST_STEP = 2.0
 """The variance changes by this factor at most from one round to the next."""
@@ -100,6 +103,7 @@ def calibrate(
             if step < settings.rounds:
                 sampling = _corrected(sampling, real, drawn)
     except ValueError as error:
+        log.warning("no calibration: %s", error)
         return _faulty(maps, lr, str(error)), {"fault": str(error)}
     neighbours, channels = _strongest(real)
     return found, {

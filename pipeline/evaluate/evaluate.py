@@ -22,7 +22,7 @@ from pipeline.evaluate.full_reference import Lpips, psnr, ssim
 from pipeline.evaluate.niqe import BLOCK, enough, niqe
 from pipeline.evaluate.niqe_model import load_model
 from pipeline.evaluate.protocols import Name, Protocol, protocol
-from pipeline.evaluate.tiled import enlarge, on_device
+from pipeline.evaluate.tiled import Tiling, enlarge, on_device
 from pipeline.images import drawing
 from pipeline.images.filters import bicubic_upsample
 from pipeline.images.io import Image, to_float, to_uint8, write_png
@@ -181,7 +181,7 @@ def evaluate(
             "the SR images are written all the same",
             val.path,
         )
-    device = on_device(network)
+    device, tiling = on_device(network), Tiling(settings.tile, settings.halo)
     make_folder(folder / "sr")
     rows: list[ImageScores] = []
     shown: list[tuple[str, dict[str, Image]]] = []
@@ -193,7 +193,7 @@ def evaluate(
     with write_behind(write) as put, read_ahead(_read(val)) as inputs:
         for image_id, lr, hr in tqdm(inputs, "evaluate", len(val.ids), unit="image"):
             bicubic = to_uint8(bicubic_upsample(to_float(lr), val.scale))
-            sr = enlarge(network, lr, val.scale, settings.tile, settings.halo, device)
+            sr = enlarge(network, lr, val.scale, tiling, device)
             put((image_id, sr))
             images = dict(zip(METHODS, (bicubic, sr), strict=True))
             for method, image in images.items():

@@ -32,7 +32,7 @@ from pipeline.demo.camera import Camera
 from pipeline.demo.demo import DemoSettings, write_demo
 from pipeline.evaluate.full_reference import Lpips, haarpsi, psnr
 from pipeline.evaluate.protocols import USRDU
-from pipeline.evaluate.tiled import enlarge
+from pipeline.evaluate.tiled import Tiling, enlarge
 from pipeline.export.export import ExportSettings, export
 from pipeline.images.io import Image
 from pipeline.prepare.datasets import SIDES, find_files, find_pairs
@@ -268,7 +268,7 @@ def _evaluate(trainer: SrnTrainer, world: World, lpips_weights: str) -> tuple[fl
     found = []
     for image_id in world.val.ids:
         lr, hr = world.val.read(image_id, "lr"), world.val.read(image_id, "hr")
-        sr = enlarge(network, lr, world.scale, TILE, HALO, device)
+        sr = enlarge(network, lr, world.scale, Tiling(TILE, HALO), device)
         perceptual = haarpsi if lpips is None else lpips
         found.append((psnr(sr, hr, USRDU), perceptual(sr, hr, USRDU)))
     means = np.mean(found, axis=0).tolist()

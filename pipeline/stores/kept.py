@@ -7,16 +7,17 @@ of hard links and takes no room.
 """
 
 import json
+import logging
 import shutil
 from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
-from tqdm import tqdm
-
 from pipeline.base.files import replace_folder, whole
 from pipeline.base.hashes import code_hash, file_hash, fingerprint
 from pipeline.stores.verify import verify
+
+log = logging.getLogger(__name__)
 
 NOTE = "finished.json"
 """Name of the file that says what was finished; it comes last."""
@@ -57,9 +58,11 @@ class KeptResults:
             else:
                 with whole(path) as partial:
                     _copy(source, partial)
-        tqdm.write(
-            f"{name}: was finished before with these settings, inputs and code, so its results are "
-            f"taken from {self.folder}; delete that to make them anew"
+        log.info(
+            "%s: was finished before with these settings, inputs and code, so its results are "
+            "taken from %s; delete that folder to compute them again",
+            name,
+            self.folder,
         )
 
     def metrics(self) -> dict[str, Any] | None:
@@ -76,7 +79,7 @@ class KeptResults:
             metrics: dict[str, Any] = note["metrics"]
         except (OSError, ValueError, KeyError, TypeError):
             return None
-        return None if any(path.is_dir() and any(verify(path)) for path in kept) else metrics
+        return None if any(path.is_dir() and verify(path).faults for path in kept) else metrics
 
     def keep(self, metrics: Mapping[str, object]) -> None:
         """Keep the results, which are in their places, instead of older ones of the same places.

@@ -1,7 +1,8 @@
-"""Verification: everything that a store or a file of weights holds, against its checksums."""
+"""Verification of stores, weights and checkpoints against the checksums they carry."""
 
 import hashlib
 from collections.abc import Iterator
+from dataclasses import dataclass
 from pathlib import Path
 
 import numpy as np
@@ -13,40 +14,36 @@ from pipeline.stores.reader import Store
 from pipeline.stores.weights import require_whole
 
 LISTED = 5
-"""Names of a kind that a sentence lists."""
+"""Number of file names that a message lists."""
 
 
-def verify(place: Path | str) -> Iterator[str]:
-    """Everything that is wrong with a store, a file of weights or a checkpoint.
+@dataclass(frozen=True)
+class Verified:
+    """The outcome of a verification."""
+
+    checked: str
+    """The contents of a store, or which checksum of a file was compared; empty if the place could
+    not be opened."""
+    faults: list[str]
+    """A sentence for each fault."""
+
+
+def verify(place: Path | str) -> Verified:
+    """Check a store, a file of weights or a checkpoint; every chunk of a store is read.
 
     Args:
         place: A folder or a URL is a store, anything else a file.
 
-    Yields:
-        A sentence for each fault.
-
     """
-    if isinstance(place, Path) and not place.is_dir():
-        try:
-            require_whole(place)
-        except UserError as error:
-            yield str(error)
-        return
     try:
+        if isinstance(place, Path) and not place.is_dir():
+            return Verified(require_whole(place), [])
         store = Store(place, *ARRAYS)
     except UserError as error:
-        yield str(error)
-        return
-    yield from _store_faults(store)
-
-
-def described(place: Path | str) -> str:
-    """What there is to check of a place without faults, in words."""
-    if isinstance(place, Path) and not place.is_dir():
-        return require_whole(place)
-    store = Store(place, *ARRAYS)
+        return Verified("", [str(error)])
     chunks = len(store.attributes["checksums"])
-    return f"{store.kind}, {len(store.ids)} images, {chunks} chunks, digest {store.digest[:12]}"
+    checked = f"{store.kind}, {len(store.ids)} images, {chunks} chunks, digest {store.digest[:12]}"
+    return Verified(checked, list(_store_faults(store)))
 
 
 def _store_faults(store: Store) -> Iterator[str]:
@@ -67,7 +64,7 @@ def _store_faults(store: Store) -> Iterator[str]:
 def _image_faults(
     store: Store, image_id: str, checksums: dict[str, str], digests: dict[str, str]
 ) -> Iterator[str]:
-    """Faults of one image; if its data can be read, their digest goes into ``digests``."""
+    """Faults of one image; if it can be read, its digest is added to ``digests``."""
     try:
         said = store.image_attributes(image_id)
     except UserError as error:
@@ -86,7 +83,7 @@ def _image_faults(
 
 
 def _content(store: Store, image_id: str) -> tuple[str | None, list[str]]:
-    """The digest of an image as it is now, or the faults of its arrays and chunks."""
+    """The digest of the present content of an image, or the faults of its arrays and chunks."""
     sizes, sides, faults = {}, [1], []
     for name in ARRAYS[store.kind]:
         try:
@@ -105,7 +102,7 @@ def _content(store: Store, image_id: str) -> tuple[str | None, list[str]]:
 
 
 def _strays(store: Store, folder: Path) -> Iterator[str]:
-    """Files that no reader asks for, and such metadata as readers pass over."""
+    """Files that do not belong to a store, and metadata that only other programs read."""
     arrays = [f"images/{i}/{name}" for i in store.ids for name in ARRAYS[store.kind]]
     groups = ["", "images/", *(f"images/{image_id}/" for image_id in store.ids)]
     expected = {f"{place}zarr.json" for place in groups} | {f"{a}/zarr.json" for a in arrays}

@@ -2,7 +2,9 @@
 
 import io
 import json
-from collections.abc import Iterator, Mapping
+import logging
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
 from pathlib import Path
 
 import torch
@@ -20,29 +22,56 @@ from pipeline.tools.released_code import Recognised, dsn_from_authors, recognise
 
 ENDINGS = (".safetensors", ".pth", ".onnx")
 ONNX_BOUND = 1e-4
-"""Largest difference from torch at which an ONNX file is written: a fortieth of a gray level."""
+"""An ONNX file that differs more from torch is not written.  This is 1/40 of a gray level."""
 LEAST_SIDE = 16
 """Side of the smallest image on which an ONNX file is checked, in pixels."""
 
+log = logging.getLogger(__name__)
 
-def convert(source: Path, target: Path, dsn_target: Path | None = None) -> Iterator[str]:
-    """Convert a weights file; what it is, its content says, not its name.
+
+@dataclass(frozen=True)
+class OnnxCheck:
+    """How well an ONNX file agrees with torch."""
+
+    difference: float
+    """Largest difference of a value of the SR images, in the unit of the image."""
+    shapes: Sequence[Shape]
+    """Batch, height and width of the LR images."""
+
+    def __str__(self) -> str:
+        sizes = ", ".join("x".join(str(length) for length in shape) for shape in self.shapes)
+        return (
+            f"ONNX Runtime differs from torch by at most {self.difference:.1e} on images of "
+            f"{sizes} (batch, rows, columns)"
+        )
+
+
+@dataclass(frozen=True)
+class Converted:
+    """What a conversion did."""
+
+    recognised: str
+    """The kind of network in the source, for people."""
+    onnx: OnnxCheck | None
+    """None if no ONNX file was written."""
+    written: Sequence[Path]
+
+
+def convert(source: Path, target: Path, dsn_target: Path | None = None) -> Converted:
+    """Convert a weights file.  Its kind is recognised by its content, not by its name.
 
     * The authors' DSN becomes a DSN of this project.
-    * The authors' SRN, or any SR model that spandrel opens, this project's included, becomes an SR
-      model under spandrel's parameter names: safetensors, a PyTorch file, or ONNX.
+    * The authors' SRN, or any SR model that spandrel opens, such as one of this project, becomes an
+      SR model under spandrel's parameter names: safetensors, a PyTorch file, or ONNX.
 
     Args:
-        source: The file; nothing in it is run.
+        source: The file; no code in it is run.
         target: Ends in ``.safetensors``, ``.pth`` or ``.onnx``; replaced if it exists.
-        dsn_target: Where the copy of the DSN that the authors' SRN file holds goes, if anywhere.
-
-    Yields:
-        Sentences: what was recognised, and what was written.
+        dsn_target: File for the copy of the DSN in the authors' SRN file; None: it is not written.
 
     Raises:
         UserError: The source is missing, damaged, of unknown content, or holds more than data; it
-            cannot become what is asked for; or a file cannot be written.
+            cannot be converted to the format of the target; or a file cannot be written.
 
     """
     _require_places(source, target, dsn_target)
@@ -61,16 +90,18 @@ def convert(source: Path, target: Path, dsn_target: Path | None = None) -> Itera
         raise UserError(f"{source}: holds no DSN that could be written to {dsn_target}")
     dsn = None if found.dsn is None else dsn_from_authors(found.dsn, source)
     model = None if found.sr is None else _open(found.sr, found.kind, source)
-    yield f"{source} is {_words(found, dsn, model)}"
+    recognised, written, check = _words(found, dsn, model), [], None
     if model is not None:
-        yield from _write_sr(model, target, _metadata(model, described, origin))
+        check = _write_sr(model, target, _metadata(model, described, origin))
+        written.append(target)
     if dsn is not None and dsn_target is not None:
         _write_dsn(dsn, dsn_target, origin)
-        yield f"wrote {dsn_target}"
+        written.append(dsn_target)
+    return Converted(recognised, check, written)
 
 
 def _require_places(source: Path, target: Path, dsn_target: Path | None) -> None:
-    """No output is the input or the other output, and its ending says what it will be."""
+    """Check that no output is the input or the other output, and that the endings are known."""
     if target.suffix.lower() not in ENDINGS:
         raise UserError(f"{target}: must end in {', '.join(ENDINGS)}, which says what it will be")
     if dsn_target is not None and dsn_target.suffix.lower() != ".safetensors":
@@ -120,7 +151,7 @@ def _write_dsn(dsn: DSN, target: Path, origin: Mapping[str, str]) -> None:
 def _metadata(
     model: srn.SrModel, described: Mapping[str, str], origin: Mapping[str, str]
 ) -> dict[str, object]:
-    """What is written beside the weights; what a file of this project says is kept."""
+    """The metadata of the SR model; those of a file of this project are kept."""
     if described.get("format") == json.dumps(srn.FORMAT):
         return {key: json.loads(text) for key, text in described.items()}
     return {
@@ -131,9 +162,9 @@ def _metadata(
     }
 
 
-def _write_sr(model: srn.SrModel, target: Path, metadata: Mapping[str, object]) -> Iterator[str]:
+def _write_sr(model: srn.SrModel, target: Path, metadata: Mapping[str, object]) -> OnnxCheck | None:
     state = {name: value.detach().clone() for name, value in model.model.state_dict().items()}
-    srn.open_state(state, target)  # so will everybody else
+    srn.open_state(state, target)  # as every other program will
     match target.suffix.lower():
         case ".safetensors":
             save_weights(target, state, metadata)
@@ -142,18 +173,18 @@ def _write_sr(model: srn.SrModel, target: Path, metadata: Mapping[str, object]) 
             torch.save({"params_ema": state}, buffer)
             write_whole(target, buffer.getbuffer())
         case _:
-            yield "writing the graph and checking it, which takes a minute for a large network"
-            data, words = _onnx(model, target)
-            yield words
+            log.info("writing the graph and checking it takes a minute for a large network")
+            data, check = _onnx(model, target)
             write_whole(target, data)
-    yield f"wrote {target}"
+            return check
+    return None
 
 
-def _onnx(model: srn.SrModel, target: Path) -> tuple[bytes, str]:
-    """The ONNX file, and a sentence on how well it agrees with torch.
+def _onnx(model: srn.SrModel, target: Path) -> tuple[bytes, OnnxCheck]:
+    """The content of the ONNX file, and how well it agrees with torch.
 
     Raises:
-        UserError: It cannot be made, or does not agree.
+        UserError: The exporter fails, or the difference exceeds ``ONNX_BOUND``.
 
     """
     example, *shapes = _shapes(model)
@@ -164,19 +195,14 @@ def _onnx(model: srn.SrModel, target: Path) -> tuple[bytes, str]:
         "channels": "RGB in [0, 1]",
     }
     data = to_onnx(model.model, example, described)
-    difference = largest_difference(data, model.model, shapes)
-    sizes = ", ".join("x".join(str(length) for length in shape) for shape in shapes)
-    words = (
-        f"ONNX Runtime differs from torch by at most {difference:.1e} on images of {sizes} "
-        "(batch, rows, columns)"
-    )
-    if not difference <= ONNX_BOUND:
-        raise UserError(f"{target}: was not written, since {words}; allowed are {ONNX_BOUND:g}")
-    return data, words
+    check = OnnxCheck(largest_difference(data, model.model, shapes), shapes)
+    if not check.difference <= ONNX_BOUND:
+        raise UserError(f"{target}: was not written: {check}; the limit is {ONNX_BOUND:g}")
+    return data, check
 
 
 def _shapes(model: srn.SrModel) -> list[Shape]:
-    """The shape a graph is made from, and others on which it is checked, all allowed ones."""
+    """The shape that the graph is traced with, then those on which it is checked."""
     sizes = model.size_requirements
     unit = sizes.multiple_of
     low = -(-max(LEAST_SIDE, sizes.minimum) // unit) * unit
@@ -187,4 +213,4 @@ def _shapes(model: srn.SrModel) -> list[Shape]:
         (1, low + unit, low + 4 * unit),
         (1, 3 * low, 2 * low),
     ]
-    return [(n, h, h if sizes.square else w) for n, h, w in shapes]
+    return [Shape(n, h, h if sizes.square else w) for n, h, w in shapes]

@@ -3,6 +3,7 @@
 import warnings
 from collections.abc import Mapping, Sequence
 from itertools import chain
+from typing import NamedTuple
 
 import numpy as np
 import onnx
@@ -14,37 +15,42 @@ from pipeline.base.errors import UserError, one_line
 from pipeline.base.seeding import generator
 
 LIMIT = 2**31 - 2**20
-"""Bytes of weights that fit one file: a protocol buffer ends at 2 GiB."""
+"""Largest size of the weights in bytes: a protocol buffer holds at most 2 GiB."""
 OPSET = 18
 """Version of the operators, of December 2022; later runtimes read it too."""
 
-Shape = tuple[int, int, int]
-"""Batch, height and width."""
+
+class Shape(NamedTuple):
+    """Shape of some LR images."""
+
+    batch: int
+    height: int
+    width: int
 
 
 def to_onnx(network: nn.Module, example: Shape, described: Mapping[str, object]) -> bytes:
-    """Write a network as an ONNX model, in one piece.
+    """A network as a single ONNX file.
 
-    Its input ``lr`` is float32 (batch, 3, height, width) in [0, 1], its output ``sr`` the same at
-    SR size; all but the channels are free.  Names of files of this machine are left out.
+    Its input ``lr`` is float32 (batch, 3, height, width) in [0, 1]; its output ``sr`` is the same
+    at SR size.  Batch, height and width are dynamic.  Paths of this machine are removed.
 
     Args:
         network: From (N, 3, H, W) to (N, 3, scale H, scale W), on the CPU.
-        example: A shape it accepts, with a batch of at least two and different lengths.
-        described: Written into the model.
+        example: A shape the network accepts; its three numbers are different, the batch at least 2.
+        described: Metadata of the file.
 
     Raises:
-        UserError: It is too large, or the exporter cannot follow it.
+        UserError: The network is too large, or the exporter fails on it.
 
     """
     tensors = chain(network.parameters(), network.buffers())
     if (size := sum(tensor.numel() * 4 for tensor in tensors)) > LIMIT:
         raise UserError(f"an ONNX file holds at most 2 GiB, but the weights are {size} bytes")
     network = network.float().eval()
-    lr = torch.zeros(example[0], 3, *example[1:])
+    lr = torch.zeros(example.batch, 3, example.height, example.width)
     try:
         with warnings.catch_warnings():
-            warnings.simplefilter("ignore")  # remarks on the code of the architectures
+            warnings.simplefilter("ignore")  # about the code of the architectures
             program = torch.onnx.export(
                 network,
                 (lr,),
@@ -56,7 +62,7 @@ def to_onnx(network: nn.Module, example: Shape, described: Mapping[str, object])
                 output_names=["sr"],
                 dynamic_shapes=({0: "batch", 2: "height", 3: "width"},),
             )
-    except Exception as error:  # whatever the code of forty architectures leads to
+    except Exception as error:  # forty architectures make the exporter raise many types
         raise UserError(f"the network cannot be written as ONNX: {one_line(error, 200)}") from error
     assert program is not None
     model: onnx.ModelProto = program.model_proto
@@ -68,19 +74,20 @@ def to_onnx(network: nn.Module, example: Shape, described: Mapping[str, object])
 
 
 def largest_difference(model: bytes, network: nn.Module, shapes: Sequence[Shape]) -> float:
-    """The largest difference of any value between ONNX Runtime and the network, on random images.
+    """The largest difference of a value between ONNX Runtime and the network, on random images.
 
     Args:
         model: The ONNX model.
-        network: What it was written from.
-        shapes: Of the images.
+        network: The network that it was made of.
+        shapes: Shapes of the images.
 
     Returns:
-        In the unit of the image; infinite if the model fails on a shape or gives another one.
+        The difference in the unit of the image; infinite if the model fails on a shape, or if its
+        output has another shape.
 
     """
     options = onnxruntime.SessionOptions()
-    options.log_severity_level = 4  # what fails is said in a sentence
+    options.log_severity_level = 4  # a failure is reported by the caller
     session = onnxruntime.InferenceSession(model, options, providers=["CPUExecutionProvider"])
     worst = 0.0
     for batch, height, width in shapes:
@@ -98,7 +105,7 @@ def largest_difference(model: bytes, network: nn.Module, shapes: Sequence[Shape]
 
 
 def _strip(model: onnx.ModelProto) -> None:
-    """Remove the exporter's remarks: they quote paths of this machine."""
+    """Remove the exporter's comments, which hold paths of this machine."""
     del model.metadata_props[:]
     graph = model.graph
     del graph.metadata_props[:]

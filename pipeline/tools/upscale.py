@@ -1,8 +1,7 @@
 """Super-resolution of image files with a trained model."""
 
 import logging
-from collections.abc import Callable, Iterator
-from dataclasses import dataclass
+from collections.abc import Iterator
 from itertools import groupby
 from pathlib import Path
 from typing import Literal, NamedTuple
@@ -11,52 +10,44 @@ import torch
 from tqdm import tqdm
 
 from pipeline.base.errors import UserError
-from pipeline.evaluate.tiled import Enlarge, enlarge_strips, in_bf16, largest_difference, on_device
+from pipeline.evaluate.tiled import (
+    Enlarge,
+    Tiling,
+    enlarge_strips,
+    in_bf16,
+    largest_difference,
+    on_device,
+)
 from pipeline.images.io import Image, find_images, read_image, to_float
 from pipeline.parallel.background import read_ahead, write_behind
 from pipeline.srn.network import open_model
 from pipeline.tools.strip_writer import SUFFIXES, write_strips
 
 BF16_BOUND_GRAY = 2.0
-"""Gray levels that bfloat16 may differ from float32 on the first tile.
+"""Largest difference in gray levels of bfloat16 from float32 on the first tile.
 
-Rounding of the result alone makes 0.5 (8 significant bits); on the demo's photographs its two
+The rounding of the result alone gives 0.5 (8 significant bits).  On the demo's photographs its two
 networks differed by 0.2 and 0.6."""
+
+Precision = Literal["float32", "bf16"]
+"""With ``bf16``, float32 is used all the same if ``BF16_BOUND_GRAY`` is exceeded."""
 
 log = logging.getLogger(__name__)
 
 
-@dataclass(frozen=True)
-class Tiling:
-    """How images are cut, and what tiles are computed in."""
-
-    tile: int
-    """Side of a tile in LR pixels; memory grows with its square."""
-    halo: int
-    """LR pixels around a tile that the network also sees."""
-    batch: int = 1
-    """Tiles that go through the network together; memory grows with it."""
-    precision: Literal["float32", "bf16"] = "float32"
-    """With bf16 float32 all the same where ``BF16_BOUND_GRAY`` is exceeded."""
-
-
 class Strip(NamedTuple):
-    """A part of an SR image, as wide as that."""
+    """Some rows of an SR image."""
 
     target: Path
-    """The image's file."""
+    """File of the image."""
     size: tuple[int, int]
     """(H, W) of the image."""
     pixels: Image
     """(3, h, W)."""
 
 
-Written = Callable[[Path, tuple[int, int]], object]
-"""Called with a file and its (H, W)."""
-
-
 def plan(source: Path, target: Path) -> list[tuple[Path, Path]]:
-    """Pair every input file with its output file, a PNG if nothing else is said.
+    """Pair every input file with its output file, by default a PNG file.
 
     Args:
         source: An image, or a folder of images.
@@ -84,17 +75,19 @@ def plan(source: Path, target: Path) -> list[tuple[Path, Path]]:
     return pairs
 
 
-def upscale(pairs: list[tuple[Path, Path]], model: Path, tiling: Tiling, written: Written) -> None:
+def upscale(
+    pairs: list[tuple[Path, Path]], model: Path, tiling: Tiling, precision: Precision = "float32"
+) -> None:
     """Super-resolve files one after the other, strip by strip.
 
-    The next image is read, and the strip before is compressed and written, while a strip is
-    computed.  In memory are two inputs and two strips, never an SR image.
+    While a strip is computed, threads read the next image and write the strip before.  Memory holds
+    two inputs and two strips, never a whole SR image.  Every file that is complete is logged.
 
     Args:
         pairs: Inputs and outputs, see ``plan``.
         model: Any SR model file that spandrel opens.
         tiling: How images are cut.
-        written: Called in a thread of its own when a file is whole.
+        precision: Number format of the convolutions.
 
     Raises:
         UserError: The model or an image cannot be read, or a file cannot be written.
@@ -105,40 +98,35 @@ def upscale(pairs: list[tuple[Path, Path]], model: Path, tiling: Tiling, written
     enlarge: Enlarge | None = None
     inputs = ((target, read_image(source)) for source, target in pairs)
 
-    def write(strips: Iterator[Strip]) -> None:
-        _write(strips, written)
-
-    with write_behind(write) as put, read_ahead(inputs) as images:
-        for target, lr in images:
-            enlarge = enlarge or _within_bound(network, lr, tiling, device)
+    with write_behind(_write) as put, read_ahead(inputs) as images:
+        for target, lr in tqdm(images, "upscale", len(pairs), unit="image"):
+            if enlarge is None:
+                fast = precision == "bf16" and _bf16_is_close(network, lr, tiling, device)
+                enlarge = in_bf16(network, device) if fast else network
             size = lr.shape[1] * network.scale, lr.shape[2] * network.scale
-            strips = enlarge_strips(
-                enlarge, lr, network.scale, tiling.tile, tiling.halo, device, tiling.batch
-            )
+            strips = enlarge_strips(enlarge, lr, network.scale, tiling, device)
             count = -(-lr.shape[1] // tiling.tile)
             for pixels in tqdm(strips, target.name, count, leave=False, unit="strip"):
                 put(Strip(target, size, pixels))
 
 
-def _within_bound(network: Enlarge, lr: Image, tiling: Tiling, device: torch.device) -> Enlarge:
-    """The network in the precision that is asked for, if the first tile allows it."""
-    if tiling.precision == "float32":
-        return network
-    fast, side = in_bf16(network, device), tiling.tile + tiling.halo
+def _bf16_is_close(network: Enlarge, lr: Image, tiling: Tiling, device: torch.device) -> bool:
+    """Whether bfloat16 and float32 agree on the first tile; a warning is logged if not."""
+    side = tiling.tile + tiling.halo
     first = to_float(lr[:, :side, :side])[None].to(device)
-    difference = largest_difference(network, fast, first)
+    difference = largest_difference(network, in_bf16(network, device), first)
     if difference <= BF16_BOUND_GRAY:
-        return fast
+        return True
     log.warning(
         "in bf16 the first tile is up to %.1f gray levels from float32, more than %.1f; "
         "going on in float32",
         difference,
         BF16_BOUND_GRAY,
     )
-    return network
+    return False
 
 
-def _write(strips: Iterator[Strip], written: Written) -> None:
+def _write(strips: Iterator[Strip]) -> None:
     for (target, size), of_image in groupby(strips, key=lambda strip: strip[:2]):
         height, width = size
         try:
@@ -146,4 +134,4 @@ def _write(strips: Iterator[Strip], written: Written) -> None:
             write_strips(target, height, width, (strip.pixels for strip in of_image))
         except OSError as error:
             raise UserError(f"{target}: cannot be written: {error.strerror}") from error
-        written(target, size)
+        log.info("wrote %s (%dx%d)", target, height, width)

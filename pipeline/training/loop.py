@@ -2,6 +2,7 @@
 
 import csv
 import io
+import logging
 import math
 import shutil
 import time
@@ -19,6 +20,8 @@ from pipeline.base.errors import UserError
 from pipeline.base.files import claim, write_whole
 from pipeline.training.checkpoints import Stateful, load_state, save_state
 from pipeline.training.description import Data, Training
+
+log = logging.getLogger(__name__)
 
 Row = dict[str, float | None]
 """A row of the curves: the step, then the mean of every term and score over an interval."""
@@ -114,7 +117,7 @@ class TrainingLoop:
 
     def _say(self, sentence: str) -> None:
         if self.main:
-            tqdm.write(f"{self.training.name}: {sentence}")
+            log.info("%s: %s", self.training.name, sentence)
 
     def record(
         self,

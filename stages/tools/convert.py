@@ -28,5 +28,9 @@ def command(source: Path, target: Path, dsn: Path | None) -> None:
     """
     from pipeline.tools.convert import convert
 
-    for sentence in convert(source, target, dsn):
-        click.echo(sentence)
+    result = convert(source, target, dsn)
+    click.echo(f"{source} is {result.recognised}")
+    if result.onnx is not None:
+        click.echo(str(result.onnx))
+    for path in result.written:
+        click.echo(f"wrote {path}")

@@ -22,7 +22,7 @@ from stages.options import FILE, plain_errors
 )  # fmt: skip
 @click.option(
     "--halo", type=click.IntRange(min=0), default=32, show_default=True,
-    help="Input pixels around a tile that are also seen, so that tiles meet without seams.",
+    help="Input pixels around a tile that the network also sees, so that no seams appear.",
 )  # fmt: skip
 @click.option(
     "--batch", type=click.IntRange(min=1), default=1, show_default=True,
@@ -30,8 +30,8 @@ from stages.options import FILE, plain_errors
 )  # fmt: skip
 @click.option(
     "--precision", type=click.Choice(["float32", "bf16"]), default="float32", show_default=True,
-    help="bf16 is faster on GPUs; float32 all the same if the first tile differs by more than "
-    "2 gray levels.",
+    help="bf16 is faster on GPUs.  If the first tile then differs by more than 2 gray levels, "
+    "float32 is used all the same.",
 )  # fmt: skip
 @plain_errors
 def command(
@@ -45,18 +45,10 @@ def command(
 ) -> None:
     """Super-resolve an image or a folder of images, of any size, into PNG files.
 
-    IN is a file or a folder.  OUT is a folder, or for a single image a name ending in .png, .tif or
-    .tiff.  The result may be larger than memory: it is written strip by strip.
+    IN is a file or a folder.  OUT is a folder; for a single image it may also be a file name ending
+    in .png, .tif or .tiff.  The result may be larger than memory, as it is written strip by strip.
     """
-    from tqdm import tqdm
+    from pipeline.evaluate.tiled import Tiling
+    from pipeline.tools.upscale import plan, upscale
 
-    from pipeline.tools.upscale import Tiling, plan, upscale
-
-    pairs = plan(source, target)
-    with tqdm(total=len(pairs), desc="upscale", unit="image") as bar:
-
-        def written(path: Path, size: tuple[int, int]) -> None:
-            bar.write(f"wrote {path} ({size[0]}x{size[1]})")
-            bar.update()
-
-        upscale(pairs, model, Tiling(tile, halo, batch, precision), written)
+    upscale(plan(source, target), model, Tiling(tile, halo, batch), precision)

@@ -18,24 +18,21 @@ from stages.options import STORE, plain_errors
 def command(places: tuple[Path | str, ...]) -> None:
     """Check stores, weights and checkpoints against their checksums.
 
-    Of a store every chunk is decoded, and checksums, shapes, types and digests are compared with
-    what its root says; every fault names the image, the array and the chunk.  Of a safetensors file
-    or a checkpoint the SHA-256 in it is compared, of other PyTorch files the CRC-32 of every part.
+    Every chunk of a store is decoded.  Its checksums, shapes, types and digests are compared with
+    the description at the root of the store; every fault names the image, the array and the chunk.
+    A safetensors file or a checkpoint is compared with the SHA-256 in it, another PyTorch file with
+    the CRC-32 of each of its parts.
 
-    Goes on to the end of all that was named, and exits with 1 if there was any fault.
+    Every place is checked to its end; with any fault the exit status is 1.
     """
-    from tqdm import tqdm
-
-    from pipeline.stores.verify import described, verify
+    from pipeline.stores.verify import verify
 
     faults = 0
     for place in places:
-        before = faults
-        for sentence in verify(place):
-            tqdm.write(sentence)  # above the bar
-            faults += 1
-        if faults == before:
-            click.echo(f"{place}: whole ({described(place)})")
+        found = verify(place)
+        faults += len(found.faults)
+        for sentence in found.faults or [f"{place}: whole ({found.checked})"]:
+            click.echo(sentence)
     if faults:
         click.echo(f"{faults} faults", err=True)
         sys.exit(1)

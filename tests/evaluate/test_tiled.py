@@ -13,6 +13,7 @@ from torch import Tensor
 
 from pipeline.base.boxes import Box
 from pipeline.evaluate.tiled import (
+    Tiling,
     enlarge,
     enlarge_strips,
     enlarge_tiles,
@@ -66,21 +67,21 @@ SIZES = [(1, 1), (1, 30), (30, 1), (7, 5), (16, 16), (17, 33), (40, 23)]
 def test_tiles_equal_the_whole(height: int, width: int, tile: int) -> None:
     lr = picture(height, width)
     for halo in (FIELD, FIELD + 3):
-        sr = enlarge(toy, lr, SCALE, tile, halo, CPU)
+        sr = enlarge(toy, lr, SCALE, Tiling(tile, halo), CPU)
         assert sr.dtype == np.uint8
         np.testing.assert_array_equal(sr, oracle(lr))
 
 
 def test_tiles_of_one_pixel() -> None:
     lr = picture(6, 5)
-    np.testing.assert_array_equal(enlarge(toy, lr, SCALE, 1, FIELD, CPU), oracle(lr))
+    np.testing.assert_array_equal(enlarge(toy, lr, SCALE, Tiling(1, FIELD), CPU), oracle(lr))
 
 
 @pytest.mark.parametrize("halo", range(FIELD))
 def test_a_smaller_halo_shows(halo: int) -> None:
     lr = picture(40, 23)
-    assert (enlarge(toy, lr, SCALE, 8, halo, CPU) != oracle(lr)).any()
-    np.testing.assert_array_equal(enlarge(toy, lr, SCALE, 40, halo, CPU), oracle(lr))
+    assert (enlarge(toy, lr, SCALE, Tiling(8, halo), CPU) != oracle(lr)).any()
+    np.testing.assert_array_equal(enlarge(toy, lr, SCALE, Tiling(40, halo), CPU), oracle(lr))
 
 
 def test_the_network_sees_no_more_than_a_tile_and_its_halo() -> None:
@@ -92,7 +93,7 @@ def test_the_network_sees_no_more_than_a_tile_and_its_halo() -> None:
         return toy(lr)
 
     lr = picture(40, 23)
-    enlarge(watched, lr, SCALE, 8, 4, CPU)
+    enlarge(watched, lr, SCALE, Tiling(8, 4), CPU)
     assert len(seen) == 5 * 3
     for image in seen:
         assert image.shape[:2] == (1, 3)
@@ -104,7 +105,7 @@ def test_the_network_sees_no_more_than_a_tile_and_its_halo() -> None:
 def test_tiles_cover_the_result_once() -> None:
     lr = picture(11, 23)
     covered = np.zeros((33, 69), int)
-    for box, pixels in enlarge_tiles(toy, lr, SCALE, 5, FIELD, CPU):
+    for box, pixels in enlarge_tiles(toy, lr, SCALE, Tiling(5, FIELD), CPU):
         assert isinstance(box, Box)
         assert pixels.shape == (3, box.bottom - box.top, box.right - box.left)
         covered[box.slices[1:]] += 1
@@ -123,7 +124,7 @@ def test_batches_equal_the_whole(batch: int, height: int, width: int) -> None:
 
     lr = picture(height, width)
     covered = np.zeros((3, height * SCALE, width * SCALE), int)
-    for box, pixels in enlarge_tiles(watched, lr, SCALE, 7, FIELD, CPU, batch):
+    for box, pixels in enlarge_tiles(watched, lr, SCALE, Tiling(7, FIELD, batch), CPU):
         covered[box.slices] = pixels
     np.testing.assert_array_equal(covered, oracle(lr))
     assert max(seen) == min(batch, 7 if width == 61 else 1)  # 9 tiles in a row, 7 of one shape
@@ -133,7 +134,7 @@ def test_batches_equal_the_whole(batch: int, height: int, width: int) -> None:
 @pytest.mark.parametrize(("height", "width"), SIZES)
 def test_strips_are_the_image_from_top_to_bottom(height: int, width: int, batch: int) -> None:
     lr = picture(height, width)
-    strips = list(enlarge_strips(toy, lr, SCALE, 7, FIELD, CPU, batch))
+    strips = list(enlarge_strips(toy, lr, SCALE, Tiling(7, FIELD, batch), CPU))
     heights = [7 * SCALE] * (height // 7) + [height % 7 * SCALE] * (height % 7 > 0)
     assert [strip.shape for strip in strips] == [(3, h, width * SCALE) for h in heights]
     np.testing.assert_array_equal(np.concatenate(strips, axis=1), oracle(lr))
@@ -146,7 +147,7 @@ def test_a_strip_is_computed_when_it_is_wanted() -> None:
         seen.append(lr)
         return toy(lr)
 
-    strips = enlarge_strips(watched, picture(40, 23), SCALE, 8, 4, CPU)
+    strips = enlarge_strips(watched, picture(40, 23), SCALE, Tiling(8, 4), CPU)
     next(strips)
     assert len(seen) <= 3 + 1  # of 15; the tile that says the row is over
 
@@ -191,7 +192,7 @@ def test_values_outside_are_clamped() -> None:
     lr = picture(6, 9)
     levels = np.clip(lr.astype(float) * 4 - 1.5 * 255, 0, 255)
     expected = levels.repeat(2, axis=1).repeat(2, axis=2)
-    sr = enlarge(loud, lr, 2, 4, 0, CPU)
+    sr = enlarge(loud, lr, 2, Tiling(4, 0), CPU)
     assert np.abs(sr - expected).max() <= 0.51
     assert sr.min() == 0 and sr.max() == 255
 
@@ -219,7 +220,7 @@ def test_esrgan_in_tiles() -> None:
     with torch.inference_mode():
         whole = contrasty(torch.from_numpy(lr)[None] / 255)[0].numpy() * 255
     assert whole.std() > 30
-    tiled = enlarge(contrasty, lr, 4, 24, 32, CPU)
+    tiled = enlarge(contrasty, lr, 4, Tiling(24, 32), CPU)
     assert np.abs(tiled - np.clip(whole, 0, 255)).max() <= 1
-    seams = enlarge(contrasty, lr, 4, 24, 0, CPU)
+    seams = enlarge(contrasty, lr, 4, Tiling(24, 0), CPU)
     assert np.abs(seams - np.clip(whole, 0, 255)).max() > 1

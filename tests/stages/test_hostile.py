@@ -219,7 +219,7 @@ def test_a_name_becomes_an_id_inside_the_store(tmp_path: Path, world: Folders, n
     inside = {path.name for path in (tmp_path / "out" / "hr.zarr" / "images").iterdir()}
     assert inside == {*store.ids, "zarr.json"}
     assert names(tmp_path) == ["in", "out"]
-    assert list(verify(store.path)) == []
+    assert verify(store.path).faults == []
 
 
 @pytest.mark.parametrize(("first", "second"), [("a\nb.png", "a b.png"), ("é.png", "è.png")])
@@ -328,7 +328,7 @@ def loaders(path: Path, tmp_path: Path) -> dict[str, Callable[[], object]]:
         "weights": lambda: load_weights(path, "usrdu-dsn"),
         "state": lambda: load_state(path, {}),
         "sr model": lambda: srn.open_model(path),
-        "convert": lambda: list(convert(path, tmp_path / "out.safetensors")),
+        "convert": lambda: convert(path, tmp_path / "out.safetensors"),
         "vgg": lambda: VGG19Features(str(path)),
         "lpips": lambda: Lpips(str(path)),
     }
@@ -374,7 +374,7 @@ def test_a_safetensors_header_that_lies(tmp_path: Path, header: bytes) -> None:
     assert str(path) in sentence(lambda: load_foreign(path))
     path.write_bytes(struct.pack("<Q", 2**62) + header)
     assert str(path) in sentence(lambda: load_foreign(path))
-    assert list(verify(path))
+    assert verify(path).faults
 
 
 # --- stores
@@ -453,7 +453,7 @@ def test_forged_metadata_of_an_array_are_refused(store: Path, name: str) -> None
     edit(store / "images" / "one" / "image" / "zarr.json", ARRAYS[name])
     said = sentence(lambda: Store(store, "hr").read("one", "image"))
     assert said.startswith(f"{store}: ") and "image" in said
-    assert list(verify(store))
+    assert verify(store).faults
 
 
 def test_a_chunk_that_would_grow_is_refused(store: Path) -> None:

@@ -1,5 +1,6 @@
 """What was finished once is taken again, and only where it would come out the same."""
 
+import logging
 import shutil
 from pathlib import Path
 from typing import Any
@@ -45,8 +46,9 @@ def kept_chunk(done: KeptResults) -> Path:
 
 
 def test_deleted_results_come_back(
-    done: KeptResults, tiny: World, tmp_path: Path, capsys: pytest.CaptureFixture[str]
+    done: KeptResults, tiny: World, tmp_path: Path, caplog: pytest.LogCaptureFixture
 ) -> None:
+    caplog.set_level(logging.INFO, "pipeline")
     shutil.rmtree(tmp_path / "out")
     assert again(done, "export") == METRICS
     assert names(tmp_path / "out") == ["maps.zarr", "weights"]
@@ -55,9 +57,9 @@ def test_deleted_results_come_back(
     assert store.digest == tiny.maps.digest
     for image_id in store.ids:
         assert (store.read(image_id, "theta") == tiny.maps.read(image_id, "theta")).all()
-    said = capsys.readouterr()
-    assert "export: was finished before with these settings, inputs and code" in said.out
-    assert str(done.folder) in said.out
+    (said,) = caplog.messages
+    assert said.startswith("export: was finished before with these settings, inputs and code")
+    assert str(done.folder) in said
 
 
 def test_other_results_of_the_same_places_are_replaced(

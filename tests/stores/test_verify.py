@@ -18,7 +18,7 @@ from pipeline.base.errors import UserError
 from pipeline.stores import format
 from pipeline.stores.format import ARRAYS, Kind, seal
 from pipeline.stores.reader import Store
-from pipeline.stores.verify import described, verify
+from pipeline.stores.verify import verify
 from pipeline.stores.weights import load_foreign, load_weights, require_whole, save_weights
 from pipeline.training.checkpoints import load_state, save_state
 from pipeline.writing.writer import StoreWriter
@@ -55,7 +55,7 @@ def everything(path: Path) -> tuple[dict[str, Any], list[bytes]]:
 
 
 def faults(place: Path | str) -> list[str]:
-    found = list(verify(place))
+    found = verify(place).faults
     for sentence in found:
         assert sentence.startswith(f"{place}: ") and "\n" not in sentence
     return found
@@ -188,7 +188,7 @@ def swap(one: Path, other: Path) -> None:
 def test_a_whole_store(path: Path) -> None:
     assert faults(path) == []
     digest = Store(path, "maps").digest[:12]
-    assert described(path) == f"maps, 2 images, 24 chunks, digest {digest}"
+    assert verify(path).checked == f"maps, 2 images, 24 chunks, digest {digest}"
     assert faults(path.as_uri()) == []
 
 
@@ -402,7 +402,7 @@ def test_what_is_checked_of_a_file(tmp_path: Path) -> None:
     }
     for path, words in expected.items():
         assert faults(path) == []
-        assert require_whole(path) == described(path) == words
+        assert require_whole(path) == verify(path).checked == words
 
 
 def test_the_command_goes_on_to_the_end(path: Path, tmp_path: Path) -> None:

@@ -257,9 +257,9 @@ def test_an_onnx_file_that_differs_is_not_written(
     monkeypatch.setattr(module, "to_onnx", lambda *_: b"")
     monkeypatch.setattr(module, "largest_difference", lambda *_: 2e-4)
     message = refused(run(source, target))
-    assert message.startswith(f"{target}: was not written, since ONNX Runtime differs from torch")
+    assert message.startswith(f"{target}: was not written: ONNX Runtime differs from torch")
     assert (
-        "by at most 2.0e-04 on images of 1x16x16, " in message and "allowed are 0.0001" in message
+        "by at most 2.0e-04 on images of 1x16x16, " in message and "the limit is 0.0001" in message
     )
     assert target.read_text() == "older"
     monkeypatch.setattr(module, "largest_difference", lambda *_: float("nan"))

@@ -14,7 +14,7 @@ from torch import Tensor, nn
 
 import pipeline
 from pipeline.base.errors import UserError
-from pipeline.tools.onnx_file import largest_difference, to_onnx
+from pipeline.tools.onnx_file import Shape, largest_difference, to_onnx
 
 
 class Enlarge(nn.Module):
@@ -37,7 +37,7 @@ def network() -> nn.Module:
 
 @pytest.fixture(scope="module")
 def data(network: nn.Module) -> bytes:
-    return to_onnx(network, (2, 8, 9), {"scale": 2, "channels": "RGB"})
+    return to_onnx(network, Shape(2, 8, 9), {"scale": 2, "channels": "RGB"})
 
 
 @pytest.mark.parametrize("shape", [(1, 3, 8, 9), (1, 3, 1, 1), (3, 3, 17, 5), (2, 3, 40, 64)])
@@ -69,14 +69,14 @@ def test_nothing_of_this_machine_is_in_it(data: bytes) -> None:
 
 
 def test_the_same_network_gives_the_same_bytes(data: bytes, network: nn.Module) -> None:
-    assert to_onnx(network, (2, 8, 9), {"scale": 2, "channels": "RGB"}) == data
+    assert to_onnx(network, Shape(2, 8, 9), {"scale": 2, "channels": "RGB"}) == data
 
 
 def test_weights_of_more_than_two_gigabytes_are_refused() -> None:
     with torch.device("meta"):
         huge = nn.Conv2d(3, 2**26, 3)
     with pytest.raises(UserError, match="an ONNX file holds at most 2 GiB, but the weights are 7"):
-        to_onnx(huge, (2, 8, 9), {})
+        to_onnx(huge, Shape(2, 8, 9), {})
 
 
 class Moody(nn.Module):
@@ -88,7 +88,7 @@ class Moody(nn.Module):
 
 def test_a_network_that_cannot_be_followed_is_refused() -> None:
     with pytest.raises(UserError, match="cannot be written as ONNX: ") as caught:
-        to_onnx(Moody(), (2, 8, 9), {})
+        to_onnx(Moody(), Shape(2, 8, 9), {})
     assert "\n" not in str(caught.value)
 
 
@@ -110,7 +110,7 @@ def by_hand(offset: float, size: int | str = "n") -> bytes:
     return made
 
 
-SHAPES = [(1, 4, 4), (2, 6, 6)]
+SHAPES = [Shape(1, 4, 4), Shape(2, 6, 6)]
 
 
 def test_the_check_finds_the_difference() -> None:

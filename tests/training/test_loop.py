@@ -1,6 +1,7 @@
 """The loop: killed anywhere it ends as if it had not been, and nothing broken is kept."""
 
 import csv
+import logging
 from collections.abc import Callable
 from pathlib import Path
 from typing import Any
@@ -127,13 +128,13 @@ def test_killed_again_and_again(straight: tuple[list[bytes], str], tmp_path: Pat
 
 
 def test_a_run_says_where_it_begins_and_where_its_files_are(
-    tmp_path: Path, capsys: pytest.CaptureFixture[str]
+    tmp_path: Path, caplog: pytest.LogCaptureFixture
 ) -> None:
+    caplog.set_level(logging.INFO, "pipeline")
     with pytest.raises(KilledError):
         train(tmp_path / "work", tmp_path / "curves.csv", lambda step: step == 7)
     train(tmp_path / "work", tmp_path / "curves.csv")
-    said = capsys.readouterr().out.splitlines()
-    first, second = (line for line in said if "checkpoint, curves" in line)
+    first, second = (line for line in caplog.messages if "checkpoint, curves" in line)
     assert "toy: starts" in first and "toy: goes on at step 6" in second
     assert str(tmp_path / "work") in first and str(tmp_path / "work") in second
 
@@ -338,10 +339,11 @@ def test_waits_are_shares_of_each_epoch(monkeypatch: pytest.MonkeyPatch) -> None
 
 
 def test_a_run_says_where_its_data_are_and_what_they_cost(
-    tmp_path: Path, capsys: pytest.CaptureFixture[str]
+    tmp_path: Path, caplog: pytest.LogCaptureFixture
 ) -> None:
+    caplog.set_level(logging.INFO, "pipeline")
     train(tmp_path / "work", tmp_path / "curves.csv")
-    said = capsys.readouterr().out.splitlines()
+    said = caplog.messages
     assert said[1] == "toy: four images, in mind"
     assert said[-1] == "toy: waited for data 0.0% of the time, 0.0% in one epoch"
 
