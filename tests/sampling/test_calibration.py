@@ -309,6 +309,15 @@ def test_a_file_of_another_version(tmp_path: Path, key: str, value: object) -> N
     one_sentence(caught.value, path)
 
 
+def test_a_file_of_an_older_version_says_what_to_do(tmp_path: Path) -> None:
+    path, older = tmp_path / "c.json", made().model_dump()
+    older |= {"format": "usrdu-calibration-1", "variance": older.pop("variance_gray")}
+    path.write_text(json.dumps(older))
+    with pytest.raises(UserError, match=r"format: .*; run the calibrate stage again$") as caught:
+        load_calibration(path)
+    one_sentence(caught.value, path)
+
+
 def test_a_file_that_says_why_there_is_none(tmp_path: Path) -> None:
     calibration = made(fault="only 3 blocks", variance_gray=[])
     path = written(tmp_path / "c.json", calibration)

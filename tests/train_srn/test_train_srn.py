@@ -711,7 +711,7 @@ def call(tiny: World, folder: Path, arch: str = "mine", *more: object, **changes
             "mine": compact().model_dump(),
             "strange": {**compact().model_dump(), "network": "NoSuchNet"},
             "wrong": {**compact().model_dump(), "options": {"num_feats": 3}},
-            "lacking": {"network": "Compact", "options": {}, "train": True},
+            "lacking": {"options": {}, "train": True},
             "idle": {**compact().model_dump(), "train": False},
         },
     }
@@ -815,7 +815,7 @@ def test_command_interrupted(
         ("yours", {}, ["the section 'architectures.yours' is missing"]),
         ("strange", {}, ["architecture 'NoSuchNet' is unknown", "ESRGAN"]),
         ("wrong", {}, ["architecture 'Compact' has no option 'num_feats'", "num_feat"]),
-        ("lacking", {}, ["architectures.lacking.warm_start is missing"]),
+        ("lacking", {}, ["architectures.lacking.network is missing"]),
         ("mine", {"beta": 1}, ["train_srn.beta is not a known setting"]),
         ("mine", {"theta": "cooked"}, ["train_srn.theta", "'cooked'"]),
         ("mine", {"lr_patch": 36}, ["'castle' is 40x35", "36x36", "train_srn.lr_patch"]),
