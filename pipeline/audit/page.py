@@ -29,6 +29,7 @@ from pipeline.images.io import to_float
 from pipeline.noise.statistics import LrScores
 from pipeline.sampling.laplace import sample
 from pipeline.sampling.sampler import Sampler
+from pipeline.stores.format import ARRAYS
 from pipeline.stores.reader import Store
 
 TEMPLATE = "page.html.jinja"
@@ -136,14 +137,15 @@ def cut_panels(maps: Store, hr: Store, row: ImageRow, sampler: Sampler | None = 
     top, bottom = _span(row.hottest.top, row.hottest.bottom, row.height)
     left, right = _span(row.hottest.left, row.hottest.right, row.width)
     area = Box(top, bottom, left, right)
-    mean, theta = (
-        torch.from_numpy(maps.read(row.id, name, area)).float() for name in ("mean", "theta")
-    )
+    unit = {
+        name: torch.from_numpy(maps.read(row.id, name, area)).float()[None]
+        for name in ARRAYS["maps"]
+    }
+    mean, theta = unit["mean"][0], unit["theta"][0]
     image = to_float(hr.read(row.id, "image", area.times(hr.scale)))
     fine = bicubic_downsample(image, max(hr.scale // 2, 1))
     if sampler is None:
         return Panels(row, area, fine, mean, theta, None, None)
-    unit = {"mean": mean[None], "theta": theta[None]}
     drawn = sampler.sample(unit, generator(0, "audit/picture", maps.ids.index(row.id)))[0]
     return Panels(row, area, fine, mean, theta, sampler.theta(unit)[0], drawn)
 

@@ -10,7 +10,7 @@ from collections.abc import Iterator, Mapping
 from dataclasses import dataclass, replace
 from functools import reduce
 from operator import add
-from typing import Any, NamedTuple
+from typing import NamedTuple
 
 import numpy as np
 import torch
@@ -33,6 +33,7 @@ from pipeline.images.io import Image, to_uint8
 from pipeline.noise.statistics import SIDE, Allowance, LrStatistics, lr_statistics
 from pipeline.sampling.laplace import Maps
 from pipeline.sampling.sampler import Sampler
+from pipeline.stores.format import ARRAYS
 from pipeline.stores.reader import Store
 from pipeline.stores.split import held_out_box, training_box
 
@@ -124,7 +125,8 @@ class ChunkCounter:
             UserError: A chunk is damaged, or a value cannot be a mean or a theta.
 
         """
-        mean, theta = read_maps(self.maps, image_id, chunk)
+        stored = read_maps(self.maps, image_id, chunk)
+        mean, theta = stored["mean"], stored["theta"]
         reference = bicubic_reference(self.hr, "image", image_id, chunk)
         parts = []
         for tile in tiles(mean.shape[1], mean.shape[2], TILE):
@@ -132,10 +134,7 @@ class ChunkCounter:
             area = Box(*(a + b for a, b in zip(tile, corner, strict=True)))
             own, inside = (mean[tile.slices], theta[tile.slices]), reference[tile.slices]
             parts.append(theta_histograms(*own, inside, area, self.settings, self.curve))
-        unit = {
-            name: torch.from_numpy(array).float()[None]
-            for name, array in (("mean", mean), ("theta", theta))
-        }
+        unit = {name: torch.from_numpy(array).float()[None] for name, array in stored.items()}
         sampler = self.samplers.get("calibrated")
         calibrated = None if sampler is None else sampler.theta(unit)[0].numpy()
         edges = theta_by_gradient(reference, theta, calibrated)
@@ -169,25 +168,24 @@ def chunks(maps: Store, image_id: str) -> list[Box]:
     return list(tiles(height, width, max(maps.array(image_id, "mean").chunks)))
 
 
-def read_maps(
-    maps: Store, image_id: str, box: Box
-) -> tuple[NDArray[np.float16], NDArray[np.float16]]:
-    """Mean and theta (3, H, W) of a part of an image, checked.
+def read_maps(maps: Store, image_id: str, box: Box) -> dict[str, NDArray[np.float16]]:
+    """The arrays (3, H, W) of a part of an image by name, checked.
 
     Raises:
         UserError: A chunk is damaged, or a value cannot be a mean or a theta.
 
     """
-    mean, theta = (maps.read(image_id, name, box) for name in ("mean", "theta"))
+    stored = {name: maps.read(image_id, name, box) for name in ARRAYS["maps"]}
+    theta = stored["theta"]
     if theta.dtype != np.float16:
         raise UserError(f"{maps.path}: theta of image '{image_id}' is not float16")
-    good = np.isfinite(mean) & np.isfinite(theta) & (theta > 0)
+    good = np.all([np.isfinite(array) for array in stored.values()], axis=0) & (theta > 0)
     if not good.all():
         raise UserError(
             f"{maps.path}: image '{image_id}' holds {np.sum(~good)} values that are no "
             "maps: the mean must be finite, theta finite and positive; export it again"
         )
-    return mean, theta
+    return stored
 
 
 def bicubic_reference(store: Store, name: str, image_id: str, box: Box) -> NDArray[np.float64]:
@@ -260,7 +258,10 @@ def count_pair(val: Store, image_id: str) -> DifferenceHistogram:
 
 def compare_maps(first: Store, second: Store, image_id: str, box: Box) -> MapsDifference:
     """How two maps of a part of an image differ."""
-    pairs: Any = zip(read_maps(first, image_id, box), read_maps(second, image_id, box), strict=True)
-    mean, theta = ((b.astype(np.float64) - a.astype(np.float64)) * LEVELS for a, b in pairs)
+    one, other = (read_maps(maps, image_id, box) for maps in (first, second))
+    mean, theta = (
+        (other[name].astype(np.float64) - one[name].astype(np.float64)) * LEVELS
+        for name in ("mean", "theta")
+    )
     sums = [float(x.sum()) for x in (np.abs(mean), mean, np.abs(theta), theta)]
     return MapsDifference(mean.size, *sums)

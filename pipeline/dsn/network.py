@@ -36,6 +36,10 @@ class Degradation(NamedTuple):
     log_sigma: Tensor | None
     """Logarithm of the feature scale, (N, 512, H/16s, W/16s), if it was asked for; at least -1."""
 
+    def maps(self) -> dict[str, Tensor]:
+        """What a store of maps holds, by name: (N, 3, H/s, W/s) each, in the unit of the image."""
+        return {"mean": self.mean, "theta": theta_from_log(self.log_theta_gray)}
+
 
 class DSN(nn.Module):
     """Maps HR images to the mean and the Laplace scale of their degraded LR images (Sec. 3.1).
@@ -123,8 +127,7 @@ class DSN(nn.Module):
             (N, 3, H/s, W/s) each, in the unit of the image.
 
         """
-        mean, log_theta_gray, _ = self.forward(hr)
-        return {"mean": mean, "theta": theta_from_log(log_theta_gray)}
+        return self.forward(hr).maps()
 
 
 def theta_from_log(log_theta_gray: Tensor) -> Tensor:

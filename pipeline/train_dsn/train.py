@@ -12,7 +12,7 @@ from pipeline.base.hashes import file_hash, fingerprint
 from pipeline.base.seeding import generator, of_share
 from pipeline.crops.memory import MachineSettings, allowed
 from pipeline.dsn.file import DsnDescription, save_dsn
-from pipeline.dsn.network import DSN, theta_from_log
+from pipeline.dsn.network import DSN, Degradation
 from pipeline.images import drawing
 from pipeline.images.filters import high_pass
 from pipeline.sampling.laplace import Maps
@@ -147,7 +147,7 @@ class DsnTrainer:
         degradation = self.learner(hr, with_sigma=self.with_sigma)
         terms = self.loss.terms(degradation, reference)
         total = weighted_sum(terms, self.loss.weights)
-        maps = {"mean": degradation.mean, "theta": self.theta(degradation.log_theta_gray)}
+        maps = self.maps_of(degradation)
         terms["theta_mean"] = maps["theta"].detach().mean() * 255
         return {**terms, **self.adversaries.learn(total, self.draw(maps, step, share), real)}
 
@@ -167,8 +167,14 @@ class DsnTrainer:
 
     def maps(self, hr: Tensor) -> dict[str, Tensor]:
         """Maps of HR images (N, 3, H, W) by name, in the unit of the image, on the device."""
-        maps = self.dsn.maps(hr.to(self.device))
-        return maps if self.settings.learn_theta else {**maps, "theta": self._prior(maps["mean"])}
+        return self.maps_of(self.dsn.forward(hr.to(self.device)))
+
+    def maps_of(self, degradation: Degradation) -> dict[str, Tensor]:
+        """Maps by name; theta is the constant prior scale where it is not learned."""
+        maps = degradation.maps()
+        if not self.settings.learn_theta:
+            maps["theta"] = torch.full_like(maps["mean"], self.loss.prior)
+        return maps
 
     @torch.no_grad()
     def contact_sheet(self, path: Path) -> None:
@@ -189,15 +195,6 @@ class DsnTrainer:
             axes, ("HR", "reference", "mean", "theta", "sample", "sample", "real LR")
         )
         drawing.save(figure, path)
-
-    def theta(self, log_theta_gray: Tensor) -> Tensor:
-        """Theta in the unit of the image: the learned one, or the constant prior scale."""
-        if self.settings.learn_theta:
-            return theta_from_log(log_theta_gray)
-        return self._prior(log_theta_gray)
-
-    def _prior(self, like: Tensor) -> Tensor:
-        return torch.full_like(like, self.loss.prior)
 
     @torch.no_grad()
     def statistics(self, batches: int) -> dict[str, float]:

@@ -31,6 +31,7 @@ from torch import Tensor, nn
 
 from pipeline.base.errors import UserError
 from pipeline.base.settings import load_section
+from pipeline.dsn.network import Degradation
 from pipeline.images.filters import bicubic_downsample
 from pipeline.images.io import read_image
 from pipeline.stores.reader import Store
@@ -344,7 +345,8 @@ def test_theta_that_is_not_learned_is_the_prior(tiny: World) -> None:
         dsn_settings(learn_theta=False, prior_scale_gray=2.5),
         MACHINE,
     )
-    assert torch.equal(trainer.theta(heads(0, 1, 3, 4, 4)), torch.full((1, 3, 4, 4), 2.5 / 255))
+    maps = trainer.maps_of(Degradation(heads(0, 1, 3, 4, 4), heads(1, 1, 3, 4, 4), None))
+    assert torch.equal(maps["theta"], torch.full((1, 3, 4, 4), 2.5 / 255))
     assert trainer.step(0)["theta_mean"].item() == pytest.approx(2.5)
     statistics = trainer.statistics(2)
     for name in ("theta_mean", "theta_min", "theta_max"):
@@ -814,7 +816,7 @@ def test_only_a_sample_lets_the_discriminator_teach_theta(tiny: World) -> None:
         trainer = DsnTrainer(DsnMaterial(tiny.hr, tiny.lr), settings, MACHINE)
         mean = torch.full((1, 3, 16, 16), 0.5, requires_grad=True)
         log_theta_gray = torch.ones(1, 3, 16, 16, requires_grad=True)
-        maps = {"mean": mean, "theta": trainer.theta(log_theta_gray)}
+        maps = trainer.maps_of(Degradation(mean, log_theta_gray, None))
         total = trainer.draw(maps, 0).square().sum()
         total.backward()  # type: ignore[no-untyped-call]
         assert mean.grad is not None and bool(mean.grad.abs().min() > 0)
@@ -828,7 +830,7 @@ def test_a_shown_sample_has_the_law_of_eq8(tiny: World) -> None:
     )
     mean = torch.full((1, 3, 200, 200), 0.5)
     log_theta_gray = torch.full_like(mean, float(np.log(3.0)))
-    maps = {"mean": mean, "theta": trainer.theta(log_theta_gray)}
+    maps = trainer.maps_of(Degradation(mean, log_theta_gray, None))
     eps = (trainer.draw(maps, 1) - mean) * 255
     assert eps.abs().mean().item() == pytest.approx(3, rel=0.02)
     assert eps.std().item() == pytest.approx(3 * np.sqrt(2), rel=0.03)
