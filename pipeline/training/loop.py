@@ -7,7 +7,7 @@ import math
 import shutil
 import time
 from collections.abc import Iterator, Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import asdict, dataclass
 from pathlib import Path
 from typing import Any
 
@@ -29,20 +29,30 @@ Row = dict[str, float | None]
 
 @dataclass(frozen=True)
 class _Step:
-    """The outcome of a step, kept until its interval ends."""
+    """The outcome of a step, on the device."""
 
     step: int
     terms: Mapping[str, Tensor]
     scores: Mapping[str, float | None]
 
 
+@dataclass(frozen=True)
+class _Outcome:
+    """The outcome of a step, kept until its interval ends."""
+
+    step: int
+    terms: dict[str, float]
+    """Means over the processes."""
+    scores: dict[str, float | None]
+
+
 class TrainingLoop:
     """The steps of a training; after a kill it goes on from the last checkpoint.
 
     Use: ``for step in loop: loop.record(step, terms, scores)``.  The checkpoint holds the state of
-    all parts and the curves, so that a resumed run ends with the files of a straight one.  Of
-    several processes all make the steps and read the checkpoint; the main one alone writes and
-    reports.
+    all parts, the curves and the interval that has begun, so that a resumed run ends with the files
+    of a straight one, however often there is a checkpoint.  Of several processes all make the steps
+    and read the checkpoint; the main one alone writes and reports.
 
     Args:
         training: The run.
@@ -71,9 +81,10 @@ class TrainingLoop:
             progress = load_state(start, parts)
             if progress is None:
                 raise UserError(f"{start}: there is no such checkpoint")
-        progress = progress or {"step": 0, "curves": []}
+        progress = progress or {"step": 0, "curves": [], "interval": []}
         self.first_step: int = progress["step"]
         self.curves: list[Row] = progress["curves"]
+        self._interval = [_Outcome(**outcome) for outcome in progress["interval"]]
         self._pending: list[_Step] = []
         found = self._of_all(torch.tensor([self.first_step])).tolist()
         if len(set(found)) > 1:
@@ -106,11 +117,7 @@ class TrainingLoop:
                 if last or (step + 1) % self.training.log_every == 0:
                     bar.set_postfix({**_shown(self._log()), "data wait": f"{waits.latest:.1%}"})
                 if last or (step + 1) % self.training.checkpoint_every == 0:
-                    self._log()
-                    self._require_finite_parts(step)
-                    progress = {"step": step + 1, "curves": self.curves}
-                    if self.main:
-                        save_state(self.checkpoint, self.parts, progress)
+                    self._save(step)
         if lock is not None:
             lock.release()
         self._say(f"waited for data {waits.whole:.1%} of the time, {waits.most:.1%} in one epoch")
@@ -139,7 +146,8 @@ class TrainingLoop:
     def write_curves(self, path: Path) -> None:
         """Write the curves so far as CSV, one row per interval; without any just ``step``."""
         text = io.StringIO(newline="")
-        writer = csv.DictWriter(text, self.curves[0].keys() if self.curves else ["step"])
+        columns = dict.fromkeys(key for row in self.curves for key in row)
+        writer = csv.DictWriter(text, columns or ["step"])
         writer.writeheader()
         for row in self.curves:
             writer.writerow({key: _written(key, value) for key, value in row.items()})
@@ -151,10 +159,37 @@ class TrainingLoop:
             shutil.rmtree(self.training.folder, ignore_errors=True)
         self.accelerator.wait_for_everyone()
 
+    def _save(self, step: int) -> None:
+        """Write the checkpoint after a step."""
+        self._fetch()
+        self._require_finite_parts(step)
+        if self.main:
+            interval = [asdict(outcome) for outcome in self._interval]
+            progress = {"step": step + 1, "curves": self.curves, "interval": interval}
+            save_state(self.checkpoint, self.parts, progress)
+
     def _log(self) -> Row:
-        """End the interval: one transfer from the device, and one mean over the processes."""
-        if not self._pending:
+        """End the interval: a row of the curves is the mean over its steps."""
+        self._fetch()
+        if not self._interval:
             return {}
+        latest = self._interval[-1]
+        alike = [of for of in self._interval if of.terms.keys() == latest.terms.keys()]
+        values = torch.tensor([list(of.terms.values()) for of in alike])
+        means = values.mean(dim=0).tolist()
+        logged: Row = {"step": latest.step + 1, **dict(zip(latest.terms, means, strict=True))}
+        for name in latest.scores:
+            logged[name] = _mean([of.scores.get(name) for of in self._interval])
+        self.curves.append(logged)
+        self._interval.clear()
+        if self.main:
+            self.write_curves(self.training.folder / "curves.csv")
+        return logged
+
+    def _fetch(self) -> None:
+        """Fetch and check the terms of the steps so far: one transfer from the device."""
+        if not self._pending:
+            return
         names, device = list(self._pending[0].terms), self.accelerator.device
         own = [[of.terms[name].to(device).float() for name in names] for of in self._pending]
         values = self._of_all(torch.stack([torch.stack(row) for row in own])[None])
@@ -163,15 +198,10 @@ class TrainingLoop:
                 for name, value in zip(names, row, strict=True):
                     if not math.isfinite(value):
                         raise self._diverged(f"the term '{name}' is {value} at step {of.step}")
-        means = values.mean(dim=(0, 1)).tolist()
-        logged: Row = {"step": self._pending[-1].step + 1, **dict(zip(names, means, strict=True))}
-        for name in self._pending[-1].scores:
-            logged[name] = _mean([of.scores.get(name) for of in self._pending])
-        self.curves.append(logged)
+        for of, means in zip(self._pending, values.mean(dim=0).tolist(), strict=True):
+            terms = dict(zip(names, means, strict=True))
+            self._interval.append(_Outcome(of.step, terms, dict(of.scores)))
         self._pending.clear()
-        if self.main:
-            self.write_curves(self.training.folder / "curves.csv")
-        return logged
 
     def _of_all(self, own: Tensor) -> Tensor:
         """Gather a tensor of all processes along the first axis, on the CPU.

@@ -323,6 +323,6 @@ def test_command_names_what_is_wrong(tmp_path: Path) -> None:
     chunk = Path(tiny.lr.path) / "images" / "r1" / "image" / "c" / "0" / "0" / "0"
     chunk.unlink()
     fails(run(tmp_path), "image 'r1'", "it is missing")
-    (tmp_path / "params.yaml").write_text("calibrate: {blocks: 9, rounds: 1}\n")
-    fails(run(tmp_path), "calibrate.blocks", "calibrate.least_correlation is missing")
+    (tmp_path / "params.yaml").write_text("calibrate: {blocks: 9, round: 1}\n")
+    fails(run(tmp_path), "calibrate.blocks", "calibrate.round is not a known setting")
     assert not (tmp_path / "out").exists()

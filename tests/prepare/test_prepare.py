@@ -565,7 +565,7 @@ def test_settings_with_mistakes(world: World, changes: dict[str, object], words:
 @pytest.mark.parametrize(
     ("content", "words"),
     [
-        ("prepare: {}\n", "prepare.scale is missing; prepare.preset is missing; "),
+        ("prepare: []\n", "prepare must be a mapping of settings, found []"),
         ("other:\n  scale: 4\n", "the section 'prepare' is missing"),
         ("prepare:\n  scale: 4\n  scale: 3\n", "is not valid YAML"),
         (None, "cannot be read: No such file or directory"),

@@ -174,13 +174,13 @@ def test_killed_while_the_checkpoint_is_written(
 
 
 def test_curves_are_means_over_the_interval(tmp_path: Path) -> None:
-    """Rows end at every second step, at every checkpoint, and at the end."""
+    """Rows end at every second step, and at the end; not at a checkpoint."""
     toy = Toy()
     run = begin(tmp_path / "work", toy)
     terms = np.random.default_rng(0).normal(size=(STEPS, 2))
     for step in run:
         run.record(step, {"a": torch.tensor(terms[step, 0]), "b": torch.tensor(terms[step, 1])})
-    ends = [2, 3, 4, 6, 8, 9, 10, 11]
+    ends = [2, 4, 6, 8, 10, 11]
     expected = [
         {"step": end, "a": part[:, 0].mean(), "b": part[:, 1].mean()}
         for start, end in zip([0, *ends], ends, strict=False)
@@ -196,6 +196,30 @@ def test_curves_are_means_over_the_interval(tmp_path: Path) -> None:
         assert {key: float(value) for key, value in written.items()} == pytest.approx(
             wanted, rel=1e-5
         )
+
+
+@pytest.mark.parametrize("often", [1, 2, 4, 5, 1000])
+def test_the_checkpoints_change_no_curve(
+    often: int, straight: tuple[list[bytes], str], tmp_path: Path
+) -> None:
+    """Killed in the middle of an interval, and gone on with, with other checkpoints."""
+    work, curves = tmp_path / "work", tmp_path / "curves.csv"
+    for kill, checkpoint in ((9, often), (STEPS, CHECKPOINT)):
+        toy = Toy()
+        run = begin(work, toy, checkpoint=checkpoint)
+        for step in run:
+            if step == kill:
+                break
+            run.record(step, toy.step(step), {"score": None if step % 3 else step})
+        run.write_curves(curves)
+    rows = read_rows(curves)
+    assert [(row["step"], row["score"]) for row in rows] == [
+        ("2", "0"), ("4", "3"), ("6", ""), ("8", "6"), ("10", "9"), ("11", ""),
+    ]  # fmt: skip
+    assert [{k: v for k, v in row.items() if k != "score"} for row in rows] == list(
+        csv.DictReader(straight[1].splitlines())
+    )
+    assert toy.bits() == straight[0]
 
 
 def test_terms_of_half_precision_and_with_gradients(tmp_path: Path) -> None:
@@ -351,10 +375,11 @@ def test_a_run_says_where_its_data_are_and_what_they_cost(
 # --- going on from another run
 
 
-def test_a_run_goes_on_from_the_checkpoint_of_another(tmp_path: Path) -> None:
-    """Diverged at step 7 with a checkpoint of step 6: the other run has its state and curves."""
+@pytest.mark.parametrize(("at", "saved"), [(7, 6), (10, 9)])
+def test_a_run_goes_on_from_the_checkpoint_of_another(at: int, saved: int, tmp_path: Path) -> None:
+    """Diverged after a checkpoint: the other run has its state and curves, but a term less."""
     with pytest.raises(UserError) as caught:
-        diverge(tmp_path / "first", Toy(), at=7)
+        diverge(tmp_path / "first", Toy(), at)
     checkpoint = tmp_path / "first" / "checkpoint.pt"
     assert f"add --start {checkpoint}" in str(caught.value)
     toy = Toy()
@@ -363,8 +388,10 @@ def test_a_run_goes_on_from_the_checkpoint_of_another(tmp_path: Path) -> None:
     for step in run:
         steps.append(step)
         run.record(step, toy.step(step))
-    assert steps == list(range(6, STEPS))
-    assert [row["step"] for row in run.curves] == [2, 3, 4, 6, 8, 9, 10, 11]
+    assert steps == list(range(saved, STEPS))
+    assert [row["step"] for row in run.curves] == [2, 4, 6, 8, 10, 11]
+    written = read_rows(tmp_path / "second" / "curves.csv")
+    assert [row["fine"] for row in written] == ["1"] * (saved // 2) + [""] * (6 - saved // 2)
     straight = Toy()
     for step in range(STEPS):
         straight.step(step)
