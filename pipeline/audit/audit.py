@@ -6,7 +6,6 @@ other part say what two parts of the same images differ by.
 
 import csv
 import json
-import shutil
 from collections.abc import Mapping, Sequence
 from dataclasses import asdict
 from pathlib import Path
@@ -36,7 +35,7 @@ from pipeline.audit.page import Against, Summary, cut_panels, render
 from pipeline.audit.tables import Cell, ImageRow, Table
 from pipeline.audit.tasks import HELD_OUT, TRAINING
 from pipeline.base.errors import UserError
-from pipeline.base.files import replace_folder
+from pipeline.base.files import whole_folder
 from pipeline.noise.statistics import LrScores, compare
 from pipeline.sampling.calibration import read_calibration, require_calibration
 from pipeline.sampling.laplace import optimal_scale
@@ -256,21 +255,14 @@ def _write(
     summary: Summary,
     page: str,
 ) -> None:
-    """Write all files under another name; the folder appears when it is whole."""
-    partial = folder.with_name(folder.name + ".partial")
-    try:
-        shutil.rmtree(partial, ignore_errors=True)
-        partial.mkdir(parents=True)
+    """Write all files; the folder appears when it is complete."""
+    with whole_folder(folder) as partial:
         for name, table in _tables(rows, summary).items():
             with (partial / name).open("w", newline="", encoding="utf-8") as file:
                 csv.writer(file).writerows([table.head, *table.rows])
         content = json.dumps(asdict(summary)) + "\n"
         (partial / "summary.json").write_text(content, encoding="utf-8")
         (partial / "index.html").write_text(page, encoding="utf-8")
-        replace_folder(partial, folder)
-    except OSError as error:
-        shutil.rmtree(partial, ignore_errors=True)
-        raise UserError(f"{folder}: cannot be written: {error.strerror}") from error
 
 
 def _tables(rows: Sequence[ImageRow], summary: Summary) -> dict[str, Table]:
