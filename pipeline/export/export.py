@@ -130,10 +130,10 @@ def _workers(
     if scheduler is None:
         yield None
         return
-    from pipeline.parallel.dask_workers import connected, spread
+    from pipeline.parallel.dask_workers import connected, map_on_workers
 
     with connected(scheduler) as client:
-        yield partial(spread, client)
+        yield partial(map_on_workers, client)
 
 
 class Block(NamedTuple):
