@@ -178,9 +178,7 @@ def _load_safetensors(path: Path) -> tuple[dict[str, Tensor], dict[str, str]]:
 
 
 def _with_checksum(data: bytes) -> bytes:
-    """A safetensors file with its checksum, and its metadata sorted, as the library's order
-    varies.
-    """
+    """A safetensors file with its checksum and its metadata sorted, as they come unordered."""
     header, body = _opened(data)
     metadata = {**header["__metadata__"], CHECKSUM: json.dumps(_content_hash(header, body))}
     header["__metadata__"] = dict(sorted(metadata.items()))

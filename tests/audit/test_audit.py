@@ -44,7 +44,7 @@ from pipeline.noise import statistics
 from pipeline.noise.classifier import Accuracy, classifier_accuracy
 from pipeline.noise.signature import signature
 from pipeline.noise.statistics import Allowance, LrScores
-from pipeline.sampling.calibration import FORMAT
+from pipeline.sampling.calibration import CALIBRATION_FORMAT
 from pipeline.stores import format
 from pipeline.stores.reader import Store
 from pipeline.stores.split import held_out_box
@@ -158,7 +158,7 @@ def write_val(path: Path, hr: Store) -> Store:
 def write_calibration(path: Path, maps: Store, **changes: object) -> Path:
     """Noise of the deviation 5 at every intensity."""
     content: dict[str, object] = {
-        "format": FORMAT,
+        "format": CALIBRATION_FORMAT,
         "scale": maps.scale,
         "maps_digest": maps.digest,
         "lr_digest": "",
