@@ -68,9 +68,7 @@ class ClosedForm:
 
 @dataclass(frozen=True, eq=False)
 class ThetaHistograms:
-    """Histograms and sums of a part of the maps; those of parts add up.  Sums are in gray
-    levels.
-    """
+    """Histograms and sums, in gray levels, of a part of the maps; those of parts add up."""
 
     theta: NDArray[np.int64]
     """(3, 31744): how often each of ``THETA_VALUES`` occurs in each channel."""

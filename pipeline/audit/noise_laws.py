@@ -35,9 +35,7 @@ class DifferenceHistogram:
 
     @classmethod
     def of_high_pass(cls, counts: NDArray[np.int64]) -> "DifferenceHistogram":
-        """The high-pass counts (3, n) of a ``noise.signature.Signature``, whose bins are as
-        wide.
-        """
+        """From high-pass counts (3, n) of a ``noise.signature.Signature``; the bins are equal."""
         border = (len(VALUES) - counts.shape[1]) // 2
         return cls(np.pad(counts.sum(axis=0), border))
 

@@ -217,9 +217,7 @@ def findings(scores: LrScores, floor: LrScores | None) -> list[str]:
         low, high = scores.accuracy_low, scores.accuracy_high
         interval = f"{scores.accuracy:.2f} ({low:.2f} to {high:.2f})"
         if scores.accuracy_low > 0.5:
-            said.append(
-                f"A classifier distinguishes them from the real images: accuracy {interval}."
-            )
+            said.append(f"A classifier tells them apart from real images: accuracy {interval}.")
         else:
             said.append(f"The classifier finds no difference: accuracy {interval}.")
     return said + [f"Not scored: {remark}." for remark in scores.remarks]

@@ -560,7 +560,7 @@ def score_of(**changes: float | None) -> LrScores:
             "spectra differ: by 1.10 dB, two parts of the real images by 0.40",
         ),
         ({"wasserstein": 0.61}, "high-pass values differ: by 0.61 gray levels"),
-        ({"accuracy_low": 0.51}, "classifier tells them from the real images: accuracy 0.60"),
+        ({"accuracy_low": 0.51}, "classifier tells them apart from real images: accuracy 0.60"),
     ],
 )
 def test_every_fault_has_a_sentence(changes: dict[str, float], words: str) -> None:
