@@ -110,7 +110,7 @@ class Data:
         torch.manual_seed(0)
         network = srn.build(architecture.network, SCALE, architecture.options)
         path = self.folder / "srn.safetensors"
-        save_weights(path, network.state_dict(), {"format": srn.FORMAT})
+        save_weights(path, network.state_dict(), {"format": srn.SRN_FORMAT})
         return path
 
     def _write(self) -> None:

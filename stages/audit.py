@@ -36,11 +36,11 @@ def command(
     scheduler: str | None,
     params: Path,
 ) -> None:
-    """Are the generated LR images like the real ones?  Tables, pictures and a page.
+    """Compare the generated LR images with the real ones, in tables and on a page.
 
-    Writes CSV tables, summary.json and index.html, one page without references to the outside:
-    scores without pairs against held-out real LR images, spectra and noise, how theta is
-    distributed and what it follows, and the images of the highest theta.
+    Writes CSV tables, summary.json and index.html, a single page that loads no other files.  They
+    hold scores without pairs against held-out real LR images, spectra and noise, the distribution
+    of theta and its relation to the mean and to edges, and the images of the highest theta.
 
     On a cluster (--scheduler) the workers must see the stores under the same paths.
     """

@@ -21,8 +21,8 @@ from stages.options import FILE, STORE, params_option, plain_errors, report, wri
 def command(maps: Path | str, lr: Path | str, out: Path, metrics: Path, params: Path) -> None:
     """Measure how much noise the samples need to agree with the real LR images.
 
-    The noise of the real LR images is estimated blind, by intensity and channel, with its
-    correlation and its tails, and that of the means is taken off.  The maps are not changed.
+    The noise of the real LR images is estimated blindly: its variance by intensity and channel, its
+    correlation and its tails.  The noise of the means is subtracted.  The maps are not changed.
     """
     from pipeline.base.settings import load_section
     from pipeline.calibrate.calibrate import CalibrateSettings, calibrate

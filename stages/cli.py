@@ -15,7 +15,7 @@ STAGES = {
     "train-dsn": "Learn the camera's degradation from unpaired HR and LR images.",
     "export": "Write mean and theta of every HR image into maps.zarr.",
     "calibrate": "Measure how much noise samples of the maps need.",
-    "audit": "Are generated LR images like the real ones?  Tables and a page.",
+    "audit": "Compare generated LR images with the real ones, on a page.",
     "train-srn": "Train an SR network on sampled degradations.",
     "evaluate": "Score an SR model on held-out images.",
 }
@@ -25,10 +25,10 @@ TOOLS = {
     "degrade": "Write sampled LR images, which any paired training reads.",
     "niqe-fit": "Fit a pristine model of NIQE on your own sharp photographs.",
     "upscale": "Super-resolve images with a trained model.",
-    "convert": "Bring weights of other programs in, take SR models out.",
+    "convert": "Convert weights of other programs, and SR models for others.",
     "verify": "Check stores, weights and checkpoints against their checksums.",
     "doctor": "Print versions, devices and what is missing, for bug reports.",
-    "recovery": "How much of a known camera's gain the pipeline recovers.",
+    "recovery": "Measure how much of a known camera's gain is recovered.",
     "plots-page": "Write the page that 'dvc plots show' needs without network.",
 }
 """Modules of ``stages.tools``."""

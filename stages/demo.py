@@ -22,8 +22,8 @@ from stages.options import FILE, FOLDER, params_option, plain_errors, report, wr
 def command(out: Path, metrics: Path, cameras: Path, params: Path) -> None:
     """Write the demo's photographs as a simulated camera sees them.
 
-    HR images, LR images of other scenes, and held-out pairs, all from photographs that ship with
-    scikit-image.  The truth about the camera is written beside them.
+    Writes HR images, LR images of other scenes, and validation pairs, all from photographs of
+    scikit-image.  The parameters of the camera and its clean images are written to truth/.
     """
     from pipeline.base.settings import load_section, load_value
     from pipeline.base.units import Scale

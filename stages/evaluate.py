@@ -20,11 +20,11 @@ from stages.options import FILE, FOLDER, STORE, params_option, plain_errors, rep
 @params_option
 @plain_errors
 def command(val: Path | str, model: Path, out: Path, metrics: Path, params: Path) -> None:
-    """Score an SR model on held-out images, beside bicubic upsampling.
+    """Score an SR model and bicubic upsampling on held-out images.
 
-    Pairs by PSNR, SSIM and LPIPS under the protocols of the settings, and by NIQE; a store of LR
-    images without HR by NIQE alone.  LPIPS needs AlexNet's ImageNet weights and NIQE a pristine
-    model (see niqe-fit); each is left out without them.
+    Pairs are scored by PSNR, SSIM and LPIPS under the protocols of the settings, and by NIQE.  A
+    store of LR images without HR is scored by NIQE alone.  LPIPS needs AlexNet's ImageNet weights,
+    NIQE a pristine model (see niqe-fit); without them the score is left out.
     """
     from pipeline.base.settings import load_section
     from pipeline.evaluate.evaluate import EvaluateSettings, evaluate

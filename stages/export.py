@@ -40,11 +40,11 @@ def command(
 ) -> None:
     """Write mean and theta of every HR image into maps.zarr.
 
-    Images of any size; an interrupted export goes on where it stopped.
+    Images may have any size.  An interrupted export continues where it stopped.
 
-    By default everything runs in this process: with one device nothing is faster.  With more, also
-    of several machines, start a scheduler and one worker for each, which must see all files under
-    the same paths, and name it (--scheduler tcp://HOST:8786); an image is one task.
+    By default everything runs in this process, which is fastest with one device.  With several
+    devices, on one or more machines, start a dask scheduler and one worker per device, and give its
+    address (--scheduler tcp://HOST:8786).  Workers must see all files under the same paths.
     """
     from pipeline.base.settings import load_section
     from pipeline.export.export import ExportSettings, export

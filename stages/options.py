@@ -47,7 +47,7 @@ work_option = click.option(
     type=FOLDER,
     default="data/work",
     show_default=True,
-    help="Folder for what lets an interrupted run go on, and a finished one be taken again.",
+    help="Folder for checkpoints and kept results, with which an interrupted run continues.",
 )
 
 

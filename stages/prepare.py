@@ -23,16 +23,16 @@ from stages.options import (  # fmt: skip
 )
 @click.option(
     "--hr", type=FOLDER, required=True,
-    help="Folder of sharp HR images; not looked at where prepare.hr_from is lr.",
+    help="Folder of sharp HR images; not read if prepare.hr_from is lr.",
 )  # fmt: skip
 @click.option("--lr", type=FOLDER, required=True, help="Folder of real LR images, unpaired.")
 @click.option(
     "--val", type=FOLDER, required=True,
-    help="Folder with hr and lr in it, pairs of the same name, or lr alone; empty: there are none.",
+    help="Folder with hr and lr in it, pairs of the same name, or lr alone; may be empty.",
 )  # fmt: skip
 @click.option(
     "--pairs", type=FOLDER, required=True,
-    help="Folder with hr and lr in it, for a supervised training; empty: there are none.",
+    help="Folder with hr and lr in it, for a supervised training; may be empty.",
 )  # fmt: skip
 @click.option("--out", type=FOLDER, required=True, help="Folder for the stores.")
 @click.option("--metrics", type=FILE, required=True, help="JSON file for the metrics.")
@@ -44,11 +44,12 @@ def command(
 ) -> None:
     """Decode HR, real LR and validation images once, into stores.
 
-    PNG, JPEG, TIFF, WebP and BMP; 8 and 16 bit; grey, RGB and RGBA (alpha is dropped with a
-    warning); the EXIF orientation is applied.  HR images are cropped to a multiple of the scale.
+    Files may be PNG, JPEG, TIFF, WebP or BMP, of 8 or 16 bit, grey, RGB or RGBA; an alpha channel
+    is dropped with a warning.  The EXIF orientation is applied.  HR images are cropped to a
+    multiple of the scale.
 
-    Where prepare.preset names a data set, a folder may be its root as it was unpacked.  Where
-    prepare.hr_from is lr or both, HR images are made from the real LR images.
+    If prepare.preset names a data set, a folder may be the root of that data set as it was
+    unpacked.  If prepare.hr_from is lr or both, HR images are made from the real LR images.
 
     Writes hr.zarr, lr.zarr, pairs.zarr, and val.zarr, which is of kind lr without references.
     """

@@ -49,9 +49,9 @@ def command(
 ) -> None:
     """Learn the camera's degradation from unpaired HR and LR images.
 
-    Writes dsn.safetensors, contact_sheet.png, curves.csv and metrics.json.  While it trains, the
+    Writes dsn.safetensors, contact_sheet.png, curves.csv and metrics.json.  During the training the
     latest contact sheet and curves are in a folder of WORK/train_dsn.  After an interruption the
-    same command goes on from the last checkpoint.
+    same command continues from the last checkpoint.
     """
     from pipeline.base.settings import load_section
     from pipeline.crops.memory import MachineSettings

@@ -50,10 +50,10 @@ def command(
 ) -> None:
     """Train an SR network on sampled degradations.
 
-    Every crop of every step gets a fresh Laplace draw on the training device.  With other values
-    of the setting lr_from it is trained on bicubic LR images, or on real pairs.  Writes
-    srn.safetensors, which chaiNNer, ComfyUI and everything else that uses spandrel can open,
-    contact_sheet.png, curves.csv and metrics.json.
+    The noise of every crop of every step is drawn anew on the training device.  With other values
+    of the setting lr_from the network is trained on bicubic LR images or on real pairs.  Writes
+    contact_sheet.png, curves.csv, metrics.json and srn.safetensors, which chaiNNer, ComfyUI and
+    every other program that uses spandrel can open.
     """
     from pipeline.base.settings import load_section
     from pipeline.crops.memory import MachineSettings

@@ -1,12 +1,11 @@
-"""Audit: are the generated LR images like the real ones?  Tables, numbers and one page.
+"""Audit: compares the generated LR images with the real ones, in tables and on one page.
 
-Every set of LR images is scored against the held-out part of the real ones.  The scores of their
-other part say what two parts of the same images differ by.
+Every set of LR images is scored against the held-out part of the real ones.  The scores of the
+other part of the real images are the floor: the differences between two parts of the same images.
 """
 
 import csv
 import json
-import shutil
 from collections.abc import Mapping, Sequence
 from dataclasses import asdict
 from pathlib import Path
@@ -36,7 +35,7 @@ from pipeline.audit.page import Against, Summary, cut_panels, render
 from pipeline.audit.tables import Cell, ImageRow, Table
 from pipeline.audit.tasks import HELD_OUT, TRAINING
 from pipeline.base.errors import UserError
-from pipeline.base.files import replace_folder
+from pipeline.base.files import whole_folder
 from pipeline.noise.statistics import LrScores, compare
 from pipeline.sampling.calibration import read_calibration, require_calibration
 from pipeline.sampling.laplace import optimal_scale
@@ -57,9 +56,9 @@ FILES = (
 )
 AGAINST_FILE = "against.csv"
 GENERATED = ("mean", "raw", "calibrated", "mean (B)", "raw (B)")
-"""Sets that the page judges in words."""
+"""Sets of LR images for which the page lists findings."""
 SEED = 0
-"""Of the classifier."""
+"""Seed of the classifier."""
 
 
 def audit(
@@ -68,19 +67,19 @@ def audit(
     """Measure all maps of a store and write tables, ``summary.json`` and ``index.html``.
 
     Args:
-        inputs: What is read.
+        inputs: The stores and the calibration.
         settings: The section ``audit``.
-        folder: Where the files go; what an earlier audit wrote there is replaced.
+        folder: Folder for the files; the result of an earlier audit is replaced.
         scheduler: Address of a dask.distributed scheduler; None for dask's threads, or whatever
             ``dask.config`` names.
 
     Returns:
-        Metrics: number of images and of LR pixels, ``statistics`` of all images together, and
-        ``scores``: those of the mean, raw and calibrated samples.
+        Metrics: number of images and of LR pixels, ``figures`` of all images together, and
+        ``scores``: the scores of the mean, raw and calibrated samples.
 
     Raises:
-        UserError: The stores do not belong together, a chunk is damaged or holds values that are no
-            maps, no scheduler answers, or the folder holds something else or cannot be written.
+        UserError: The stores do not belong together, a chunk is damaged or holds invalid values, no
+            scheduler answers, or the folder holds other files or cannot be written.
 
     """
     stores = (inputs.maps, inputs.hr, inputs.lr, inputs.val, inputs.against)
@@ -120,7 +119,7 @@ def _plain(scores: LrScores) -> dict[str, Any]:
 
 
 def _require_fit(maps: Store, hr: Store) -> None:
-    """The stores belong together."""
+    """Check that the stores belong together."""
     prior_scale_gray(maps)
     require_exported_from(maps, hr)
     if not maps.ids:
@@ -144,7 +143,7 @@ def _samplers(inputs: AuditInputs) -> tuple[dict[str, Sampler], str | None]:
 
 
 def _require_ours(folder: Path) -> None:
-    """What is in the folder will be replaced, so it may hold nothing but an earlier audit."""
+    """Check that the folder, which will be replaced, holds nothing but an earlier audit."""
     if folder.exists() and not folder.is_dir():
         raise UserError(f"{folder}: is a file, expected a folder")
     foreign = sorted({path.name for path in folder.glob("*")} - {*FILES, AGAINST_FILE})
@@ -202,20 +201,20 @@ def _summarise(
 
 
 def _source(maps: Store) -> dict[str, Any]:
-    """What is said of a store of maps itself."""
+    """The description of a store of maps."""
     described = ("digest", "hr_digest", "dsn_hash", "dsn", "relative_error")
     attributes = {key: maps.attributes.get(key) for key in described}
     return {"maps": str(maps.path), "scale": maps.scale, **attributes}
 
 
 def _theta_counts(total: ThetaHistograms, settings: AuditSettings) -> list[list[int]]:
-    """Values of theta in every bin, for every channel."""
+    """Number of values of theta in every bin, for every channel."""
     place = bin_index(THETA_VALUES, settings.bins, settings.theta_limit_gray)
     return [np.bincount(place, part, settings.bins).astype(int).tolist() for part in total.theta]
 
 
 def _differences(measured: Measured) -> dict[str, DifferenceHistogram]:
-    """What Figure 2 shows: real - bicubic over pairs, or high-pass values without pairs."""
+    """The histograms of Figure 2: real - bicubic of pairs, or high-pass values without pairs."""
     if measured.pairs is not None:
         return {"real LR − bicubic LR": measured.pairs}
     return {
@@ -227,7 +226,7 @@ def _differences(measured: Measured) -> dict[str, DifferenceHistogram]:
 
 
 def _against(inputs: AuditInputs, settings: AuditSettings, measured: Measured) -> Against | None:
-    """What is said of the other maps, if there are any."""
+    """The comparison with the other maps, if there are any."""
     total, rows = measured.other_total, measured.other_rows
     if inputs.against is None or total is None or rows is None:
         return None
@@ -256,21 +255,14 @@ def _write(
     summary: Summary,
     page: str,
 ) -> None:
-    """Write all files under another name; the folder appears when it is whole."""
-    partial = folder.with_name(folder.name + ".partial")
-    try:
-        shutil.rmtree(partial, ignore_errors=True)
-        partial.mkdir(parents=True)
+    """Write all files; the folder appears when it is complete."""
+    with whole_folder(folder) as partial:
         for name, table in _tables(rows, summary).items():
             with (partial / name).open("w", newline="", encoding="utf-8") as file:
                 csv.writer(file).writerows([table.head, *table.rows])
         content = json.dumps(asdict(summary)) + "\n"
         (partial / "summary.json").write_text(content, encoding="utf-8")
         (partial / "index.html").write_text(page, encoding="utf-8")
-        replace_folder(partial, folder)
-    except OSError as error:
-        shutil.rmtree(partial, ignore_errors=True)
-        raise UserError(f"{folder}: cannot be written: {error.strerror}") from error
 
 
 def _tables(rows: Sequence[ImageRow], summary: Summary) -> dict[str, Table]:

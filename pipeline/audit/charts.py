@@ -17,7 +17,7 @@ CHART = (5.4, 3.7)
 """Inches; a chart stays legible when a narrow window shrinks it."""
 CHANNEL_COLOURS = {"red": "#e05252", "green": "#3c9a5f", "blue": "#4c84e0"}
 CURVE_COLOUR, MEAN_COLOUR = "#ff7a1a", "#ff4fd8"
-PILE_COLOURS = (
+SET_COLOURS = (
     "black",
     "#8a94a0",
     "#3c9a5f",
@@ -27,7 +27,7 @@ PILE_COLOURS = (
     "#a06be0",
     "#ff4fd8",
 )
-"""Of the piles in order: the real images in the colour of the text."""
+"""Colours of the sets of LR images in order; the real images have the colour of the text."""
 LOWEST_SHARE = 1e-7
 """Lower end of the log axis of a histogram."""
 
@@ -102,7 +102,7 @@ def relation_chart(
 
 
 def spectra_chart(table: Table) -> Markup:
-    """Power against frequency, a line for every pile."""
+    """Power against frequency, a line for every set of LR images."""
     figure, axes = _chart()
     _lines(axes, table, table.head[1:])
     axes.set_yscale("log")
@@ -112,7 +112,7 @@ def spectra_chart(table: Table) -> Markup:
 
 
 def noise_chart(table: Table) -> Markup:
-    """Noise standard deviation against intensity, a line for every pile."""
+    """Noise standard deviation against intensity, a line for every set of LR images."""
     figure, axes = _chart()
     _lines(axes, table, table.head[1:-1])
     axes.set_xlim(0, 255)
@@ -195,7 +195,7 @@ def _lines(axes: Any, table: Table, names: Sequence[str]) -> None:
         axes.plot(
             place,
             _numbers(table.column(name)),
-            color=PILE_COLOURS[number % len(PILE_COLOURS)],
+            color=SET_COLOURS[number % len(SET_COLOURS)],
             linestyle="--" if number in (1, 2) else "-",
             linewidth=2.4 if number == 0 else 1.5,
             label=name,

@@ -2,8 +2,8 @@
 
 Counts are merged image by image, then over all images, always in the same order, so no figure
 depends on the number of workers.  Memory is bounded by a few chunks per worker (see
-``audit.tasks``) and by the sets, of 49 MB each at most (see ``noise.statistics``); of every image
-only a row of figures is kept.
+``audit.tasks``) and by the statistics of the sets of LR images, of at most 49 MB each (see
+``noise.statistics``).  Of every image only a row of figures is kept.
 """
 
 from collections.abc import Iterator, Mapping
@@ -61,7 +61,7 @@ class AuditInputs:
 
 @dataclass(frozen=True, eq=False)
 class Measured:
-    """Everything that was counted."""
+    """The results of all tasks."""
 
     rows: list[ImageRow]
     total: ThetaHistograms
@@ -76,14 +76,14 @@ class Measured:
 
 @contextmanager
 def workers(scheduler: str | None) -> Iterator[Any]:
-    """Where dask computes: its threads with a progress bar, or the cluster of a scheduler.
+    """The scheduler for dask: threads with a progress bar, or a cluster.
 
     Args:
         scheduler: Address of a dask.distributed scheduler; None for threads, or whatever
             ``dask.config`` names.
 
     Yields:
-        What ``compute`` wants as its scheduler.
+        The argument ``scheduler`` of ``compute``.
 
     Raises:
         UserError: No scheduler answers.
@@ -116,7 +116,7 @@ def closed_form_prior(maps: Store) -> float | None:
 def measure(
     inputs: AuditInputs, settings: AuditSettings, samplers: Mapping[str, Sampler], scheduler: Any
 ) -> Measured:
-    """Build the graph of all tasks and run it on what ``workers`` gave."""
+    """Build the graph of all tasks and run it on the scheduler that ``workers`` gave."""
     own = _graph(inputs.maps, inputs.hr, settings, samplers)
     other: Any = None
     differences: list[Any] = []
@@ -141,10 +141,10 @@ def measure(
 
 
 class ImageCounts(NamedTuple):
-    """Some images: a row of each, and what was counted in all of them.
+    """A row of figures of each of some images, and the counts of all of them together.
 
-    Rows travel with the counts, so that the graph is one tree: were they results of their own, dask
-    would hold the counts of nearly all images, 0.8 MB each, before it adds any.
+    Rows and counts are one result, so that the graph is a tree.  If the rows were results of their
+    own, dask would hold the counts of nearly all images, 0.8 MB each, before it adds any.
     """
 
     rows: list[ImageRow]
@@ -181,7 +181,7 @@ def _difference_graph(first: Store, second: Store) -> list[Any]:
 
 
 def _real_graph(lr: Store) -> Any:
-    """The delayed sets of the real images: held out, and the rest."""
+    """The delayed statistics of the held-out part of the real images, and of the rest."""
     shared, allowance = delayed(lr, traverse=False), Allowance.of(len(lr.ids))
     entering = [(i, image_id) for i, image_id in enumerate(lr.ids) if allowance.enters(i)]
     count = delayed(count_real)
@@ -200,7 +200,7 @@ def _pair_graph(val: Store) -> Any:
 
 
 def _tree(parts: list[Any], plus: Any = add, width: int = 8) -> Any:
-    """Add delayed parts, ``width`` at a time, in an order that depends on their number only."""
+    """Add delayed parts, ``width`` at a time, in an order that depends only on their number."""
     merge = delayed(_sum)
     while len(parts) > 1:
         parts = [merge(parts[start : start + width], plus) for start in range(0, len(parts), width)]

@@ -1,8 +1,8 @@
-"""What the audit counts in a piece of ``maps.zarr``: tallies that add up, and figures of them.
+"""Histograms of theta and of |mean - bicubic| in pieces of ``maps.zarr``, and figures of them.
 
-Theta is float16 in the store: counting each of its values makes its mean, spread and percentiles
-exact, in whatever pieces it was counted.  All figures are in gray levels (unit of the image times
-255) and taken over the three channels of every LR pixel.
+Theta is float16 in the store.  Each of its values is counted, so mean, spread and percentiles are
+exact, however the maps are cut into pieces.  All figures are in gray levels (unit of the image
+times 255) and over the three channels of every LR pixel.
 """
 
 from dataclasses import dataclass
@@ -27,7 +27,7 @@ GRADIENTS = np.array([0.0, 1, 2, 4, 8, 16, 32])
 """Lower ends of the bins of the gradient, in gray levels per pixel; the last has no upper end."""
 STRUCTURES = ("edges", "textures")
 COHERENT = 0.5
-"""From this coherence on a place is an edge, below a texture."""
+"""A pixel of at least this coherence is on an edge, of less in a texture."""
 THETA_VALUES = np.arange(0x7C00, dtype=np.uint16).view(np.float16).astype(np.float64) * LEVELS
 """Gray levels of every theta a store can hold, ascending; the index is its float16 bit pattern."""
 
@@ -68,7 +68,7 @@ class ClosedForm:
 
 @dataclass(frozen=True, eq=False)
 class ThetaHistograms:
-    """What was counted in a part of the maps; parts add up.  Sums are in gray levels."""
+    """Histograms and sums, in gray levels, of a part of the maps; those of parts add up."""
 
     theta: NDArray[np.int64]
     """(3, 31744): how often each of ``THETA_VALUES`` occurs in each channel."""
@@ -82,7 +82,7 @@ class ThetaHistograms:
     """(2, 7, 3): pixels, sum of theta and of the calibrated theta (0 if there is none), both the
     mean of the channels; by ``STRUCTURES`` and ``GRADIENTS``."""
     hottest: tuple[float, Box]
-    """The tile with the highest sum of theta: that sum, and where it is on the LR grid."""
+    """The tile with the highest sum of theta: the sum, and its area on the LR grid."""
 
     def __add__(self, other: "ThetaHistograms") -> "ThetaHistograms":
         return ThetaHistograms(
@@ -98,7 +98,7 @@ class ThetaHistograms:
 def figures(
     counted: ThetaHistograms, settings: AuditSettings, channel: int | None = None
 ) -> Figures:
-    """Figures of a tally, of one channel or of all three; in gray levels, shares in [0, 1].
+    """Figures of histograms, of one channel or of all three; in gray levels, shares in [0, 1].
 
     ``theta_mean``, ``theta_std``, ``theta_p05``, ``theta_p50``, ``theta_p95`` (nearest rank),
     ``theta_max``, ``theta_high_share`` (theta at or above ``theta_limit_gray``),
@@ -135,15 +135,15 @@ def theta_histograms(
     settings: AuditSettings,
     curve: ClosedForm | None,
 ) -> ThetaHistograms:
-    """Tally one area, without its edges.
+    """The histograms of one area, with ``edges`` all zero.
 
     Args:
         mean: (3, H, W), in the unit of the image.
         theta: The same shape and unit.
         reference: The same shape, in gray levels.
-        area: Where it is on the LR grid.
+        area: The area on the LR grid.
         settings: The section ``audit``.
-        curve: None where there is no closed form; the gap to it is then not a number.
+        curve: None if there is no closed form; the gap to it is then NaN.
 
     """
     bins = settings.bins
@@ -166,9 +166,9 @@ def theta_histograms(
 
 
 def structure(reference: NDArray[np.floating]) -> tuple[Tensor, Tensor]:
-    """How steep an image is around every pixel, and whether it is so in one direction.
+    """Gradient and coherence around every pixel, from the structure tensor.
 
-    The structure tensor: products of the central differences, averaged over the channels and over
+    The tensor holds the products of the central differences, averaged over the channels and over
     5x5 pixels.
 
     Args:

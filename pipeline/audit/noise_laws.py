@@ -1,7 +1,7 @@
-"""Figure 2 of the paper: is what a camera adds to an image more like Laplace or Gaussian noise.
+"""Figure 2 of the paper: does a camera add Laplace or Gaussian noise.
 
-Differences are counted in fine bins, so that parts add up, and both laws are fitted to the
-counts.  Everything is in gray levels.
+The differences of real and bicubic LR images are counted in fine bins, so that the counts of parts
+add up, and both laws are fitted to the counts.  Everything is in gray levels.
 """
 
 from dataclasses import dataclass
@@ -12,40 +12,40 @@ from numpy.typing import NDArray
 BIN = 0.25
 """Width of a bin in gray levels."""
 HALF = 1200
-"""Bins to either side of the one at zero: up to 300, more than two 8-bit images differ by."""
+"""Bins on either side of the one at zero: up to 300, more than two 8-bit images can differ."""
 VALUES = np.arange(-HALF, HALF + 1) * BIN
-"""(2401,): the difference that a bin stands for."""
+"""(2401,): the difference at the centre of each bin."""
 
 
 @dataclass(frozen=True, eq=False)
 class DifferenceHistogram:
-    """Counted differences; parts add up."""
+    """Histogram of differences; those of parts add up."""
 
     counts: NDArray[np.int64]
-    """(2401,): values nearest to each of ``VALUES``."""
+    """(2401,): number of values nearest to each of ``VALUES``."""
 
     def __add__(self, other: "DifferenceHistogram") -> "DifferenceHistogram":
         return DifferenceHistogram(self.counts + other.counts)
 
     @classmethod
     def of(cls, values: NDArray[np.floating]) -> "DifferenceHistogram":
-        """Count values of any shape; the ends also count what lies beyond."""
+        """Count values of any shape; the first and last bins also count values beyond."""
         index = np.clip(np.rint(values / BIN), -HALF, HALF).astype(np.int64) + HALF
         return cls(np.bincount(index.ravel(), minlength=len(VALUES)))
 
     @classmethod
     def of_high_pass(cls, counts: NDArray[np.int64]) -> "DifferenceHistogram":
-        """The high-pass counts (3, n) of a ``noise.signature.Signature``: its bins are as wide."""
+        """From high-pass counts (3, n) of a ``noise.signature.Signature``; the bins are equal."""
         border = (len(VALUES) - counts.shape[1]) // 2
         return cls(np.pad(counts.sum(axis=0), border))
 
 
 @dataclass(frozen=True)
 class FittedLaws:
-    """Both laws, fitted by maximum likelihood."""
+    """A Laplace and a Gaussian law, fitted by maximum likelihood."""
 
     values: int
-    """How many."""
+    """Number of values."""
     median: float
     """Location of the Laplace law."""
     laplace_scale: float

@@ -35,14 +35,14 @@ from pipeline.stores.reader import Store
 TEMPLATE = "page.html.jinja"
 TABLE_ROWS = 200
 PANEL = 160
-"""Longest side in LR pixels of what is pictured of an image; keeps the page small."""
+"""Longest side in LR pixels of the pictured area of an image; it keeps the page small."""
 COLOUR_QUANTILES = (0.01, 0.995)
-"""Of the pictured theta: the ends of the colour scale."""
+"""Quantiles of the pictured theta at the ends of the colour scale."""
 
 
 @dataclass(frozen=True)
 class Against:
-    """What is said of a second store of maps, B, beside the first, A."""
+    """A second store of maps, B, compared with the first, A."""
 
     source: dict[str, Any]
     """Its path, digest, DSN hash."""
@@ -52,7 +52,7 @@ class Against:
     theta_counts: list[int]
     """Values of theta in every bin, all channels."""
     table: Table
-    """How the two differ, image by image, largest |mean B - mean A| first."""
+    """Differences of the two by image, largest |mean B - mean A| first."""
 
 
 @dataclass(frozen=True)
@@ -83,11 +83,11 @@ class Summary:
     """The theta that minimises Eq. 2 at the ``distance_edges``; None where theta was not learned,
     or on another reference than bicubic."""
     calibration_fault: str | None
-    """Why there is no calibrated set although a calibration was named."""
+    """Why a calibration was given but there is no calibrated set."""
     scores: dict[str, LrScores]
-    """Of every set against the held-out real images; the first is the floor."""
+    """Scores of every set against the held-out real images; the first is the floor."""
     findings: dict[str, list[str]]
-    """What is wrong with the generated sets, in words."""
+    """Sentences on the generated sets; see ``tables.findings``."""
     spectra: Table
     noise: Table
     correlations: Table
@@ -104,7 +104,7 @@ class Summary:
 
 @dataclass(frozen=True)
 class Panels:
-    """What is pictured of one image, all of the same area."""
+    """The pictures of one area of an image."""
 
     row: ImageRow
     area: Box

@@ -1,4 +1,4 @@
-"""The tables of the audit: what was counted, as rows for the page, the CSV files and the charts."""
+"""The tables of the audit, for the page, the CSV files and the charts."""
 
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
@@ -27,32 +27,33 @@ from pipeline.noise.statistics import (
 Cell = str | int | float | None
 
 LESS, MORE = 0.9, 1.1
-"""A noise level within these times the real one is called the same."""
+"""A noise level between these multiples of the real one counts as the same."""
 NOISE_DIFFERENCE = 0.2
-"""Times the real noise level: from here on noise of the right level is at the wrong intensities."""
+"""Noise of the right level whose difference exceeds this multiple of the real level is at the wrong
+intensities."""
 CORRELATION_DIFFERENCE = 0.1
 FLOOR_TIMES = 2
-"""Distances up to so many times those of the two parts of the real images are called none."""
+"""A distance up to this multiple of that of two parts of the real images counts as none."""
 LEAST_WASSERSTEIN, LEAST_SPECTRAL = 0.25, 1.0
-"""Gray levels and decibels: smaller distances are called none in any case."""
+"""Gray levels and decibels: smaller distances always count as none."""
 MAD_TO_DEVIATION = 1.4826
 """Standard deviation of a Gaussian law over its median absolute deviation."""
 
 
 @dataclass(frozen=True)
 class Table:
-    """A table as it is written; None is an empty cell."""
+    """A table; None is an empty cell."""
 
     head: list[str]
     rows: list[list[Cell]]
 
     def column(self, name: str) -> list[Cell]:
-        """The cells below a word of the head."""
+        """The cells of the column of this name."""
         return [row[self.head.index(name)] for row in self.rows]
 
 
 class ImageRow(NamedTuple):
-    """What is said of one image."""
+    """The figures of one image."""
 
     id: str
     height: int
@@ -185,7 +186,16 @@ def outliers(rows: Sequence[ImageRow], limit: float) -> list[Outlier]:
 
 
 def findings(scores: LrScores, floor: LrScores | None) -> list[str]:
-    """What is wrong with a set, a sentence each, and what has no answer."""
+    """The faults of a set of LR images, the outcome of the classifier, and the missing scores.
+
+    Args:
+        scores: The scores of the set.
+        floor: The scores of two parts of the real images, if there are any.
+
+    Returns:
+        A sentence for each finding.
+
+    """
     said = [
         *_noise_faults(scores),
         *_distance(
@@ -207,7 +217,7 @@ def findings(scores: LrScores, floor: LrScores | None) -> list[str]:
         low, high = scores.accuracy_low, scores.accuracy_high
         interval = f"{scores.accuracy:.2f} ({low:.2f} to {high:.2f})"
         if scores.accuracy_low > 0.5:
-            said.append(f"A classifier tells them from the real images: accuracy {interval}.")
+            said.append(f"A classifier tells them apart from real images: accuracy {interval}.")
         else:
             said.append(f"The classifier finds no difference: accuracy {interval}.")
     return said + [f"Not scored: {remark}." for remark in scores.remarks]
@@ -228,7 +238,7 @@ def _noise_faults(scores: LrScores) -> list[str]:
         ("between the channels", scores.channel_correlation_difference),
     ):
         if value is not None and value > CORRELATION_DIFFERENCE:
-            said.append(f"The noise is correlated otherwise {words}: by {value:.2f}.")
+            said.append(f"The correlation of the noise {words} differs: by {value:.2f}.")
     return said
 
 

@@ -1,8 +1,8 @@
-"""What one dask task of the audit does: read a piece of a store, count it, return something small.
+"""The dask tasks of the audit: each reads a piece of a store, counts it, and returns the counts.
 
-A task holds one chunk of the maps (1024x1024 LR pixels) with the HR pixels under it; measured, it
-needs 450 MB at most while it counts.  A real LR image is worked through in pieces of the same size.
-What a task returns is 1 MB of counts and, of the pieces that enter, their share of the piles
+A task holds one chunk of the maps (1024x1024 LR pixels) with its HR pixels; measured, it needs at
+most 450 MB.  A real LR image is processed in pieces of the same size.  The result of a task is 1 MB
+of counts, and the statistics of the LR images of the pieces that are used
 (``noise.statistics.Allowance``).
 """
 
@@ -38,21 +38,21 @@ from pipeline.stores.reader import Store
 from pipeline.stores.split import held_out_box, training_box
 
 TILE = 128
-"""Side in LR pixels of the areas in which a chunk is worked through."""
+"""Side in LR pixels of the areas in which a chunk is processed."""
 JPEG_GRID = 16
-"""Pixels.  The held-out part starts on a multiple: JPEG blocks then lie as in other images."""
+"""The held-out part starts on a multiple of this many pixels, so that it keeps the JPEG grid."""
 HELD_OUT, TRAINING = "real, held out", "real, training part"
 
 StatisticsBySet = dict[str, LrStatistics]
-"""Sets by name."""
+"""Statistics of sets of LR images, by name of the set."""
 
 
 class ChunkCounts(NamedTuple):
-    """What was counted in some chunks of the maps."""
+    """The counts of some chunks of the maps."""
 
     histograms: ThetaHistograms
     lr_sets: StatisticsBySet
-    """Empty if none of the chunks enter a pile."""
+    """Empty if none of the chunks is used."""
 
     def __add__(self, other: "ChunkCounts") -> "ChunkCounts":  # type: ignore[override]
         return ChunkCounts(
@@ -67,7 +67,7 @@ class ChunkCounts(NamedTuple):
 
 
 def add_statistics(first: StatisticsBySet, second: StatisticsBySet) -> StatisticsBySet:
-    """Sets of the same name together, in the order of the first."""
+    """Statistics of sets of the same name are added; the order is that of the first."""
     names = dict.fromkeys([*first, *second])
     return {
         name: first[name] + second[name]
@@ -78,7 +78,7 @@ def add_statistics(first: StatisticsBySet, second: StatisticsBySet) -> Statistic
 
 
 class MapsDifference(NamedTuple):
-    """How two maps of an image differ; sums over values, in gray levels."""
+    """Differences of two maps of an image, summed over its values, in gray levels."""
 
     values: int
     mean: float
@@ -102,7 +102,7 @@ class MapsDifference(NamedTuple):
 
 @dataclass(frozen=True, eq=False)
 class ChunkCounter:
-    """Counts chunks of maps; every task shares it."""
+    """Counts chunks of maps; all tasks share one."""
 
     maps: Store
     hr: Store
@@ -119,7 +119,7 @@ class ChunkCounter:
         Args:
             image_id: The image.
             chunk: Its area on the LR grid.
-            piece: Its number among all chunks of the store; seeds its samples.
+            piece: Number of the chunk in the store; seeds its samples.
 
         Raises:
             UserError: A chunk is damaged, or a value cannot be a mean or a theta.
@@ -183,7 +183,7 @@ def read_maps(maps: Store, image_id: str, box: Box) -> dict[str, NDArray[np.floa
     if not good.all():
         raise UserError(
             f"{maps.path}: image '{image_id}' holds {np.sum(~good)} values that are no "
-            "maps: the mean must be finite, theta finite and positive; export it again"
+            "maps: the mean must be finite, theta finite and positive; export the maps again"
         )
     return stored
 
@@ -215,7 +215,7 @@ def bicubic_reference(store: Store, name: str, image_id: str, box: Box) -> NDArr
 
 
 def count_real(lr: Store, image_id: str, allowance: Allowance, piece: int) -> StatisticsBySet:
-    """The sets of one real LR image: its held-out part and the rest.
+    """The statistics of one real LR image: of its held-out part and of the rest.
 
     Args:
         lr: Store of kind lr.

@@ -6,7 +6,7 @@ from typing import NamedTuple
 
 
 class Box(NamedTuple):
-    """Rows ``top`` to ``bottom`` and columns ``left`` to ``right``, ends excluded."""
+    """Rows ``top`` to ``bottom`` and columns ``left`` to ``right``; the ends are excluded."""
 
     top: int
     bottom: int
@@ -34,7 +34,7 @@ class Box(NamedTuple):
         return Box(*(edge // scale for edge in self))
 
     def grown(self, halo: int, height: int, width: int) -> "Box":
-        """The box with ``halo`` more pixels on every side, as far as the image reaches."""
+        """The box with ``halo`` more pixels on every side, cut at the borders of the image."""
         return Box(
             max(self.top - halo, 0),
             min(self.bottom + halo, height),
@@ -43,7 +43,7 @@ class Box(NamedTuple):
         )
 
     def within(self, outer: "Box") -> "Box":
-        """The box in coordinates that start at the top left of ``outer``."""
+        """The box in coordinates whose origin is the top left of ``outer``."""
         return Box(
             self.top - outer.top,
             self.bottom - outer.top,
@@ -67,16 +67,15 @@ def tiles(height: int, width: int, size: int) -> Iterator[Box]:
 
 
 class Tile(NamedTuple):
-    """An area of an image, and what is read to compute it."""
+    """An area of an image, and the larger area that is read to compute it."""
 
     area: Box
-    """The area."""
     outer: Box
-    """The area with its halo, as far as the image reaches."""
+    """The area with its halo, cut at the borders of the image."""
 
 
 def batches(tiles: Iterable[Tile], size: int) -> Iterator[list[Tile]]:
-    """Put together up to ``size`` tiles that follow each other and are read in one shape.
+    """Group up to ``size`` consecutive tiles whose outer areas have one shape.
 
     Raises:
         ValueError: The size is not positive.

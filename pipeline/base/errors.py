@@ -2,10 +2,10 @@
 
 
 class UserError(Exception):
-    """A mistake the user can mend: one sentence that names the file or setting and the fault.
+    """A fault that the user can correct: one sentence that names the file or setting and the fault.
 
     The commands print it and exit with a non-zero status; every other exception is a bug.  Names of
-    files may hold anything: what cannot be printed on one line is shown as an escape.
+    files may hold any character; those that cannot be printed on one line are shown as escapes.
     """
 
     def __init__(self, sentence: str) -> None:
@@ -13,7 +13,7 @@ class UserError(Exception):
 
 
 def printable(text: str) -> str:
-    r"""A text with escapes, such as ``\n``, for all that is no printable character."""
+    r"""A text with escapes, such as ``\n``, for characters that are not printable."""
     return "".join(c if c.isprintable() else ascii(c)[1:-1] for c in text)
 
 

@@ -1,4 +1,4 @@
-"""Files and folders that appear only when they are whole; one process at a time writes a folder."""
+"""Files and folders that appear only when they are complete; locks of folders."""
 
 import shutil
 from collections.abc import Iterator
@@ -10,30 +10,30 @@ from filelock import FileLock, Timeout
 from pipeline.base.errors import UserError
 
 LOCK = "lock"
-"""Name of the file in a folder that says that a process writes there."""
+"""Name of the lock file in a folder that a process writes to."""
 
 
 @contextmanager
 def whole(path: Path) -> Iterator[Path]:
-    """Give another name to write under; the file gets its own when the block ends well.
+    """Give a temporary name to write to; the file gets its own name when the block ends well.
 
-    If the block fails, what it wrote is removed and an older file of the name stays.
+    If the block fails, the temporary file is removed, and an older file of the name stays.
 
     Args:
-        path: The file to be, in a folder that exists.
+        path: The file to write, in a folder that exists.
 
     Yields:
-        A hidden name beside it.
+        A hidden name in the same folder.
 
     Raises:
-        UserError: It cannot be written: the disk is full, or the folder is read-only.
+        UserError: The file cannot be written: the disk is full, or the folder is read-only.
 
     """
     partial = path.with_name(f".{path.name}.partial")
     try:
         yield partial
         partial.replace(path)
-    except OSError as error:  # a write says no name, and what names another file is its fault
+    except OSError as error:  # the error of a write has no name; one of another name is not ours
         if not error.strerror or Path(error.filename or partial).name != partial.name:
             raise
         raise UserError(f"{path}: cannot be written: {error.strerror}") from error
@@ -43,14 +43,14 @@ def whole(path: Path) -> Iterator[Path]:
 
 
 def claim(folder: Path, result: Path) -> FileLock:
-    """Make a folder this process's own, until it releases the lock or ends in whatever way.
+    """Lock a folder for this process, until it releases the lock or ends for any reason.
 
     Args:
-        folder: Where it will write; made if it is not there.
-        result: What it makes, for the message.
+        folder: The folder; created if it does not exist.
+        result: The result that is written there, for the message.
 
     Raises:
-        UserError: Another process has the folder, or it cannot be written.
+        UserError: Another process holds the lock, or the folder cannot be written.
 
     """
     try:
@@ -67,7 +67,7 @@ def claim(folder: Path, result: Path) -> FileLock:
 
 
 def replace_folder(new: Path, path: Path) -> None:
-    """Give a finished folder its name; a folder that has the name goes only once that worked."""
+    """Rename a folder to ``path``; an older folder of the name is deleted after that succeeded."""
     old = path.with_name(path.name + ".old")
     shutil.rmtree(old, ignore_errors=True)
     if path.exists():
@@ -81,21 +81,49 @@ def replace_folder(new: Path, path: Path) -> None:
     shutil.rmtree(old, ignore_errors=True)
 
 
-def make_folder(path: Path) -> None:
-    """Make a folder for results, before the work whose results go there begins.
+@contextmanager
+def whole_folder(path: Path) -> Iterator[Path]:
+    """Give an empty folder to write to; it gets the name ``path`` when the block ends well.
+
+    If the block fails, the new folder is removed, and an older folder of the name stays.
+
+    Args:
+        path: The folder to write.
+
+    Yields:
+        A folder with a hidden name beside it.
 
     Raises:
-        UserError: It cannot be made.
+        UserError: The folder cannot be written.
+
+    """
+    partial = path.with_name(f".{path.name}.partial")
+    try:
+        shutil.rmtree(partial, ignore_errors=True)
+        partial.mkdir(parents=True)
+        yield partial
+        replace_folder(partial, path)
+    except OSError as error:
+        raise UserError(f"{path}: cannot be written: {error.strerror}") from error
+    finally:
+        shutil.rmtree(partial, ignore_errors=True)
+
+
+def make_folder(path: Path) -> None:
+    """Create a folder for results, before the work begins.
+
+    Raises:
+        UserError: It cannot be created.
 
     """
     try:
         path.mkdir(parents=True, exist_ok=True)
     except OSError as error:
-        raise UserError(f"{path}: cannot be made a folder: {error.strerror}") from error
+        raise UserError(f"{path}: the folder cannot be created: {error.strerror}") from error
 
 
 def write_whole(path: Path, data: bytes | memoryview) -> None:
-    """Write a file that appears only when it is whole; an old one stays if the writing fails.
+    """Write a file that appears only when it is complete; if that fails, an older file stays.
 
     Raises:
         UserError: It cannot be written.

@@ -1,4 +1,4 @@
-"""Hashes of settings and files, by which results are known."""
+"""Hashes of settings, files and code, by which results are identified."""
 
 import ast
 import hashlib
@@ -40,7 +40,7 @@ def code_hash(module: str) -> str:
 
 
 def _imported(source: bytes) -> Iterator[str]:
-    """Dotted names that may be modules of a file's imports, also of those inside functions."""
+    """Dotted names in the imports of a file, at its top and in functions; some are not modules."""
     for node in ast.walk(ast.parse(source)):
         if isinstance(node, ast.Import):
             yield from (alias.name for alias in node.names)

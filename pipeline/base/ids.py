@@ -1,4 +1,4 @@
-"""Ids of images, made of the names of their files; an id is also the name of a folder."""
+"""Ids of images, made from the names of their files; an id is also the name of a folder."""
 
 import re
 import unicodedata
@@ -8,7 +8,7 @@ from pathlib import Path
 from pipeline.base.errors import UserError
 
 LONGEST_ID = 200
-"""Letters of an id; file systems take about 255, and some are added to it."""
+"""Most characters of an id; file systems allow about 255, and prefixes are added."""
 
 
 def safe_id(name: str) -> str:
@@ -39,7 +39,7 @@ def unique_ids(names: Sequence[str]) -> list[str]:
 
 
 def is_safe_id(name: object) -> bool:
-    """Whether ``safe_id`` could have made it, so that it names no place outside a folder."""
+    """Whether ``safe_id`` could have returned it; such an id cannot leave its folder."""
     if not isinstance(name, str) or name.startswith(("__", ".")) or name == "zarr.json":
         return False
     return re.fullmatch(r"[\w.-]{1,220}", name, flags=re.ASCII) is not None

@@ -28,5 +28,5 @@ def generator(
 
 
 def of_share(purpose: str, share: int) -> str:
-    """The purpose of a generator that every share of a step's batch has of its own."""
+    """The purpose of the generator of one share of a batch; shares draw independently."""
     return f"{purpose}/{share}" if share else purpose

@@ -1,4 +1,4 @@
-"""Calibration: how much noise the samples need so that they agree with the real LR images."""
+"""Calibration: the noise that samples need to match that of the real LR images."""
 
 import logging
 from dataclasses import dataclass, replace
@@ -24,7 +24,7 @@ from pipeline.noise.estimate import (
     white_correlation,
 )
 from pipeline.sampling.calibrated import noise_filter
-from pipeline.sampling.calibration import FORMAT, Calibration
+from pipeline.sampling.calibration import CALIBRATION_FORMAT, Calibration
 from pipeline.sampling.jpeg import JpegTables
 from pipeline.sampling.sampler import Draw, make_sampler
 from pipeline.stores.reader import Store, require_same_scale
@@ -32,7 +32,7 @@ from pipeline.stores.reader import Store, require_same_scale
 log = logging.getLogger(__name__)
 
 LARGEST_STEP = 2.0
-"""The variance changes by this factor at most from one round to the next."""
+"""Largest factor by which the variance changes from one round to the next."""
 FEEDBACK = 0.7
 """Share of the missing correlation that is added in a round."""
 
@@ -41,7 +41,7 @@ class CalibrateSettings(Settings):
     """The section ``calibrate``."""
 
     blocks: int = Field(BLOCKS, ge=1000)
-    """Blocks of 8x8 pixels kept of each pile at most, spread over its images."""
+    """Blocks of 8x8 pixels kept of each set at most, spread over its images."""
     rounds: int = Field(4, ge=0)
     """Rounds in which the samples are measured like the real images, and corrected."""
     least_correlation: float = Field(0.1, ge=0, le=1)
@@ -49,8 +49,8 @@ class CalibrateSettings(Settings):
 
 
 @dataclass(frozen=True, eq=False)
-class Sampling:
-    """What samples are drawn with, while it is being found."""
+class AddedNoise:
+    """The noise that samples are drawn with in one round of the search."""
 
     variance: NDArray[np.float64]
     """(3, 9), in gray levels squared, at ``noise.estimate.KNOTS``."""
@@ -63,7 +63,7 @@ class Sampling:
 def calibrate(
     maps: Store, lr: Store, settings: CalibrateSettings
 ) -> tuple[Calibration, dict[str, object]]:
-    """Measure the noise of the real LR images, and find what gives samples of the means the same.
+    """Measure the noise of the real LR images, and find the noise to add to the means.
 
     The first guess is the variance the real images have more than the means.  Then samples are
     drawn, measured in the same way, and what is missing is added: so that what a JPEG takes away,
@@ -90,7 +90,7 @@ def calibrate(
         real = estimate_noise(read_blocks(lr, settings.blocks))
         means = read_blocks(maps, settings.blocks)
         own = estimate_noise(means)
-        sampling = Sampling(
+        sampling = AddedNoise(
             np.maximum(real.variance - own.variance, 0),
             white_correlation() if tables else real.correlation,
             real.excess_kurtosis,
@@ -122,7 +122,7 @@ def calibrate(
 
 
 def _tables(lr: Store) -> JpegTables | None:
-    """How most of the real LR images are compressed."""
+    """The JPEG tables of most of the real LR images, if they have any."""
     tables = lr.attributes.get("jpeg")
     try:
         return None if tables is None else JpegTables.model_validate(tables)
@@ -130,22 +130,22 @@ def _tables(lr: Store) -> JpegTables | None:
         raise UserError(f"{lr.path}: its attribute 'jpeg' is damaged; prepare it again") from error
 
 
-def _corrected(sampling: Sampling, real: Noise, drawn: Noise) -> Sampling:
-    """The next guess: the variance times what was missing, the correlation plus it."""
+def _corrected(sampling: AddedNoise, real: Noise, drawn: Noise) -> AddedNoise:
+    """The noise of the next round: variance times its error, correlation plus its error."""
     factor = np.clip(real.variance / drawn.variance, 1 / LARGEST_STEP, LARGEST_STEP)
     correlation = sampling.correlation + FEEDBACK * (real.correlation - drawn.correlation)
     return replace(sampling, variance=sampling.variance * factor, correlation=correlation)
 
 
 def _calibration(
-    maps: Store, lr: Store, sampling: Sampling, settings: CalibrateSettings, means: Blocks
+    maps: Store, lr: Store, sampling: AddedNoise, settings: CalibrateSettings, means: Blocks
 ) -> Calibration:
     correlated = max(_strongest(sampling)) >= settings.least_correlation
     kernels = noise_filter(sampling.correlation) if correlated else None
     added = Noise(sampling.variance, sampling.correlation, 0.0, True).deviation(means)
     return Calibration.model_validate(
         {
-            "format": FORMAT,
+            "format": CALIBRATION_FORMAT,
             "scale": maps.scale,
             "maps_digest": maps.digest,
             "lr_digest": lr.digest,
@@ -161,7 +161,7 @@ def _calibration(
 
 def _faulty(maps: Store, lr: Store, fault: str) -> Calibration:
     return Calibration(
-        format=FORMAT,
+        format=CALIBRATION_FORMAT,
         scale=maps.scale,
         maps_digest=maps.digest,
         lr_digest=lr.digest,
@@ -189,7 +189,7 @@ def _sample_blocks(
     return join(parts)
 
 
-def _strongest(noise: Noise | Sampling) -> tuple[float, float]:
+def _strongest(noise: Noise | AddedNoise) -> tuple[float, float]:
     """The strongest correlation between neighbours of a channel, and between channels."""
     own = np.abs(noise.correlation[range(3), range(3)])[:, LAGS - 1 : LAGS + 2, LAGS - 1 : LAGS + 2]
     own[:, 1, 1] = 0
@@ -199,10 +199,10 @@ def _strongest(noise: Noise | Sampling) -> tuple[float, float]:
 
 
 def _laplace_share(excess_kurtosis: float, kernels: NDArray[np.float64] | None) -> float:
-    """The share of eps that is Laplace, whose fourth power times 3 is the excess kurtosis.
+    """The share of eps that follows a Laplace law; 3 times its fourth power is the excess kurtosis.
 
-    A filter makes independent noise more Gaussian: by the sum of the fourth powers of its weights
-    where the sum of their squares is one.
+    A filter makes independent noise more Gaussian.  If the squares of its weights sum to one, it
+    multiplies the excess kurtosis by the sum of their fourth powers.
     """
     left = 1.0 if kernels is None else float((kernels**4).sum(axis=(1, 2, 3)).mean())
     return float(np.clip(excess_kurtosis / left / 3, 0, 1) ** 0.25)

@@ -1,7 +1,7 @@
-"""Batches of crops on the training device, from wherever the images are held.
+"""Batches of random crops on the training device.
 
-Images lie on the training device if they fit there, else in host memory, else in a rolling window
-of it.  Batches are the same bit by bit in all three cases.
+The images are held on the training device if they fit there, else in host memory, else in a rolling
+window of host memory.  The batches are bitwise the same in all three cases.
 """
 
 import time
@@ -14,7 +14,7 @@ from torch import Tensor
 
 from pipeline.crops.memory import Memory
 from pipeline.crops.places import Place, cut, draw_places, gather
-from pipeline.crops.schedule import Schedule
+from pipeline.crops.schedule import BatchShape, Schedule
 from pipeline.crops.window import MIB, CropSource, Window
 
 Generators = Callable[[int], tuple[torch.Generator, torch.Generator]]
@@ -23,31 +23,29 @@ Generators = Callable[[int], tuple[torch.Generator, torch.Generator]]
 
 @dataclass(frozen=True)
 class Demand:
-    """How many crops a training wants, of what, and where."""
+    """What a training asks of its crops: how many, in which order, on which device."""
 
     batch_size: int
     """Crops in a share of a batch."""
     crops_per_image: int
     """Crops of every image in one epoch."""
     window: int
-    """Images that are shuffled together, see ``Schedule``."""
+    """Number of images that are shuffled together, see ``Schedule``."""
     seed: int
     """Seed of the run."""
     device: torch.device
     """Where batches go."""
     memory: Memory
-    """What images may take."""
+    """Memory that the images may take."""
     shares: int = 1
     """Parts of a step's batch, one per process and accumulation of gradients."""
     own: Sequence[int] = (0,)
     """The shares of this process, in the order in which it asks for them."""
 
     def schedule(self, images: int, purpose: str) -> Schedule:
-        """Which of so many images make the batch of each step."""
-        return Schedule(
-            images, self.crops_per_image, self.batch_size, self.seed, purpose, self.window,
-            self.shares,
-        )  # fmt: skip
+        """The schedule of a number of images."""
+        batch = BatchShape(self.batch_size, self.shares)
+        return Schedule(images, self.crops_per_image, batch, self.seed, purpose, self.window)
 
     def places(
         self,
@@ -58,7 +56,7 @@ class Demand:
         patch: int,
         generators: Generators,
     ) -> tuple[list[int], list[Place]]:
-        """Images and places of a share, of those that are drawn for the whole batch."""
+        """Images and places of one share; places are drawn for the whole batch of the step."""
         chosen = schedule.batch(step)
         places = draw_places([sizes[image] for image in chosen], patch, *generators(step))
         own = slice(share * self.batch_size, (share + 1) * self.batch_size)
@@ -68,7 +66,7 @@ class Demand:
 class Batches:
     """Random crops of the images of a source, batch by batch.
 
-    Only what a batch needs is read before it; threads read on while the device works.
+    A batch waits only for the images that it needs.  Threads read further images meanwhile.
 
     Args:
         source: The images.
@@ -88,7 +86,7 @@ class Batches:
         self.source, self.patch, self.generators, self.demand = source, patch, generators, demand
         self.schedule = demand.schedule(len(source.sizes), purpose)
         self.bytes = sum(source.bytes(image) for image in range(len(source.sizes)))
-        """Size of all images."""
+        """Size of all images in memory."""
         self.waited = 0.0
         """Seconds that ``batch`` had to wait for data so far."""
         memory, device = demand.memory, demand.device
@@ -133,7 +131,7 @@ class Batches:
         self._cutter.shutdown(wait=False, cancel_futures=True)
 
     def _cut_before(self, step: int, share: int) -> list[Tensor]:
-        """What was cut during the step before; then let the next share be cut."""
+        """The crops of a share, cut during the step before; starts to cut those of the next one."""
         wanted = (step, share)
         if self._next is not None and self._next[0] == wanted:
             crops = self._next[1].result()
@@ -161,7 +159,7 @@ class Batches:
 
 
 class _Resident:
-    """All images on the training device, end to end; each is copied there when first needed."""
+    """All images on the training device, end to end; each is copied there when first used."""
 
     def __init__(self, window: Window, device: torch.device) -> None:
         self.window, self.source = window, window.source

@@ -1,4 +1,4 @@
-"""How much memory the images of a training may take."""
+"""The memory that the images of a training may take."""
 
 from typing import Literal, NamedTuple
 
@@ -9,7 +9,7 @@ from pipeline.base.settings import Count, Positive, Settings
 
 GIB = 2**30
 PART = 0.5
-"""Of the memory that is free, where the settings name no number."""
+"""Share of the free memory that is used if the settings name no number."""
 
 
 class MachineSettings(Settings):
@@ -31,7 +31,7 @@ class Memory(NamedTuple):
 
 
 def allowed(settings: MachineSettings, device: torch.device, processes: int = 1) -> Memory:
-    """What the settings allow one of so many processes of this machine."""
+    """The memory that the settings allow one of several processes of this machine."""
     free = torch.cuda.mem_get_info(device)[0] if device.type == "cuda" else 0
     host = psutil.virtual_memory().available
     if settings.memory == "auto":

@@ -1,6 +1,6 @@
-"""Random square crops of whole images: where they are, how they are turned, and cutting them.
+"""Random square crops of whole images: draws their places and symmetries, and cuts them.
 
-A crop is cut from arrays that belong together, such as HR and mean, at the same place of each.
+A crop is cut from arrays of the same scene, such as HR and mean, at the same place of each.
 """
 
 from collections.abc import Callable, Sequence
@@ -15,9 +15,9 @@ from pipeline.stores.reader import Store
 
 
 class Place(NamedTuple):
-    """Top left corner of a crop, and by which of the eight symmetries of the square it is turned.
+    """Top left corner of a crop, and one of the eight symmetries of the square.
 
-    Rows are reversed first, then columns, then the two are exchanged.
+    First the rows are reversed, then the columns, then the two are transposed.
     """
 
     top: int
@@ -54,14 +54,14 @@ def cut(
     finer: int = 1,
     pinned: bool = False,
 ) -> Tensor:
-    """Cut and turn one crop of each image, on the CPU.
+    """Cut one crop of each image and apply its symmetry, on the CPU.
 
     Args:
         images: (C, H, W) each.
         places: Of the crops, on a grid that is ``finer`` times coarser.
         patch: Side of a crop on that grid.
         finer: How many times finer the images are.
-        pinned: Whether the result is to be copied to a CUDA device while the CPU goes on.
+        pinned: Put the result in pinned memory, so that the copy to a CUDA device is asynchronous.
 
     Returns:
         (N, C, S, S), S = patch times finer, of the type of the images.
@@ -87,10 +87,10 @@ def gather(
     patch: int,
     finer: int = 1,
 ) -> Tensor:
-    """Cut and turn crops of images (3, H, W) that lie end to end in one tensor; equal to ``cut``.
+    """Cut crops as ``cut`` does, of images (3, H, W) that lie end to end in one tensor.
 
-    Where a pixel of a turned crop comes from is linear in its row and column, so a whole batch is
-    one indexing operation on the device.
+    The index of a pixel of a crop is linear in its row and column, so a whole batch is one indexing
+    operation on the device.
 
     Args:
         flat: All images, one after the other.
@@ -129,10 +129,10 @@ def gather(
 def require_crop(
     store: Store, crop: int, setting: str, part: Callable[[str], Box] | None = None
 ) -> None:
-    """Check that every image of a store, or the part of it, is large enough for a square crop.
+    """Check that every image of a store, or a part of each, is large enough for a square crop.
 
     Raises:
-        UserError: One is not; names the image, its size and the setting.
+        UserError: An image is too small; the message names it, its size and the setting.
 
     """
     for image_id in store.ids:

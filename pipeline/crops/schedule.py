@@ -1,34 +1,43 @@
 """Which images make the batch of each step: a function of (seed, purpose, step) alone.
 
-It does not depend on where images are held, so that a training from memory and one from a rolling
+It does not depend on where the images are held, so a training from memory and one from a rolling
 window see the same batches.
 """
 
 from bisect import bisect_right
 from collections.abc import Iterator
+from typing import NamedTuple
 
 import torch
 
 from pipeline.base.seeding import generator
 
 
+class BatchShape(NamedTuple):
+    """Size of the batch of a step."""
+
+    share_size: int
+    """Crops in a share of the batch."""
+    shares: int = 1
+    """Parts of the batch, all of one size: one per process and accumulation of gradients."""
+
+
 class Schedule:
     """Epochs of crops, shuffled within groups of images, cut into batches.
 
     Every epoch shuffles the images, cuts them into groups of nearly equal size, and shuffles the
-    visits of each group; with no more images than a group holds that is a shuffle of all visits.
-    Batches run on over the ends of groups and epochs, and every image is visited exactly
-    ``crops_per_image`` times per epoch.
+    visits within each group.  If one group holds all images, all visits are shuffled.  A batch may
+    span the end of a group or an epoch.  Every image is visited exactly ``crops_per_image`` times
+    per epoch.
 
     Args:
         images: Number of images.
         crops_per_image: Visits of each image in one epoch.
-        batch_size: Crops in a share of a batch.
+        batch: Size of the batch of a step.
         seed: Seed of the run.
         purpose: Names the use, see ``seeding.generator``.
-        window: Images in a group, at most: no more than two groups are under way at a time.
-        shares: Parts of equal size that a step's batch is made of, one per process and
-            accumulation of gradients.
+        window: Largest number of images in a group; at most two groups are in use at a time.
+            None: one group holds all images.
 
     """
 
@@ -36,26 +45,25 @@ class Schedule:
         self,
         images: int,
         crops_per_image: int,
-        batch_size: int,
+        batch: BatchShape,
         seed: int,
         purpose: str,
         window: int | None = None,
-        shares: int = 1,
     ) -> None:
         self.images, self.crops_per_image = images, crops_per_image
-        self.share_size, self.batch_size = batch_size, batch_size * shares
+        self.share_size, self.batch_size = batch.share_size, batch.share_size * batch.shares
         self.seed, self.purpose = seed, purpose
         self.crops_per_epoch = images * crops_per_image
         count = -(-images // (window or images))
         self.starts = [images * k // count for k in range(count + 1)]
-        """Places in the order of an epoch at which its groups begin, and its end."""
+        """Positions in the order of an epoch where its groups begin, and the end of the epoch."""
         self.largest_group = max(b - a for a, b in zip(self.starts, self.starts[1:], strict=False))
         """Images in the largest group."""
         self._orders: dict[int, list[int]] = {}
         self._visits: dict[int, list[int]] = {}
 
     def steps(self, epochs: int) -> int:
-        """Steps that cover ``epochs`` epochs."""
+        """Number of steps that cover ``epochs`` epochs."""
         return -(-epochs * self.crops_per_epoch // self.batch_size)
 
     def epoch(self, step: int) -> int:
@@ -63,26 +71,26 @@ class Schedule:
         return step * self.batch_size // self.crops_per_epoch
 
     def batch(self, step: int) -> list[int]:
-        """Image indices of a step, one share after the other."""
+        """Indices of the images of a step, one share after the other."""
         first = step * self.batch_size
         return [self.image(position) for position in range(first, first + self.batch_size)]
 
     def group(self, position: int) -> int:
-        """Number, counted from the start of the run, of the group that a crop belongs to."""
+        """The group of a crop, counted from the start of the run."""
         epoch, place = divmod(position, self.crops_per_epoch)
         within = bisect_right(self.starts, place // self.crops_per_image) - 1
         return epoch * (len(self.starts) - 1) + within
 
     def visits(self, group: int) -> Iterator[tuple[int, int]]:
-        """Positions in the run, and image indices, of the crops of a group."""
+        """Positions in the run and indices of the images of the crops of a group."""
         return enumerate(self._group_visits(group), self._first(group))
 
     def share(self, position: int) -> int:
-        """Which share of its batch a crop belongs to."""
+        """The share of its batch that a crop belongs to."""
         return position % self.batch_size // self.share_size
 
     def image(self, position: int) -> int:
-        """Image index of a crop."""
+        """Index of the image of a crop."""
         group = self.group(position)
         return self._group_visits(group)[position - self._first(group)]
 

@@ -1,8 +1,8 @@
-"""Whole images in host memory: those that the coming steps of a schedule need, read ahead of time.
+"""Whole images in host memory, read ahead of the steps of a schedule that need them.
 
-Threads read images in the order in which a schedule first needs them, while others are in use.
-Either every image stays once it was read, or a rolling window within a budget: an image goes with
-its last visit in its group.
+Threads read images in the order in which the schedule first needs them, while others are in use.
+Without a budget every image stays in memory once it was read.  With a budget the images form a
+rolling window: each is dropped after its last visit in its group.
 """
 
 from collections import deque
@@ -19,24 +19,24 @@ from pipeline.base.errors import UserError
 from pipeline.crops.schedule import Schedule
 
 READERS = 4
-"""Threads that read; decoding runs outside of Python's lock."""
+"""Number of reading threads; decoding releases Python's global lock."""
 AHEAD = 16
-"""Images asked for beyond those that are needed now, at least."""
+"""Least number of images that are being read ahead of those needed now."""
 MIB = 2**20
 
 
 @dataclass(frozen=True)
 class CropSource:
-    """Images that are read one at a time, each as arrays that belong together."""
+    """Images that crops are cut from; each is read as one or more arrays of the same scene."""
 
     name: str
-    """For messages."""
+    """Name for messages."""
     sizes: Sequence[tuple[int, int]]
     """(H, W) of the first array of every image."""
     finer: Sequence[int]
-    """How many times finer each array is than the first."""
+    """For each array, its pixels per pixel of the first array, along each side."""
     dtypes: Sequence[torch.dtype]
-    """Of each array."""
+    """Type of each array."""
     read: Callable[[int], Sequence[NDArray[Any]]]
     """The arrays (3, finer H, finer W) of an image; called from several threads."""
 
@@ -56,7 +56,7 @@ Arrays = list[Tensor]
 
 
 class _Need(NamedTuple):
-    """An image of a group: it is read for its first visit there and goes after its last."""
+    """An image of a group.  It is read before its first visit there and dropped after its last."""
 
     image: int
     last: int
@@ -68,7 +68,7 @@ Key = tuple[int, int]
 
 
 class _Held(NamedTuple):
-    """An image that is held or being read."""
+    """An image that is in memory or being read."""
 
     need: _Need
     arrays: "Future[Arrays]"
@@ -77,14 +77,14 @@ class _Held(NamedTuple):
 class Window:
     """Images of a source in host memory, for the batches of a schedule.
 
-    Steps are asked for one after the other; any other step starts the window anew.  One thread at a
-    time may use it.
+    Steps must be asked for in order; any other step restarts the window.  One thread at a time may
+    use it.
 
     Args:
-        source: Where images come from.
+        source: The images.
         schedule: Which images make the batch of a step.
-        shares: Which shares of the batches will be asked for.
-        budget: Bytes that images may take; None: every image stays.
+        shares: Shares of the batches that will be asked for.
+        budget: Bytes that the images may take; None: every image stays in memory.
 
     Raises:
         UserError: The budget is smaller than what a group of the schedule may take.
@@ -98,7 +98,7 @@ class Window:
         if budget is not None:
             _require_room(source, schedule, budget)
         self.bytes = 0
-        """Size of the images that are held or being read."""
+        """Size of the images that are in memory or being read."""
         self._ahead = max(AHEAD, 2 * schedule.share_size)
         self._readers = ThreadPoolExecutor(READERS, "reader")
         self._held: dict[Key, _Held] = {}
@@ -130,7 +130,7 @@ class Window:
         return {image: self._held[_, image].arrays.result() for _, image in needed}
 
     def forget(self, image: int) -> None:
-        """Let go of the arrays of an image that was given out; it will be given without any."""
+        """Drop the arrays of an image that was returned; from now on it is returned without any."""
         nothing: Future[Arrays] = Future()
         nothing.set_result([])
         self._held[0, image] = _Held(self._held[0, image].need, nothing)
@@ -153,7 +153,7 @@ class Window:
         return (0, image) if self.budget is None else (group, image)
 
     def _enqueue(self) -> None:
-        """Append the images of the next group that are not held, in the order of first need."""
+        """Append the images of the next group that are not in memory, in order of first need."""
         group, self._next_group = self._next_group, self._next_group + 1
         visits = [
             (position, image)
@@ -166,7 +166,7 @@ class Window:
                 self._queue.append((key, _Need(image, last[image])))
 
     def _read_ahead(self, group: int) -> None:
-        """Ask for more images, up to the end of the next group, as far as the budget allows."""
+        """Start to read more images, up to the end of the next group, within the budget."""
         self._reading = [arrays for arrays in self._reading if not arrays.done()]
         while len(self._reading) < self._ahead:
             if self._queue:
@@ -191,7 +191,7 @@ class Window:
         return [torch.from_numpy(array) for array in self.source.read(image)]
 
     def _release(self, start: int) -> None:
-        """Let go of images whose last visit is over."""
+        """Drop the images whose last visit is over."""
         if self.budget is None:
             return
         for key in [key for key, held in self._held.items() if held.need.last < start]:
@@ -199,7 +199,7 @@ class Window:
 
 
 def _require_room(source: CropSource, schedule: Schedule, budget: int) -> None:
-    """A group, and a batch that reaches into the next ones, must fit into the budget."""
+    """Check that a group, and a batch that spans the next groups, fit into the budget."""
     sizes = sorted((source.bytes(image) for image in range(schedule.images)), reverse=True)
     needed = sum(sizes[: schedule.largest_group]) + schedule.batch_size * sizes[0]
     if needed > budget:

@@ -1,7 +1,7 @@
-"""Simulated cameras: the truth that tests, the demo and the recovery experiment know.
+"""Simulated cameras, whose degradation is known exactly, for tests, the demo and recovery.
 
-A camera blurs the HR image, samples it on the LR grid, adds noise whose strength depends on the
-brightness, and may interpolate that noise from a Bayer mosaic, remove colour from it, and write a
+A camera blurs the HR image, samples it on the LR grid, and adds noise whose strength depends on the
+brightness.  It may also interpolate the noise from a Bayer mosaic, reduce its colour, and write a
 JPEG.
 """
 
@@ -20,23 +20,23 @@ from pipeline.images.io import Image, Subsampling, jpeg_round_trip, to_float, to
 from pipeline.sampling.laplace import standard_laplace
 
 NARROWEST_TURNED = 0.5
-"""HR pixels; the least standard deviation of a blur that lies across the pixel grid."""
+"""Least standard deviation, in HR pixels, of a blur that is oblique to the pixel grid."""
 SMALLEST_GAIN = 1e-9
-"""What a photon adds, in the unit of the image.  With less there are more of them than torch can
-count, and their law is Gaussian."""
+"""Intensity of one photon in the unit of the image.  With a smaller gain there are more photons
+than torch can count, and their law is Gaussian."""
 BILINEAR = ((1.0, 2.0, 1.0), (2.0, 4.0, 2.0), (1.0, 2.0, 1.0))
-"""Interpolation of red and blue from a quarter of the sites, times 4."""
+"""Kernel that interpolates red and blue from a quarter of the sites, times 4."""
 BILINEAR_GREEN = ((0.0, 1.0, 0.0), (1.0, 4.0, 1.0), (0.0, 1.0, 0.0))
-"""Interpolation of green from half of the sites, times 4."""
+"""Kernel that interpolates green from half of the sites, times 4."""
 
 
 class Camera(Settings):
-    """What a simulated camera does to an HR image."""
+    """The parameters of a simulated camera."""
 
     blur_along: float = Field(ge=0)
     """Standard deviation of the Gaussian blur along ``blur_angle``, in HR pixels."""
     blur_across: float = Field(ge=0)
-    """The same, at a right angle to it."""
+    """Standard deviation of the blur at a right angle to ``blur_angle``, in HR pixels."""
     blur_angle: float
     """Degrees, from the rows' direction towards the bottom."""
     noise: Literal["laplace", "gaussian", "poisson"]
@@ -76,7 +76,7 @@ class Camera(Settings):
         return self
 
     def clean(self, hr: Image, scale: int) -> Tensor:
-        """What lens and sensor grid make of an HR image (3, H, W): (3, H/s, W/s) in [0, 1]."""
+        """The blurred and downsampled image (3, H/s, W/s) in [0, 1] of an HR image (3, H, W)."""
         kernel = blur_kernel(self.blur_along, self.blur_across, self.blur_angle)
         radius = kernel.shape[-1] // 2
         padded = F.pad(to_float(hr)[None], (radius,) * 4, mode="replicate")
@@ -91,7 +91,7 @@ class Camera(Settings):
         return black + (white - black) * clean
 
     def expose(self, clean: Tensor, generator: torch.Generator) -> Image:
-        """One picture of a clean LR image: what the file holds that the camera writes.
+        """One photograph of a clean LR image, as it is in the file that the camera writes.
 
         Args:
             clean: (3, H, W) in [0, 1].
@@ -107,7 +107,7 @@ class Camera(Settings):
         return jpeg_round_trip(image, self.jpeg_quality, self.jpeg_subsampling)
 
     def capture(self, clean: Tensor, generator: torch.Generator) -> Image:
-        """``expose`` without the JPEG: noise, then 8 bit.
+        """One photograph without JPEG compression: noise is added, then rounded to 8 bit.
 
         Raises:
             ValueError: The clean image is not (3, H, W).
@@ -137,10 +137,10 @@ class Camera(Settings):
 
 
 def blur_kernel(along: float, across: float, angle: float) -> Tensor:
-    """A Gaussian (k, k), k odd, of sum one, float64; its long side ``angle`` degrees off the rows.
+    """A Gaussian blur kernel (k, k) of sum one, float64; k is odd.
 
-    It is sampled at the pixels, four standard deviations far.  So below about 0.7 pixels it is
-    narrower than its name, and with both deviations zero a single one.
+    It is sampled at the pixels, up to four standard deviations from the centre.  So below about 0.7
+    pixels it is narrower than its standard deviation says, and if both are zero, it is a single 1.
 
     Args:
         along: Standard deviation in pixels, in the direction of ``angle``.
@@ -159,14 +159,14 @@ def blur_kernel(along: float, across: float, angle: float) -> Tensor:
 
 
 def interpolate_mosaic(sites: Tensor) -> Tensor:
-    """Keep of an image what an RGGB mosaic sees of it and interpolate the rest bilinearly.
+    """Keep the values at the sites of an RGGB mosaic and interpolate the others bilinearly.
 
     Args:
         sites: (3, H, W), any unit; H and W at least 2.
 
     Returns:
-        The same shape.  Of a white input of variance one, red and blue keep 9/16 on average over
-        the four sites, green 5/8.
+        The same shape.  White noise of variance one has, on average over the four sites, a variance
+        of 9/16 in red and blue and of 5/8 in green.
 
     Raises:
         ValueError: The shape is another.

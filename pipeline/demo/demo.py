@@ -25,19 +25,19 @@ class DemoSettings(Settings):
 def write_demo(
     folder: Path, scale: int, settings: DemoSettings, camera: Camera
 ) -> dict[str, float]:
-    """Write ``hr/``, ``lr/``, ``val/hr/``, ``val/lr/``, and the truth beside them.
+    """Write ``hr/``, ``lr/``, ``val/hr/`` and ``val/lr/``, and the ground truth in ``truth/``.
 
     ``truth/clean`` holds the LR images before noise and JPEG, ``truth/camera.json`` the camera.
 
     Args:
-        folder: Where to write; the folders in it are made.
+        folder: Folder to write to; the folders in it are created.
         scale: HR pixels per LR pixel.
         settings: Seed, and the name of the camera.
         camera: The entry of that name.
 
     Returns:
-        Metrics: numbers of images; the true noise level of the LR images in gray levels, the root
-        of the mean variance at the sites, every image counting the same.
+        Metrics: numbers of images, and the true noise level of the LR images in gray levels, which
+        is the root of the mean variance at the sites; every image has the same weight.
 
     """
     for name in HR:

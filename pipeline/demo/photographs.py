@@ -1,4 +1,4 @@
-"""The photographs that ship inside scikit-image, and what each of them is for."""
+"""The photographs of scikit-image that the demo uses, by purpose."""
 
 from importlib.resources import as_file, files
 
@@ -23,9 +23,9 @@ LR = (
     "moon.png",
     "retina.jpg",
 )
-"""Images that training sees only through the camera."""
+"""Photographs of which the training gets only the LR images of the camera."""
 VAL = ("chelsea.png", "coffee.png")
-"""Held out: pairs of an HR image and what the camera makes of it."""
+"""Validation: pairs of an HR image and its LR image by the camera."""
 
 
 def photograph(name: str, scale: int) -> Image:

@@ -12,14 +12,14 @@ from pipeline.dsn.network import DSN
 from pipeline.stores.reader import Store
 from pipeline.stores.weights import load_weights, save_weights
 
-FORMAT: Literal["usrdu-dsn-2"] = "usrdu-dsn-2"
+DSN_FORMAT: Literal["usrdu-dsn-2"] = "usrdu-dsn-2"
 """Mark and version of the file."""
 
 
 class DsnDescription(Settings):
     """What a DSN is, and what it was trained on."""
 
-    format: Literal["usrdu-dsn-2"] = FORMAT
+    format: Literal["usrdu-dsn-2"] = DSN_FORMAT
     """Version of the file."""
     scale: Scale
     """HR pixels per LR pixel."""
@@ -87,7 +87,7 @@ def load_dsn(path: Path) -> DsnFile:
         UserError: The file is missing, damaged or not a DSN.
 
     """
-    state, metadata = load_weights(path, FORMAT)
+    state, metadata = load_weights(path, DSN_FORMAT)
     try:
         description = DsnDescription.model_validate(metadata)
         dsn = DSN(description.scale, description.features, description.blocks)

@@ -1,7 +1,7 @@
-"""Evaluation of an SR model on held-out images, beside bicubic upsampling.
+"""Evaluation of an SR model on held-out images, together with bicubic upsampling.
 
-Pairs are scored under the protocols of the settings, and with NIQE when there is a model of it; LR
-images without HR by NIQE alone.
+Pairs are scored under the protocols of the settings, and by NIQE if there is a model file of it.
+LR images without HR are scored by NIQE alone.
 """
 
 import csv
@@ -9,7 +9,7 @@ import logging
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Any
+from typing import Any, NamedTuple
 
 import numpy as np
 from pydantic import Field, field_validator
@@ -31,14 +31,14 @@ from pipeline.srn.network import open_model
 from pipeline.stores.reader import Store
 
 PICTURE_ROWS = 16
-"""Images shown in the side-by-side picture, the first ones of the store."""
+"""Number of images in the side-by-side picture, the first ones of the store."""
 
 ALEXNET_SIDE = 31
-"""Side in HR pixels, border cut, that LPIPS needs."""
+"""Least side in HR pixels, without the border, that LPIPS needs."""
 
 METHODS = ("bicubic", "model")
 NIQE = "niqe"
-"""In the column ``protocol`` of NIQE's rows: it sees the whole image, whatever the protocol."""
+"""Value of the column ``protocol`` in rows of NIQE, which sees the whole image in any protocol."""
 
 log = logging.getLogger(__name__)
 
@@ -80,7 +80,7 @@ class ImageScores:
 
 
 class Scorer:
-    """Scores images as the settings say; everything it needs is read and checked at once.
+    """Scores images as the settings say; reads and checks everything it needs when it is made.
 
     Args:
         val: The images that will be scored.
@@ -118,7 +118,7 @@ class Scorer:
         return one.window_side if self.lpips_weights == "none" else ALEXNET_SIDE
 
     def rows(self, image_id: str, method: str, sr: Image, hr: Image | None) -> list[ImageScores]:
-        """All scores of one image; those of protocols need its HR image."""
+        """All scores of one SR image; without an HR image, NIQE alone."""
         found = []
         if hr is not None:
             for one in self.protocols:
@@ -131,7 +131,7 @@ class Scorer:
         return found
 
     def metrics(self, rows: Sequence[ImageScores]) -> dict[str, Any]:
-        """Means of per-image scores by protocol and method, and what they were made with."""
+        """Means of the scores by protocol and method, with the protocols and models used."""
         described: dict[str, Any] = {"lpips_weights": self.lpips_weights, "niqe": None}
         described["protocols"] = {
             one.name: one.describe() | {name: _means(rows, one.name, name) for name in METHODS}
@@ -178,7 +178,7 @@ def evaluate(
     if not scorer.columns:
         log.warning(
             "%s has no HR images and evaluate.niqe_model is none, so there is nothing to score; "
-            "the SR images are written all the same",
+            "only the SR images are written",
             val.path,
         )
     device, tiling = on_device(network), Tiling(settings.tile, settings.halo)
@@ -207,13 +207,21 @@ def evaluate(
     return {"images": len(val.ids), **scorer.metrics(rows)}
 
 
-def _read(val: Store) -> Iterator[tuple[str, Image, Image | None]]:
-    """Ids with LR and, from a store of pairs, HR images."""
+class ValImage(NamedTuple):
+    """An image that the model is evaluated on."""
+
+    id: str
+    lr: Image
+    hr: Image | None
+    """None in a store without HR images."""
+
+
+def _read(val: Store) -> Iterator[ValImage]:
     for image_id in val.ids:
         if val.kind == "val":
-            yield image_id, val.read(image_id, "lr"), val.read(image_id, "hr")
+            yield ValImage(image_id, val.read(image_id, "lr"), val.read(image_id, "hr"))
         else:
-            yield image_id, val.read(image_id, "image"), None
+            yield ValImage(image_id, val.read(image_id, "image"), None)
 
 
 def _means(rows: Sequence[ImageScores], name: str, method: str) -> dict[str, float]:
@@ -255,7 +263,7 @@ def _note(row: ImageScores) -> str:
 
 
 def _centre(image: Image, side: int) -> Image:
-    """A copy of the middle, so that the whole image need not stay in memory."""
+    """A copy of the centre crop, so that the whole image is not kept in memory."""
     _, height, width = image.shape
     top, left = max(height - side, 0) // 2, max(width - side, 0) // 2
     return image[:, top : top + side, left : left + side].copy()

@@ -27,7 +27,7 @@ def psnr(sr: Image, hr: Image, protocol: Protocol) -> float:
 def ssim(sr: Image, hr: Image, protocol: Protocol) -> float:
     """Structural similarity (Wang et al. 2004), mean over the pixels and channels of a protocol.
 
-    The window is the protocol's, only its valid part counts; float64.
+    The window is that of the protocol; only pixels with a whole window count.  In float64.
     """
     gaussian = protocol.window == "gaussian"
     return float(
@@ -45,24 +45,24 @@ def ssim(sr: Image, hr: Image, protocol: Protocol) -> float:
 
 
 def haarpsi(sr: Image, hr: Image, protocol: Protocol) -> float:
-    """HaarPSI (Reisenhofer et al. 2018) of two shaved images; in [0, 1], 1 for equal images.
+    """HaarPSI (Reisenhofer et al. 2018) of two images less their border; in [0, 1], 1 if equal.
 
-    A perceptual measure that needs no trained weights: how alike the Haar wavelet coefficients of
-    two images are, weighted by how much an eye would look at them.
+    A perceptual measure without trained weights: the similarity of the Haar wavelet coefficients of
+    two images, weighted by their visual saliency.
     """
     pair = [to_float(np.ascontiguousarray(protocol.shave(image)))[None] for image in (sr, hr)]
     return float(piq.haarpsi(*pair, data_range=1.0))
 
 
 class Lpips:
-    """LPIPS v0.1 with AlexNet (Zhang et al. 2018) of two shaved images; lower is closer.
+    """LPIPS v0.1 with AlexNet (Zhang et al. 2018) of two images less their border; lower is closer.
 
     Args:
         weights: ``"imagenet"`` (torchvision's AlexNet, downloaded once) or a file with its state
-            dict.  There is no random variant: its figures would not be LPIPS.
+            dict.  There is no variant with random weights: its figures would not be LPIPS.
 
     Raises:
-        UserError: The weights cannot be had or do not fit.
+        UserError: The weights cannot be loaded or do not fit.
 
     """
 
@@ -70,11 +70,11 @@ class Lpips:
         try:
             from_file = weights != "imagenet"
             with warnings.catch_warnings():
-                warnings.simplefilter("ignore", UserWarning)  # lpips uses torchvision's old words
+                warnings.simplefilter("ignore", UserWarning)  # about old arguments in lpips
                 self.network = lpips.LPIPS(net="alex", pnet_rand=from_file, verbose=False).eval()
             if from_file:
                 self._load_alexnet(Path(weights))
-        except Exception as error:  # network, file, unpickling and shape errors, all the user's
+        except Exception as error:  # of the network, the file, unpickling or shapes
             raise UserError(
                 f"AlexNet weights '{weights}' for LPIPS cannot be had "
                 f"({one_line(error)}); name a state dict file, or 'none'"

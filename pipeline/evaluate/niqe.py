@@ -6,6 +6,7 @@ of their mean and covariance from those of sharp photographs, the pristine model
 """
 
 import math
+from typing import NamedTuple
 
 import numpy as np
 import torch
@@ -23,12 +24,12 @@ Array = NDArray[np.float64]
 BLOCK = 96
 """Side of a block in pixels; half of it at the second scale."""
 ROUNDING = 1e-9
-"""Gray levels; float64 errs by less than 1e-11, and the weights of real differences are larger."""
+"""Gray levels.  Rounding errors of float64 are below 1e-11; real differences are above this."""
 NEIGHBOURS = ((0, 1), (1, 0), (1, 1), (1, -1))
 """Rows and columns by which a block is shifted against itself for the paired products."""
 
 SHAPES: Array = np.arange(200, 10001) / 1000
-"""Shape parameters of an AGGD that are considered: 0.2 to 10 in steps of 0.001."""
+"""Shape parameters that the fit of an AGGD chooses from: 0.2 to 10 in steps of 0.001."""
 RATIOS = gamma(2 / SHAPES) ** 2 / (gamma(1 / SHAPES) * gamma(3 / SHAPES))
 """``E|x|^2 / E x^2`` of a symmetric generalised Gaussian of each shape; rises with the shape."""
 
@@ -59,16 +60,16 @@ def niqe(image: Image, model: NiqeModel) -> float:
 
 
 def enough(height: int, width: int) -> bool:
-    """Whether an image holds two blocks, the fewest that have a covariance."""
+    """Whether an image holds two blocks, the least number that has a covariance."""
     return (height // BLOCK) * (width // BLOCK) >= 2
 
 
 def moments(features: Array) -> tuple[Array, Array]:
     """Mean (36,) and sample covariance (36, 36) of the features (N, 36) of blocks.
 
-    A block where nothing varies, or only to one side, lacks some features, NaN: the mean of each
-    feature is over the blocks that have it, the covariance over those that have all.  Where these
-    are fewer than two the covariance is NaN.
+    Some features of a block are NaN if its coefficients are constant or all of one sign.  The mean
+    of a feature is over the blocks that have it, the covariance over the blocks that have all.  If
+    fewer than two blocks have all, the covariance is NaN.
     """
     present = ~np.isnan(features)
     with np.errstate(invalid="ignore"):
@@ -106,8 +107,8 @@ def mscn(plane: Array) -> tuple[Array, Array]:
     """Mean-subtracted, contrast-normalised coefficients, and the local deviation.
 
     ``(x - mu) / (sigma + 1)`` with the local mean ``mu`` and deviation ``sigma`` under a Gaussian
-    of 7x7 pixels, sigma 7/6, the border repeated.  Flat areas are exactly zero: what rounding
-    leaves there would have a sign, and a shape, of its own.
+    of 7x7 pixels, sigma 7/6, the border repeated.  Flat areas are set to exactly zero, because the
+    signs of rounding errors would change the fitted shape.
 
     Args:
         plane: (H, W) gray levels.
@@ -129,9 +130,9 @@ def mscn(plane: Array) -> tuple[Array, Array]:
 def scale_features(blocks: Array) -> Array:
     """The 18 features (N, 18) of blocks (N, S, S) of MSCN coefficients at one scale.
 
-    Of the coefficients the shape and the mean of both scales of their AGGD; of their products with
-    the neighbour to the left, above, and on both diagonals (around the block's edges) the shape,
-    the mean and both scales.
+    The AGGD of the coefficients gives its shape and the mean of its two scales.  The products of
+    the coefficients with their neighbours to the left, above, and on both diagonals (with periodic
+    borders of the block) each give shape, mean and both scales.
     """
     shape, left, right = fit_aggd(blocks.reshape(len(blocks), -1))
     columns = [shape, (left + right) / 2]
@@ -143,7 +144,18 @@ def scale_features(blocks: Array) -> Array:
     return np.stack(columns, axis=1)
 
 
-def fit_aggd(values: Array) -> tuple[Array, Array, Array]:
+class Aggd(NamedTuple):
+    """Asymmetric generalised Gaussians, one per row of what they were fitted to."""
+
+    shape: Array
+    """(N,)."""
+    left: Array
+    """(N,): scale of the negative side; NaN without values there."""
+    right: Array
+    """(N,): scale of the positive side; NaN without values there."""
+
+
+def fit_aggd(values: Array) -> Aggd:
     """Fit an asymmetric generalised Gaussian to every row by its moments.
 
     The density is ``shape / ((left + right) Gamma(1 / shape)) exp(-(|x| / scale)^shape)``, where
@@ -154,8 +166,8 @@ def fit_aggd(values: Array) -> tuple[Array, Array, Array]:
         values: (N, K).
 
     Returns:
-        Shape, left and right scale, (N,) each.  A row without values on one side has NaN as that
-        scale, and the release's shape for it, the smallest.
+        One law per row.  A row without values on one side has the smallest shape, as in the
+        release.
 
     """
     squares = np.square(values)
@@ -170,7 +182,7 @@ def fit_aggd(values: Array) -> tuple[Array, Array, Array]:
         share = np.abs(values).mean(axis=1) ** 2 / squares.mean(axis=1) * balance
     shape = SHAPES[_nearest(share)]
     unit = np.sqrt(gamma(1 / shape) / gamma(3 / shape))
-    return shape, left * unit, right * unit
+    return Aggd(shape, left * unit, right * unit)
 
 
 def _nearest(share: Array) -> NDArray[np.intp]:

@@ -1,7 +1,7 @@
-"""Evaluation protocols: what of two images PSNR, SSIM and LPIPS look at.
+"""Evaluation protocols: border, colours and window of PSNR, SSIM and LPIPS.
 
-A figure means nothing without its protocol: cutting a border or looking at Y alone moves PSNR by
-more than most methods differ.
+A figure is meaningless without its protocol: to cut a border or to use Y alone changes PSNR by more
+than most methods differ.
 """
 
 from dataclasses import dataclass
@@ -21,10 +21,10 @@ LUMA = (65481, 128553, 24966)
 
 @dataclass(frozen=True)
 class Protocol:
-    """How two images are looked at.
+    """How two images are compared.
 
-    PSNR and SSIM see the colour with the border cut, LPIPS the RGB image with the same border cut.
-    Means are means of per-image values.
+    PSNR and SSIM see the images in ``colour`` less their border, LPIPS the RGB images less the same
+    border.  Means are means of the values of the images.
     """
 
     name: Name
@@ -33,12 +33,12 @@ class Protocol:
     colour: Literal["RGB", "Y"]
     """RGB as 8 bit; Y of BT.601 (16..235) in float64, not rounded."""
     window: Literal["gaussian", "uniform"]
-    """Of SSIM: Gaussian 11x11 of sigma 1.5 and population moments, as published; or uniform 7x7
-    and sample moments, the default of scikit-image.  Only its valid part counts."""
+    """Window of SSIM: Gaussian 11x11 of sigma 1.5 with population moments, as published, or uniform
+    7x7 with sample moments, the default of scikit-image.  Only pixels with a whole window count."""
 
     @property
     def window_side(self) -> int:
-        """Side of SSIM's window in pixels, the smallest image it can be laid on."""
+        """Side of the window of SSIM in pixels, and so of the smallest image."""
         return 11 if self.window == "gaussian" else 7
 
     def shave(self, image: Image) -> Image:
@@ -53,7 +53,7 @@ class Protocol:
         return luma(shaved)[None] if self.colour == "Y" else shaved.astype(np.float64)
 
     def describe(self) -> dict[str, Any]:
-        """For the metrics: border, colour, SSIM's window, in words."""
+        """Border, colour and window of SSIM, for the metrics file."""
         gaussian = "Gaussian 11x11, sigma 1.5, valid part"
         uniform = "uniform 7x7, sample covariance, valid part"
         return {
@@ -64,7 +64,7 @@ class Protocol:
 
 
 USRDU = Protocol("usrdu", border=4, colour="RGB", window="gaussian")
-"""The paper's authors'."""
+"""The protocol of the paper's authors."""
 
 
 def protocol(name: Name, scale: int) -> Protocol:
@@ -85,7 +85,7 @@ def protocol(name: Name, scale: int) -> Protocol:
 def luma(image: Image) -> NDArray[np.float64]:
     """Y of BT.601, (H, W) in 16..235, not rounded, of an RGB image (3, H, W), 0..255.
 
-    Summed in whole numbers: a half is exactly a half, and rounds alike everywhere.
+    The sum is in integers, so a half is exactly a half and rounds alike on every machine.
     """
     parts = [weight * plane.astype(np.int32) for weight, plane in zip(LUMA, image, strict=True)]
     return np.asarray(16 + sum(parts) / 255000, dtype=np.float64)

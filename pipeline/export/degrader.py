@@ -9,18 +9,18 @@ from numpy.typing import NDArray
 from torch import Tensor
 
 from pipeline.base.boxes import Box, Tile, batches, tiles
-from pipeline.dsn.file import load_dsn
+from pipeline.dsn.file import DsnFile, load_dsn
 from pipeline.dsn.network import DSN
 from pipeline.images.io import Image, to_float
 
 
 class Degrader:
-    """Maps HR images of any size to what a store of maps holds: mean and theta.
+    """Computes the maps, mean and theta, of HR images of any size.
 
     Args:
         dsn: The network.
-        device: Where it runs.
-        constant_theta: Scale in the unit of the image that replaces the learned one, if any.
+        device: Device of the network.
+        constant_theta: Theta in the unit of the image that replaces the learned one; None: learned.
 
     """
 
@@ -38,8 +38,12 @@ class Degrader:
             UserError: The file is missing, damaged or not a DSN.
 
         """
-        network, description = load_dsn(path)
-        return cls(network, Accelerator().device, description.constant_theta)
+        return cls.of(load_dsn(path))
+
+    @classmethod
+    def of(cls, file: DsnFile) -> "Degrader":
+        """The DSN of a file that was read, on the best device there is."""
+        return cls(file.network, Accelerator().device, file.description.constant_theta)
 
     def whole(self, hr: Tensor) -> dict[str, Tensor]:
         """Degrade an HR image (3, H, W) in [0, 1] in one piece.
@@ -52,7 +56,7 @@ class Degrader:
 
     @torch.no_grad()
     def batch(self, hr: Tensor) -> dict[str, Tensor]:
-        """Degrade HR images (N, 3, H, W) as ``whole`` does, all at once."""
+        """Degrade HR images (N, 3, H, W) in [0, 1], each in one piece; see ``whole``."""
         maps = self.dsn.maps(hr.to(self.device))
         if self.constant_theta is not None:
             maps["theta"] = torch.full_like(maps["theta"], self.constant_theta)
@@ -92,7 +96,7 @@ class Degrader:
         return whole
 
     def part(self, shape: tuple[int, int], area: Box) -> tuple[Box, Box]:
-        """What must be read of an HR image to degrade one area of its LR grid.
+        """The part of an HR image that one area of its LR grid depends on.
 
         Args:
             shape: (H, W) of the HR image.

@@ -18,7 +18,7 @@ from pipeline.base.boxes import Box, tiles
 from pipeline.base.errors import UserError
 from pipeline.base.hashes import file_hash, fingerprint
 from pipeline.base.settings import Count, Settings
-from pipeline.dsn.file import load_dsn
+from pipeline.dsn.file import DsnDescription, load_dsn
 from pipeline.export.degrader import Degrader
 from pipeline.images.io import Image
 from pipeline.parallel.background import read_ahead, write_behind
@@ -58,19 +58,19 @@ def export(
     scheduler: str | None = None,
     work: Path | None = None,
 ) -> dict[str, float]:
-    """Write ``maps.zarr`` for all images of an HR store, or go on with an interrupted export.
+    """Write ``maps.zarr`` for all images of an HR store, or continue an interrupted export.
 
-    Memory is bounded by a few blocks of the store and the tiles of a batch, whatever the size of
-    the images: the next block is read, and the one before is written, while one is computed.
+    While a block is computed, threads read the next block and write the one before.  Memory holds a
+    few blocks of the store and the tiles of a batch, whatever the size of the images.
 
     Args:
         hr: Store of kind hr.
         weights: DSN file.
         settings: The section ``export``.
         target: The store to write.
-        scheduler: Address of a dask.distributed scheduler, whose workers export one image each at
-            a time and see all files under the same paths; None for this process alone.
-        work: Folder where a finished export stays known; see ``finished``.
+        scheduler: Address of a dask.distributed scheduler.  Its workers export one image each at a
+            time, and see all files under the same paths.  None: this process does all.
+        work: Folder for the kept results; see ``stores.kept``.  None: they are not kept.
 
     Returns:
         Metrics: number of images and of LR pixels, mean, lowest and highest theta in gray levels.
@@ -80,22 +80,15 @@ def export(
             workers die.
 
     """
-    degrader = Degrader.load(weights)
-    if degrader.scale != hr.scale:
-        raise UserError(f"{weights} has the scale {degrader.scale}, but {hr.path} has {hr.scale}")
-    dsn_hash = file_hash(weights)
-    attributes = {
-        "dsn": load_dsn(weights).description.model_dump(),
-        "dsn_hash": dsn_hash,
-        "export_settings": settings.model_dump(),
-        "relative_error": {name: 2.0 ** -(settings.keep_bits(name) + 1) for name in ARRAYS["maps"]},
-        "hr_digest": hr.digest,
-    }
-    finished = (
-        None if work is None else KeptResults(work, fingerprint(attributes), [target], __name__)
-    )
-    if finished and finished.metrics() is not None:
-        finished.restore("export")
+    dsn, dsn_hash = load_dsn(weights), file_hash(weights)
+    if dsn.description.scale != hr.scale:
+        scale = dsn.description.scale
+        raise UserError(f"{weights} has the scale {scale}, but {hr.path} has {hr.scale}")
+    attributes = _attributes(dsn.description, dsn_hash, settings, hr)
+    key = fingerprint(attributes)
+    kept = None if work is None else KeptResults(work, key, [target], __name__)
+    if kept and kept.metrics() is not None:
+        kept.restore("export")
         return _summary(Store(target, "maps"))
     with (
         _workers(scheduler) as run,
@@ -105,29 +98,42 @@ def export(
         done = len(hr.ids) - len(left)
         with tqdm(desc="export", initial=done, total=len(hr.ids), unit="image") as bar:
             if run is None:
-                _export_images(hr, left, degrader, settings, writer, bar.update)
+                _export_images(hr, left, Degrader.of(dsn), settings, writer, bar.update)
             else:
                 place = hr.path.resolve() if isinstance(hr.path, Path) else hr.path
                 inputs = ExportInputs(place, hr.digest, weights.resolve(), dsn_hash)
                 for _ in run(Task(inputs, settings, target.resolve()), left):
                     bar.update()
-    if finished:
-        finished.keep({})
+    if kept:
+        kept.keep({})
     return _summary(Store(target, "maps"))
+
+
+def _attributes(
+    description: DsnDescription, dsn_hash: str, settings: ExportSettings, hr: Store
+) -> dict[str, object]:
+    """Root attributes of the store of maps."""
+    return {
+        "dsn": description.model_dump(),
+        "dsn_hash": dsn_hash,
+        "export_settings": settings.model_dump(),
+        "relative_error": {name: 2.0 ** -(settings.keep_bits(name) + 1) for name in ARRAYS["maps"]},
+        "hr_digest": hr.digest,
+    }
 
 
 @contextmanager
 def _workers(
     scheduler: str | None,
 ) -> Iterator[Callable[["Task", Sequence[str]], Iterator[None]] | None]:
-    """Give what runs tasks on the workers of a scheduler, if one is named."""
+    """Give a function that runs tasks on the workers of a scheduler; None without a scheduler."""
     if scheduler is None:
         yield None
         return
-    from pipeline.parallel.dask_workers import connected, spread
+    from pipeline.parallel.dask_workers import connected, map_on_workers
 
     with connected(scheduler) as client:
-        yield partial(spread, client)
+        yield partial(map_on_workers, client)
 
 
 class Block(NamedTuple):
@@ -137,11 +143,11 @@ class Block(NamedTuple):
     size: tuple[int, int]
     """(H, W) of the maps."""
     chunk: Box
-    """Its place in the maps."""
+    """Area of the chunk in the maps of the image."""
     inner: Box
-    """Its place in what is computed."""
+    """Area of the chunk in the maps of ``hr``."""
     hr: Image
-    """The HR pixels it depends on."""
+    """The HR pixels that the chunk depends on."""
 
 
 def _read(hr: Store, ids: Sequence[str], degrader: Degrader) -> Iterator[Block]:
@@ -163,12 +169,12 @@ def _export_images(
     degrader: Degrader,
     settings: ExportSettings,
     writer: PartialStore,
-    finished: Callable[[], object],
+    image_written: Callable[[], object],
 ) -> None:
-    """Export images in this process; ``finished`` is called, in a thread, after each of them."""
+    """Export images in this process; a thread calls ``image_written`` after each of them."""
 
     def write(computed: Iterator[tuple[Block, Arrays]]) -> None:
-        _write(computed, settings, writer, finished)
+        _write(computed, settings, writer, image_written)
 
     with write_behind(write) as put, read_ahead(_read(hr, ids, degrader)) as blocks:
         for block in blocks:
@@ -181,7 +187,7 @@ def _write(
     computed: Iterator[tuple[Block, Arrays]],
     settings: ExportSettings,
     writer: PartialStore,
-    finished: Callable[[], object],
+    image_written: Callable[[], object],
 ) -> None:
     arrays, digest = {}, hashlib.sha256()
     for block, maps in computed:
@@ -198,11 +204,11 @@ def _write(
             digest.update(rounded.tobytes())
         if (chunk.bottom, chunk.right) == block.size:
             writer.finish(block.image_id, digest.hexdigest())
-            finished()
+            image_written()
 
 
 class ExportInputs(NamedTuple):
-    """What all images have in common, and how a worker knows that it is the same there."""
+    """Inputs of an export, and the hashes by which a worker checks that it sees the same files."""
 
     hr: Path | str
     hr_digest: str
@@ -212,7 +218,7 @@ class ExportInputs(NamedTuple):
 
 @dataclass(frozen=True)
 class Task:
-    """What a worker does: one image of a store that another process has begun."""
+    """Export of one image, by a worker, into a store that another process has begun."""
 
     inputs: ExportInputs
     settings: ExportSettings
@@ -222,7 +228,7 @@ class Task:
         """Write the maps of an image into the partial store.
 
         Raises:
-            UserError: A file cannot be read here, or is another one than the first process has.
+            UserError: A file cannot be read here, or has other content than in the first process.
 
         """
         with _OPENING:
@@ -232,7 +238,7 @@ class Task:
 
 
 _OPENING = Lock()
-"""So that threads of one worker open its inputs once."""
+"""Held while a worker opens its inputs, so that its threads open them once."""
 
 
 @lru_cache(maxsize=1)
@@ -241,7 +247,7 @@ def _opened(inputs: ExportInputs) -> tuple[Store, Degrader]:
     same = hr.digest == inputs.hr_digest, file_hash(inputs.weights) == inputs.dsn_hash
     for path, unchanged in zip((inputs.hr, inputs.weights), same, strict=True):
         if not unchanged:
-            raise UserError(f"{path}: is not what it is where the export was started")
+            raise UserError(f"{path}: has other content here than where the export was started")
     return hr, degrader
 
 

@@ -1,4 +1,4 @@
-"""Pictures made for people: contact sheets and heat maps, drawn with matplotlib."""
+"""Contact sheets and heat maps, drawn with matplotlib."""
 
 from collections.abc import Sequence
 from io import BytesIO

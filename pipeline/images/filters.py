@@ -57,7 +57,7 @@ def bicubic_resize(image: Tensor, height: int, width: int) -> Tensor:
     """Resize with the antialiased bicubic kernel of MATLAB's ``imresize`` (a = -1/2).
 
     Args:
-        image: (..., H, W), floating point, no gradient is needed through it.
+        image: (..., H, W), floating point.  No gradient flows through it.
         height: Rows of the result.
         width: Columns of the result.
 
@@ -121,7 +121,7 @@ def low_pass(image: Tensor, size: int) -> Tensor:
 
 
 def high_pass(image: Tensor) -> Tensor:
-    """F of Eq. 5 and 6: what the DSN discriminator sees of an LR image.
+    """F of Eq. 5 and 6: the input that the DSN discriminator gets of an LR image.
 
     Args:
         image: (N, C, H, W) in [0, 1].
@@ -161,7 +161,7 @@ def gradient_map(image: Tensor) -> Tensor:
 
 
 def gradient_map_l1(image: Tensor) -> Tensor:
-    """The gradient map of the released code: the L1 norm instead of Eq. 11's, |dx| + |dy|.
+    """The gradient map of the released code: |dx| + |dy|, the L1 norm instead of that of Eq. 11.
 
     Args:
         image: (..., H, W).

@@ -37,25 +37,26 @@ Subsampling = Literal["4:4:4", "4:2:0"]
 """Colour planes of a JPEG: whole, or half along both sides."""
 
 FORMATS = ("PNG", "JPEG", "TIFF", "WEBP", "BMP", "GIF")
-"""What Pillow may take a file for; others of its decoders run programs."""
+"""Formats that Pillow may decode; some of its other decoders run programs."""
 LARGEST = 2**29
-"""Pixels of an image file; phones have 2^28, the largest cameras a little less than this."""
+"""Most pixels of an image; phones have 2^28, the largest cameras a little less than this."""
 LARGEST_FILE = 8 * LARGEST
-"""Bytes: four 16-bit values of every pixel."""
+"""Most bytes of an image file: four 16-bit values per pixel."""
 MODEST = 2**26
-"""Pixels of an image that may be as flat as it likes: black compresses to next to nothing."""
+"""Up to this many pixels an image may be compressed to any degree, as a black one is."""
 PIXELS_PER_BYTE = 200
-"""Of a larger one; photographs have 1 to 30, traps 300 and more."""
+"""Most pixels per byte of a larger image; photographs have 1 to 30, decompression bombs 300 and
+more."""
 
 MANY = 1000
-"""Pages that are counted; a TIFF may name itself as its next page for ever."""
+"""Most pages of a TIFF that are counted; the list of pages of a bad file may have no end."""
 
 PillowImage.MAX_IMAGE_PIXELS = LARGEST  # Pillow itself gives up at twice that; see _require_size
 log = logging.getLogger(__name__)
 
 
 def find_images(folder: Path) -> list[Path]:
-    """List the image files directly in a folder, by name; hidden and other files are passed over.
+    """List the image files directly in a folder, by name, without hidden files.
 
     Raises:
         UserError: The folder does not exist or holds no image.
@@ -79,7 +80,7 @@ def _is_image(path: Path) -> bool:
 
 
 def image_size(path: Path) -> tuple[int, int] | None:
-    """(H, W) from the header of an image file; None if ``read_image`` would say what is wrong."""
+    """(H, W) from the header of an image file; None if ``read_image`` would fail."""
     try:
         with warnings.catch_warnings():
             warnings.simplefilter("ignore")  # Pillow's remarks on large files
@@ -90,7 +91,7 @@ def image_size(path: Path) -> tuple[int, int] | None:
 
 
 def open_header(path: Path) -> PillowImage.Image:
-    """An image file that Pillow knows and that may be read here, not yet decoded.
+    """Open an image file of one of ``FORMATS`` with Pillow, without decoding it.
 
     Raises:
         Exception: Whatever Pillow's many decoders raise.
@@ -102,16 +103,17 @@ def open_header(path: Path) -> PillowImage.Image:
 def read_image(path: Path) -> Image:
     """Decode PNG, JPEG, TIFF, WebP or BMP to RGB.
 
-    8 and 16 bit (16-bit values are divided by 257 and rounded), grey, palette, RGB and RGBA, with
-    the EXIF orientation applied.  An alpha channel is dropped with a warning in the log.  Of a
-    JPEG with several pictures, as phones write them, the first is the photograph.
+    Files may have 8 or 16 bit, and be grey, palette, RGB or RGBA.  16-bit values are divided by 257
+    and rounded.  The EXIF orientation is applied.  An alpha channel is dropped, with a warning in
+    the log.  A JPEG may hold several pictures, as phones write them; the first is read.
 
     Returns:
         (3, H, W), uint8.
 
     Raises:
-        UserError: The file is empty, truncated, no image, animated, multi-page, too large, claims
-            more pixels than such a file can hold, or holds other values than unsigned 8 or 16 bit.
+        UserError: The file is empty, truncated, not an image, animated, multi-page or too large,
+            its header claims more pixels than the file can hold, or its values are not unsigned 8
+            or 16 bit.
 
     """
     try:
@@ -185,7 +187,7 @@ def write_jpeg(path: Path, image: Image, quality: int, subsampling: Subsampling 
 
 
 def jpeg_round_trip(image: Image, quality: int, subsampling: Subsampling) -> Image:
-    """What is left of (3, H, W) uint8 after it was written as a JPEG; see ``write_jpeg``."""
+    """An image (3, H, W), uint8, after JPEG compression; see ``write_jpeg``."""
     pixels = iio.imread(_jpeg(image, quality, subsampling), plugin="pillow")
     return np.ascontiguousarray(np.moveaxis(pixels, -1, 0))
 
@@ -222,7 +224,7 @@ def _decode(path: Path) -> NDArray[np.generic]:
 
 
 def _require_size(path: Path, height: int, width: int) -> None:
-    """Before anything is decoded: no more pixels than there are, or than the file can hold."""
+    """Check before decoding that the header claims no more pixels than the file can hold."""
     size = path.stat().st_size
     trap = height * width > max(MODEST, PIXELS_PER_BYTE * size)
     if trap or height * width > LARGEST:
@@ -264,7 +266,7 @@ def _decode_tiff(path: Path) -> NDArray[np.generic]:
 
 
 def _require_one_page(path: Path) -> None:
-    """Of a TIFF, before imageio looks at it, which decodes for every question."""
+    """Check the pages of a TIFF before imageio opens it, as imageio decodes to count them."""
     with TiffFile(path) as file:
         if (count := sum(1 for _ in islice(file.pages, MANY))) > 1:
             raise _many(path, count)

@@ -1,6 +1,6 @@
-"""Reading ahead and writing behind, in a thread each, while the caller computes.
+"""Reading ahead and writing behind in threads, while the caller computes.
 
-Order, values and errors are those of a plain loop; on either side one more item is in memory.
+Order, values and errors are those of a plain loop.  Each thread holds one more item in memory.
 """
 
 from collections.abc import Callable, Iterable, Iterator
@@ -13,25 +13,25 @@ from typing import Any, TypeVar
 T = TypeVar("T")
 
 END = object()
-"""Stands for: there are no more items."""
+"""Marks the end of the items."""
 ABORTED = object()
-"""Stands for: the items end before their time."""
+"""Marks that the caller failed before the end of the items."""
 
 
 class WritingAbortedError(Exception):
-    """Raised in the writing thread when the caller fails, so that nothing half-written stays."""
+    """Raised in the writing thread if the caller fails, so that it removes incomplete files."""
 
 
 @contextmanager
 def read_ahead(items: Iterable[T]) -> Iterator[Iterator[T]]:
-    """Make the next item in a thread of its own while the last one is used.
+    """Compute the next item in a thread while the caller uses the last one.
 
     Args:
-        items: Their ``next`` takes time; the thread calls it, once for every item.
+        items: An iterable whose ``next`` takes time; the thread calls it once for every item.
 
     Yields:
-        The same items.  An error of theirs is raised where the item would be given.  When the block
-        is left no thread is; an item that was begun is finished and dropped.
+        An iterator over the same items.  An error of an item is raised in its place.  At the end of
+        the block the thread has ended; an item that it had begun is completed and dropped.
 
     """
     source = iter(items)
@@ -48,15 +48,15 @@ def read_ahead(items: Iterable[T]) -> Iterator[Iterator[T]]:
 
 @contextmanager
 def write_behind(consume: Callable[[Iterator[T]], object]) -> Iterator[Callable[[T], None]]:
-    """Run a function over items in a thread of its own while the next item is made.
+    """Consume items in a thread while the caller computes the next one.
 
     Args:
-        consume: Called once with all items.  If the block fails, its iterator raises
-            ``WritingAbortedError``, so that context managers in it clean up.
+        consume: Called once with an iterator over all items.  If the block fails, the iterator
+            raises ``WritingAbortedError``, so that context managers in ``consume`` clean up.
 
     Yields:
-        ``put(item)``, which waits until the items before it were used.  An error of ``consume`` is
-        raised by the next ``put`` or at the end of the block.  When the block is left no thread is.
+        ``put(item)``, which waits until the items before it were consumed.  An error of ``consume``
+        is raised by the next ``put`` or at the end of the block.  Then the thread has ended.
 
     """
     queue: SimpleQueue[Any] = SimpleQueue()
@@ -78,7 +78,7 @@ def write_behind(consume: Callable[[Iterator[T]], object]) -> Iterator[Callable[
             if done.done():
                 ready.release()
                 done.result()
-                raise RuntimeError("more was put than is consumed")
+                raise RuntimeError("an item was put after the consumer had returned")
             queue.put(item)
 
         try:

@@ -1,4 +1,4 @@
-"""The workers of a ``dask.distributed`` scheduler: one way to reach them, one to hand out work."""
+"""The workers of a ``dask.distributed`` scheduler: connects to them and runs functions on them."""
 
 import logging
 from collections.abc import Callable, Iterator, Sequence
@@ -25,8 +25,8 @@ def connected(scheduler: str) -> Iterator[Client]:
         scheduler: Its address, such as ``tcp://host:8786``.
 
     Yields:
-        The client, which is never the default one of the process: a failed one would stay it, and
-        later calls would wait for it.
+        The client.  It is not the default client of the process: a default client that failed would
+        remain the default, and later calls would wait for it.
 
     Raises:
         UserError: No scheduler answers.
@@ -42,14 +42,13 @@ def connected(scheduler: str) -> Iterator[Client]:
         yield client
 
 
-def spread(
+def map_on_workers(
     client: Client, function: Callable[[Item], Result], items: Sequence[Item]
 ) -> Iterator[Result]:
     """Call a function on the workers, once for every item.
 
-    When the caller stops early, or a call fails, the calls that no worker has yet are given up, and
-    the others come to their end first, so that none is at work behind the caller's back.  Where a
-    worker dies, dask gives its calls to another one.
+    If the caller stops early or a call fails, calls that no worker has begun are cancelled, and the
+    running calls are waited for.  If a worker dies, dask gives its calls to another worker.
 
     Args:
         client: See ``connected``.
@@ -57,26 +56,26 @@ def spread(
         items: Its arguments.
 
     Yields:
-        The results, as they come.
+        The results, in the order in which they are complete.
 
     Raises:
-        UserError: As a call raised it, with the worker's address before it; or workers died while
-            they worked at one and the same item.
-        Exception: Any other that a call raised.
+        UserError: A call raised it; the worker's address is added.  Or several workers died while
+            they worked on the same item.
+        Exception: A call raised it.
 
     """
-    futures: list[Any] = client.map(Named(function), items, pure=False)
+    futures: list[Any] = client.map(ErrorsNameWorker(function), items, pure=False)
     try:
         for future in as_completed(futures, loop=client.loop):  # type: ignore[no-untyped-call]
             yield future.result()
     except KilledWorker as error:
-        raise UserError(f"dask workers died at their work, of memory perhaps: {error}") from error
+        raise UserError(f"dask workers died, perhaps for lack of memory: {error}") from error
     finally:
         _settle(client, [future for future in futures if not future.done()])
 
 
 def _settle(client: Client, futures: Sequence[Any]) -> None:
-    """Give up the calls that no worker has, and wait for the others."""
+    """Cancel the calls that no worker has begun, and wait for the others."""
     begun = {key for keys in client.processing().values() for key in keys}  # type: ignore[no-untyped-call]
     client.cancel([future for future in futures if future.key not in begun])  # type: ignore[no-untyped-call]
     for future in futures:
@@ -85,8 +84,8 @@ def _settle(client: Client, futures: Sequence[Any]) -> None:
 
 
 @dataclass(frozen=True)
-class Named:
-    """A function whose ``UserError`` says on which worker it was raised."""
+class ErrorsNameWorker:
+    """A function whose ``UserError`` names the worker that raised it."""
 
     function: Callable[[Any], Any]
 

@@ -1,8 +1,8 @@
-"""HR images from the camera itself: real LR images made smaller, so that less noise is left.
+"""HR images of the camera itself: real LR images that are downscaled, which removes noise.
 
-The recipe of the winners of NTIRE 2020 Track 2 (Ji et al., "Real-World Super-Resolution via Kernel
-Estimation and Noise Injection", CVPR Workshops 2020): downscaling averages noise and compression
-away, and sharpens.
+This is the recipe of the winners of NTIRE 2020 Track 2 (Ji et al., "Real-World Super-Resolution via
+Kernel Estimation and Noise Injection", CVPR Workshops 2020): downscaling reduces noise and
+compression artefacts, and sharpens.
 """
 
 from pathlib import Path
@@ -17,13 +17,14 @@ from pipeline.stores.split import training_box
 def clean(image: Image, factor: int) -> Image:
     """Make an image ``factor`` times smaller with the antialiased bicubic kernel.
 
-    Noise that is independent from pixel to pixel, of standard deviation s, goes down to s times
-    the root of the sum of the squared kernel weights: 0.404 s for the factor 2, 0.272 s for 3,
-    0.204 s for 4; the rounding adds a variance of 1/12.  Correlated noise goes down less.
+    Noise that is independent between pixels, of standard deviation s, is reduced to s times the
+    root of the sum of the squared kernel weights: 0.404 s for the factor 2, 0.272 s for 3, 0.204 s
+    for 4.  Rounding adds a variance of 1/12.  Correlated noise is reduced less.
 
     Args:
         image: (3, H, W), uint8.
-        factor: Pixels per pixel along each side; rows and columns that it does not divide are cut.
+        factor: Input pixels per output pixel along each side.  Rows and columns that exceed a
+            multiple of it are cut.
 
     Returns:
         (3, H // factor, W // factor), rounded to 8 bit and clamped.
@@ -39,12 +40,12 @@ def clean(image: Image, factor: int) -> Image:
 
 
 def cleaned_hr(path: Path, lr: Store, image_id: str, factor: int) -> Image:
-    """An HR image from the part of a real LR image that trainings may see (see ``stores.split``).
+    """An HR image made of the training part of a real LR image (see ``stores.split``).
 
     Args:
         path: The file of the real LR image, for messages.
         lr: Store of kind lr.
-        image_id: The image in it.
+        image_id: Id of the image in the store.
         factor: See ``clean``.
 
     Returns:

@@ -1,8 +1,8 @@
-"""Where the image files of a data set are, under every name they go by; nothing is decoded here.
+"""Finds the image files of data sets, under every published name; nothing is decoded here.
 
-A folder may be plain: images in it, or ``hr`` and ``lr`` with pairs of the same name.  With a
-preset it may also be the root of a data set as its archives unpack: the folders looked for lie in
-it, or one folder deeper.  Large and small letters of folder names are alike.
+A plain folder holds images, or folders ``hr`` and ``lr`` with pairs of the same name.  With a
+preset a folder may also be the root of an unpacked data set; its folders are looked for in the
+root and one level deeper.  Upper and lower case of folder names are equal.
 """
 
 import re
@@ -32,7 +32,7 @@ NAMES: Mapping[Preset, Mapping[str, Sequence[str]]] = {
         "val lr": ("Corrupted-va-x", "track1-valid-input", "corrupted_valid_x"),
     },
     "ntire2020-track2": {
-        # the target is that of Track 1, and goes by its names too
+        # the target images are those of Track 1 and may have its names
         "hr": (
             "DPEDiphone-tr-y",
             "train-target",
@@ -50,7 +50,7 @@ NAMES: Mapping[Preset, Mapping[str, Sequence[str]]] = {
         ),
     },
 }
-"""Folders of the NTIRE 2020 challenge in its three namings; the first that is there is taken."""
+"""Folders of the NTIRE 2020 challenge in its three namings; the first that exists is used."""
 
 REALSR_WHY = "in versions 1 and 2 of RealSR LR has the size of HR, so there is no scale to learn"
 
@@ -60,18 +60,18 @@ def find_files(folder: Path, side: Side, preset: Preset, scale: int) -> Files:
 
     Args:
         folder: The images themselves, or the root of the preset's data set.
-        side: Which of the two.
+        side: HR or LR.
         preset: The data set.
-        scale: HR pixels per LR pixel; RealSR has folders for each.
+        scale: HR pixels per LR pixel; RealSR has folders for each scale.
 
     Raises:
-        UserError: The folder is missing or empty, lacks what the preset has, or names collide.
+        UserError: The folder is missing or empty, lacks a folder of the preset, or names collide.
 
     """
     if preset == "none":
         return _by_id(find_images(folder))
     if preset == "realsr-v3":
-        if not _leaves(folder, "Train", scale) and _is_plain_pile(folder):
+        if not _leaves(folder, "Train", scale) and _is_plain_folder(folder):
             return _by_id(find_images(folder))
         return {i: pair[side == "lr"] for i, pair in _realsr(folder, "Train", scale).items()}
     names = NAMES[preset][side]
@@ -79,7 +79,7 @@ def find_files(folder: Path, side: Side, preset: Preset, scale: int) -> Files:
 
 
 def find_pairs(folder: Path, preset: Preset, scale: int) -> Pairs:
-    """Pairs for a supervised training; none if the folder holds neither folders nor images.
+    """Pairs for a supervised training; no pairs if the folder holds neither folders nor images.
 
     Raises:
         UserError: The folder is missing or has no pairs, an image has no partner, names collide.
@@ -94,10 +94,10 @@ def find_pairs(folder: Path, preset: Preset, scale: int) -> Pairs:
 
 
 def find_val(folder: Path, preset: Preset, scale: int) -> tuple[Pairs, Files]:
-    """Pairs for validation, or else real LR images without references.
+    """Pairs for validation, or real LR images without references.
 
     Returns:
-        Pairs, and LR images that have no HR image; one of the two is empty, both if the folder
+        Pairs, and LR images without an HR image.  One of the two is empty; both are if the folder
         holds neither folders nor images.
 
     Raises:
@@ -127,7 +127,7 @@ def _by_id(paths: Sequence[Path]) -> Files:
 
 
 def _matched(hr_paths: Sequence[Path], lr_paths: Sequence[Path]) -> Pairs:
-    """Pairs of the same name, whatever their formats."""
+    """Pairs of the same name, in any formats."""
     unique_ids([str(path) for path in hr_paths])
     unique_ids([str(path) for path in lr_paths])
     hr, lr = ({path.stem: path for path in paths} for paths in (hr_paths, lr_paths))
@@ -163,8 +163,8 @@ def _inside(folder: Path, name: str) -> Path | None:
 def _require_inside(folder: Path, name: str) -> Path:
     if (found := _inside(folder, name)) is None:
         raise UserError(
-            f"{folder / name}: there is no such folder; pairs lie in hr and lr, and a folder "
-            "without folders and images means that there are none"
+            f"{folder / name}: there is no such folder; pairs lie in folders hr and lr, and an "
+            "empty folder means that there are no pairs"
         )
     return found
 
@@ -178,8 +178,8 @@ def _is_plain_pairs(folder: Path) -> bool:
     return any(_inside(folder, side) is not None for side in SIDES)
 
 
-def _is_plain_pile(folder: Path) -> bool:
-    """Whether images lie in a folder itself, and not HR beside LR as in RealSR."""
+def _is_plain_folder(folder: Path) -> bool:
+    """Whether a folder itself holds images, other than RealSR's HR and LR images together."""
     if not holds_images(folder):
         return False
     return not any(path.stem.casefold().endswith("_hr") for path in find_images(folder))
@@ -192,7 +192,7 @@ def _places(folder: Path) -> list[Path]:
 
 
 def _named(folder: Path, names: Sequence[str]) -> list[Path]:
-    """Images of the first of some folders that has any, in a folder or one deeper."""
+    """Images of the first named folder that has any; it is in ``folder`` or one level deeper."""
     places = _places(folder)
     for name in names:
         for place in places:
@@ -202,7 +202,7 @@ def _named(folder: Path, names: Sequence[str]) -> list[Path]:
 
 
 def _plain_or_missing(folder: Path, names: Sequence[str]) -> list[Path]:
-    """Images in a folder itself, in which no folder of these names has any."""
+    """Images in a folder itself, for which no named folder with images was found."""
     if not holds_images(folder):
         raise _missing(folder, names)
     return find_images(folder)
@@ -210,8 +210,8 @@ def _plain_or_missing(folder: Path, names: Sequence[str]) -> list[Path]:
 
 def _missing(folder: Path, names: Sequence[str]) -> UserError:
     return UserError(
-        f"{folder}: neither it nor a folder in it or one deeper is called {' or '.join(names)} and "
-        "holds images"
+        f"{folder}: no folder called {' or '.join(names)} with images was found in it, one level "
+        "deeper, or as the folder itself"
     )
 
 
@@ -225,7 +225,7 @@ def _realsr(folder: Path, part: Part, scale: int) -> Pairs:
             named[str(camera / (f"{name}.png" if own else f"{device}_{name}.png"))] = pair
     if not named:
         raise UserError(
-            f"{folder}: no folder in it or one deeper holds {part}/{scale}/NAME_HR.png and "
+            f"{folder}: no folder in it or one level deeper holds {part}/{scale}/NAME_HR.png and "
             f"NAME_LR{scale}.png, as the cameras of RealSR version 3 do; {REALSR_WHY}"
         )
     return dict(zip(unique_ids(list(named)), named.values(), strict=True))
@@ -239,14 +239,14 @@ def _leaves(folder: Path, part: Part, scale: int) -> dict[Path, Path]:
 
 
 def _realsr_pairs(leaf: Path, scale: int) -> Pairs:
-    """Pairs in one folder of RealSR, by NAME, checked for having two sizes."""
+    """Pairs in one folder of RealSR, by NAME; HR and LR must have different sizes."""
     sides: dict[str, Files] = {"hr": {}, f"lr{scale}": {}}
     for path in find_images(leaf):
         match = re.fullmatch(rf"(.+)_(hr|lr{scale})", path.stem, re.IGNORECASE)
         if match is None:
             raise UserError(
-                f"{path}: is called neither NAME_HR nor NAME_LR{scale}, as all images of RealSR "
-                f"version 3 are; {REALSR_WHY}"
+                f"{path}: is not called NAME_HR or NAME_LR{scale}, as all images of RealSR version "
+                f"3 are; {REALSR_WHY}"
             )
         sides[match[2].lower()][match[1]] = path
     hr, lr = sides.values()

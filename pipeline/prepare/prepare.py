@@ -1,10 +1,10 @@
-"""Preparation: every image file decoded once, checked, and put into a store."""
+"""Preparation: every image file is decoded once, checked, and written into a store."""
 
 from collections import Counter
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Literal
+from typing import Literal, NamedTuple
 
 import numpy as np
 from PIL.JpegImagePlugin import JpegImageFile, get_sampling
@@ -41,10 +41,10 @@ class PrepareSettings(Settings):
 
 @dataclass(frozen=True)
 class Folders:
-    """The user's folders of images; see ``presets`` for what may be in them."""
+    """The user's folders of images; ``prepare.datasets`` says what they may hold."""
 
     hr: Path
-    """Sharp images; not looked at if HR comes from the LR images alone."""
+    """Sharp images; not read if the HR images are made of the LR images alone."""
     lr: Path
     """Real LR images."""
     val: Path
@@ -55,12 +55,12 @@ class Folders:
 
 @dataclass(frozen=True)
 class Cleaning:
-    """HR images from real LR images."""
+    """How HR images are made of real LR images."""
 
     lr: Store
     """Store of kind lr."""
     files: Files
-    """What it was made from."""
+    """The files of its images."""
     factor: int
     """See ``cleaning.clean``."""
 
@@ -70,20 +70,21 @@ def prepare(
 ) -> dict[str, float]:
     """Find all images, then write ``lr.zarr``, ``hr.zarr``, ``val.zarr`` and ``pairs.zarr``.
 
-    Of an interrupted run, also one that met a bad image, all images are kept that it had written.
+    A run that was interrupted, or that met a bad image, keeps the images it has written, and the
+    next run continues with them.
 
     Args:
         folders: Where the images are.
         settings: The section ``prepare``.
         out: Folder of the stores.
-        work: Folder where finished stores stay known; see ``finished``.
+        work: Folder for the kept results; see ``stores.kept``.  None: they are not kept.
 
     Returns:
         Metrics; see ``describe``.
 
     Raises:
-        UserError: A folder lacks what is looked for, an image cannot be read or does not fit, two
-            names collide, or a store cannot be written.
+        UserError: A folder lacks the images it should hold, an image cannot be read or does not
+            fit, two names collide, or a store cannot be written.
 
     """
     scale, preset = settings.scale, settings.preset
@@ -125,9 +126,9 @@ def prepare_hr(
         files: The images.
         scale: HR pixels per LR pixel.
         target: The store.
-        cleaning: Further images, ``ID-cleaned``, after these; the attribute ``cleaned`` then says
-            what they were made from.
-        work: Folder where finished stores stay known; see ``finished``.
+        cleaning: How further images, ``ID-cleaned``, are made; they stand after the others, and the
+            attribute ``cleaned`` holds the digest of the LR images and the factor.
+        work: Folder for the kept results; see ``stores.kept``.
 
     Raises:
         UserError: An image cannot be read or is smaller than the scale, two names collide, or the
@@ -150,13 +151,13 @@ def prepare_hr(
             return {"image": cleaned_hr(path, cleaning.lr, original, cleaning.factor)}
         return {"image": crop_to_multiple(path, read_image(path), scale)}
 
-    _write(target, "hr", scale, sources, arrays, work, attributes)
+    _write(_Plan(target, "hr", scale, sources, attributes), arrays, work)
 
 
 def prepare_lr(files: Files, scale: int, target: Path, work: Path | None = None) -> None:
-    """Write a store of kind lr from real LR images, kept as they are.
+    """Write a store of kind lr from real LR images, without any change.
 
-    The attribute ``jpeg`` says how most of the files were compressed; see ``compression``.
+    The attribute ``jpeg`` holds the JPEG tables of most of the files; see ``compression``.
 
     Raises:
         UserError: An image cannot be read, or the store cannot be written.
@@ -168,7 +169,7 @@ def prepare_lr(files: Files, scale: int, target: Path, work: Path | None = None)
 
     sources = {i: (path,) for i, path in files.items()}
     attributes = {"jpeg": compression(list(files.values()))}
-    _write(target, "lr", scale, sources, arrays, work, attributes)
+    _write(_Plan(target, "lr", scale, sources, attributes), arrays, work)
 
 
 def prepare_pairs(pairs: Pairs, scale: int, target: Path, work: Path | None = None) -> None:
@@ -191,79 +192,98 @@ def prepare_pairs(pairs: Pairs, scale: int, target: Path, work: Path | None = No
             )
         return {"hr": hr, "lr": lr}
 
-    _write(target, "val", scale, pairs, arrays, work)
+    _write(_Plan(target, "val", scale, pairs), arrays, work)
 
 
 Arrays = dict[str, Image]
-"""Of one image of a store, by name."""
+"""The arrays of one image of a store, by name."""
 
 
-def _write(
-    target: Path,
-    kind: Kind,
-    scale: int,
-    files: Mapping[str, tuple[Path, ...]],
-    arrays: Callable[[str], Arrays],
-    work: Path | None,
-    attributes: Mapping[str, object] | None = None,
-) -> None:
-    """Write a store from files, which say whether an image, or all, were written before."""
-    words = f"prepare {target.stem}"
-    bar = tqdm(files.items(), f"{words}, hashes", unit="image", leave=False)
+@dataclass(frozen=True)
+class _Plan:
+    """A store that will be written."""
+
+    target: Path
+    kind: Kind
+    scale: int
+    files: Mapping[str, tuple[Path, ...]]
+    """Files of every image, by id."""
+    attributes: Mapping[str, object] | None = None
+    """Further root attributes."""
+
+
+def _write(plan: _Plan, arrays: Callable[[str], Arrays], work: Path | None) -> None:
+    """Write a store; images, or a whole store, written before from the same files are kept."""
+    name = f"prepare {plan.target.stem}"
+    bar = tqdm(plan.files.items(), f"{name}, hashes", unit="image", leave=False)
     sources = {i: fingerprint(*(_file_hash(path) for path in paths)) for i, paths in bar}
-    finished = None
+    kept = None
     if work is not None:
-        finished = KeptResults(
-            work, fingerprint(kind, scale, attributes, sources), [target], __name__
-        )
-        if finished.metrics() is not None:
-            finished.restore(words)
+        key = fingerprint(plan.kind, plan.scale, plan.attributes, sources)
+        kept = KeptResults(work, key, [plan.target], __name__)
+        if kept.metrics() is not None:
+            kept.restore(name)
             return
-    with StoreWriter(target, kind, scale, list(files), attributes, resumable=True) as writer:
-        for image_id, source in tqdm(sources.items(), words, unit="image"):
+    ids = list(plan.files)
+    with StoreWriter(
+        plan.target, plan.kind, plan.scale, ids, plan.attributes, resumable=True
+    ) as writer:
+        for image_id, source in tqdm(sources.items(), name, unit="image"):
             if not writer.has(image_id, source):
                 writer.add_from(image_id, source, arrays(image_id))
-    if finished is not None:
-        finished.keep({})
+    if kept is not None:
+        kept.keep({})
 
 
 def _file_hash(path: Path) -> str:
-    """Of an image file; one that is gone is found out when it is decoded."""
+    """Hash of an image file; empty if it is missing, which is reported when it is decoded."""
     return file_hash(path) if path.is_file() else ""
 
 
 def compression(files: Sequence[Path]) -> dict[str, object] | None:
-    """The JPEG tables that more than half of the files share, as in ``jpeg.JpegTables``, or None.
+    """The JPEG tables of more than half of the files, as in ``jpeg.JpegTables``, if there are any.
 
-    Files that are no JPEG, and those with other colour planes than 4:4:4 and 4:2:0, have none.
+    Files of other formats, and JPEG files with other colour planes than 4:4:4 and 4:2:0, have no
+    tables.
     """
     found = Counter(_tables(path) for path in files)
     tables, count = found.most_common(1)[0]
     if tables is None or 2 * count <= len(files):
         return None
-    luma, chroma, subsampling = tables
-    return {"luma": list(luma), "chroma": list(chroma), "subsampling": subsampling}
+    return {
+        "luma": list(tables.luma),
+        "chroma": list(tables.chroma),
+        "subsampling": tables.subsampling,
+    }
 
 
-def _tables(path: Path) -> tuple[tuple[int, ...], tuple[int, ...], str] | None:
+class _Tables(NamedTuple):
+    """Quantisation steps of a JPEG file, and the size of its colour planes."""
+
+    luma: tuple[int, ...]
+    chroma: tuple[int, ...]
+    subsampling: str
+
+
+def _tables(path: Path) -> _Tables | None:
     try:
         with open_header(path) as file:
             if not isinstance(file, JpegImageFile):
                 return None
             steps = {index: tuple(table) for index, table in file.quantization.items()}
             planes = {0: "4:4:4", 2: "4:2:0"}.get(get_sampling(file))
-    except Exception:  # the decoders raise dozens of types; read_image says later what is wrong
+    except Exception:  # the decoders raise dozens of types; read_image reports the fault
         return None
-    return (steps[0], steps[1], planes) if planes and {0, 1} <= steps.keys() else None
+    return _Tables(steps[0], steps[1], planes) if planes and {0, 1} <= steps.keys() else None
 
 
 def noise_level(image: Image) -> float:
     """Robust noise level of an image in gray levels (Donoho and Johnstone 1994).
 
-    The median absolute diagonal Haar coefficient over 0.6745: the standard deviation of white
-    Gaussian noise; texture raises it a little, smooth noise lowers it.  The coefficients are
-    halves of whole numbers, each of which stands for an interval in which the median is
-    interpolated; so an image without any noise has 0.19, which 8 bit do not tell from none.
+    It is the median absolute diagonal Haar coefficient over 0.6745, which for white Gaussian noise
+    is the standard deviation.  Texture raises it a little, smooth noise lowers it.  Coefficients of
+    an 8-bit image are multiples of 1/2.  Each stands for an interval, in which the median is
+    interpolated.  So an image without noise has 0.19, which in 8 bit equals no noise.
     """
     _, height, width = image.shape
     x = image[:, : height // 2 * 2, : width // 2 * 2].astype(np.int64)
@@ -278,7 +298,7 @@ def noise_level(image: Image) -> float:
 def describe(hr: Store, lr: Store, val: Store, pairs: Store) -> dict[str, float]:
     """Metrics: number of images in each store, and the median noise level of the real LR images.
 
-    ``val_pairs`` have references, ``val_inputs`` (a store of kind lr) have none.
+    ``val_pairs`` counts images with references, ``val_inputs`` those without (a store of kind lr).
     """
     levels = [noise_level(lr.read(image_id, "image")) for image_id in lr.ids]
     paired = val.kind == "val"

@@ -16,7 +16,7 @@ from pipeline.base.settings import Settings
 from pipeline.sampling.jpeg import JpegTables
 from pipeline.stores.reader import Store
 
-FORMAT: Literal["usrdu-calibration-2"] = "usrdu-calibration-2"
+CALIBRATION_FORMAT: Literal["usrdu-calibration-2"] = "usrdu-calibration-2"
 
 
 class Calibration(Settings):

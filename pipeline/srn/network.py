@@ -19,7 +19,7 @@ from torch import Tensor, nn
 from pipeline.base.errors import UserError, one_line
 from pipeline.stores.weights import require_whole
 
-FORMAT = "usrdu-srn"
+SRN_FORMAT = "usrdu-srn"
 """Mark of an SRN weights file."""
 
 SrModel: TypeAlias = ImageModelDescriptor[nn.Module]

@@ -1,15 +1,15 @@
-"""The format of image stores: Zarr format 3 groups of whole images, and what their root says.
+"""The format of image stores: Zarr format 3 groups of whole images, described at their root.
 
 A store is a folder that holds ``images/ID/ARRAY``.  Its root attribute ``usrdu`` describes it:
 schema version, kind, scale, axis order, the unit of every array, ids and shapes in order, a digest
 of the content, the checksum of every chunk, and a seal over all of these.
 
-Every chunk ends with its CRC-32C, so damage is an error that names image and chunk; and since the
-root knows these checksums too, so is a good chunk in the wrong place.  What else a store could say
-wrongly (shapes, types, codecs) is compared with the root, and the root with its seal.
+Every chunk ends with its CRC-32C, so damage is an error that names image and chunk.  The root holds
+these checksums too, so a valid chunk in the wrong place is also an error.  Shapes, types and codecs
+of the arrays are compared with the root, and the root with its seal.
 
-Metadata are not consolidated: the root says all that a reader needs before it opens an image, and
-with 100,000 images the consolidated copy took 70 s to open, the root alone 0.2 s.
+Metadata are not consolidated: the root has all that a reader needs before it opens an image.  With
+100,000 images the consolidated copy took 70 s to open, the root alone 0.2 s.
 
 Only codecs of the Zarr core specification are used: blosc (zstd, bit shuffle), then crc32c.
 """
@@ -38,7 +38,7 @@ ARRAYS: Mapping[Kind, Mapping[str, str]] = {
 """Arrays of one image in each kind of store, with their units."""
 
 CHUNK = {"hr": 4096, "lr": 4096, "val": 4096, "maps": 1024}
-"""Longest side of a chunk: a photograph is one object, a huge scan a few."""
+"""Longest side of a chunk in pixels: a photograph is one object, a huge scan a few."""
 DTYPE = {"hr": "uint8", "lr": "uint8", "val": "uint8", "maps": "float16"}
 """Type of the arrays."""
 AXES = ["channel", "row", "column"]
@@ -46,13 +46,13 @@ CODECS = ("bytes", "blosc", "crc32c")
 
 SCHEMA = 2
 LARGEST = 2**30
-"""Pixels of an image; more is refused in writing and in reading."""
+"""Most pixels of an image, in writing and in reading."""
 LARGEST_CHUNK = 2**27
-"""Bytes of a chunk when it is decoded; one of ours has at most 3 * 4096 * 4096."""
+"""Most bytes of a decoded chunk; those written here have at most 3 * 4096 * 4096."""
 
 
 def content_order(sizes: Mapping[str, tuple[int, ...]], side: int) -> Iterator[tuple[str, Box]]:
-    """In which order the parts of an image go into its digest: chunk by chunk, array by array.
+    """The order in which the parts of an image are hashed: chunk by chunk, array by array.
 
     Args:
         sizes: (H, W) of its arrays, in the order of ``ARRAYS``.
@@ -67,18 +67,18 @@ def content_order(sizes: Mapping[str, tuple[int, ...]], side: int) -> Iterator[t
 
 
 def planned(described: Mapping[str, Any]) -> dict[str, Any]:
-    """What a root attribute said when the store was begun, before its images were written."""
+    """The root attribute as it was when the store was begun, before its images were written."""
     made = ("shapes", "digest", "checksums", "seal")
     return {key: value for key, value in described.items() if key not in made}
 
 
 def content_digest(described: Mapping[str, Any], digests: Mapping[str, str]) -> str:
-    """The digest of a store: of what its root says, and of the content of every image.
+    """The digest of a store: a hash of its root attribute and of the content of every image.
 
-    It does not depend on how the chunks are compressed.
+    It does not depend on the compression of the chunks.
 
     Args:
-        described: The root attribute; what is made of the content and of the chunks is left out.
+        described: The root attribute; what depends on the content or the chunks is left out.
         digests: Digests of the images, by id.
 
     """
@@ -90,29 +90,29 @@ def content_digest(described: Mapping[str, Any], digests: Mapping[str, str]) -> 
 
 
 def seal(described: Mapping[str, Any]) -> str:
-    """SHA-256 of the root attribute without its seal, so that no number in it changes unseen."""
+    """SHA-256 of the root attribute without its seal, which reveals any change of it."""
     content = {key: value for key, value in described.items() if key != "seal"}
     return hashlib.sha256(json.dumps(content, sort_keys=True).encode()).hexdigest()
 
 
 def description_fault(attributes: Mapping[str, Any]) -> str | None:
-    """What is wrong with a root attribute of this schema and a known kind, if anything is."""
+    """The fault of a root attribute of this schema and a known kind; None if there is none."""
     lacking = {"scale", "ids", "shapes", "checksums", "seal"} - attributes.keys()
     if lacking:
         return f"it lacks {', '.join(sorted(lacking))}"
     if attributes["seal"] != seal(attributes):
-        return "it does not agree with its seal"
+        return "it does not match its seal"
     scale, ids, shapes = (attributes[key] for key in ("scale", "ids", "shapes"))
     if not isinstance(scale, int) or scale < 1:
         return f"the scale is {scale}"
     if not isinstance(ids, list) or not all(is_safe_id(image_id) for image_id in ids):
-        return "an id is none that usrdu gives"
+        return "it holds an id that is not valid"
     if not isinstance(shapes, dict) or list(shapes) != ids:
-        return "the ids are not those of the shapes"
+        return "its ids and shapes do not match"
     for image_id, shape in shapes.items():
         plain = isinstance(shape, list) and all(isinstance(length, int) for length in shape)
         if not plain or len(shape) != 3 or shape[0] != 3 or min(shape) < 1:
             return f"image '{image_id}' has the shape {shape}"
         if math.prod(shape[1:]) > LARGEST:
             return f"image '{image_id}' has the shape {shape}, more than {LARGEST} pixels"
-    return None if isinstance(attributes["checksums"], dict) else "its checksums are none"
+    return None if isinstance(attributes["checksums"], dict) else "its checksums are not a mapping"

@@ -1,9 +1,9 @@
-"""Results of long work that is done, kept so that the same command need not do it again.
+"""Results of finished work, kept so that the same command need not compute them again.
 
-``dvc repro`` deletes what a stage wrote before it runs the stage, and takes note of new results
-only once it has hashed and cached them: if it is killed in between, it deletes them and asks for
-them again.  So a copy stays in the folder of work, which DVC does not know; that of a store is made
-of hard links and takes no room.
+``dvc repro`` deletes the outputs of a stage before it runs the stage, and records new outputs only
+once it has hashed and cached them.  If it is killed in between, it deletes them and runs the stage
+again.  So a copy of the results is kept in the work folder, which DVC does not know.  The copy of a
+store consists of hard links and takes no disk space.
 """
 
 import json
@@ -13,25 +13,26 @@ from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
-from pipeline.base.files import replace_folder, whole
+from pipeline.base.errors import UserError
+from pipeline.base.files import whole_folder, write_whole
 from pipeline.base.hashes import code_hash, file_hash, fingerprint
 from pipeline.stores.verify import verify
 
 log = logging.getLogger(__name__)
 
 NOTE = "finished.json"
-"""Name of the file that says what was finished; it comes last."""
+"""Name of the file that describes the kept results; it is written last."""
 
 
 class KeptResults:
-    """The results of one work with certain settings and inputs.
+    """The results of one computation, known by its settings, inputs and code.
 
     Args:
-        work: Folder of all works of this kind.
-        key: Of the settings and inputs; see ``fingerprint``.
-        results: Where the results go: files, and folders that are stores.
-        module: Name of the module that computes them; other code of it, or of what it imports,
-            might give other results.
+        work: Folder of all computations of this kind.
+        key: Hash of the settings and inputs; see ``fingerprint``.
+        results: Files and stores that the computation writes.
+        module: Name of the module that computes them.  A change of its code, or of the code that it
+            imports, makes the kept results invalid.
 
     """
 
@@ -41,23 +42,22 @@ class KeptResults:
         self.folder = work / f"{key}.finished"
 
     def restore(self, name: str) -> None:
-        """Give the results, which ``metrics`` found whole, their places again.
+        """Write the kept results, which ``metrics`` has checked, to their places again.
 
         Args:
-            name: Of the stage, for a message.
+            name: Name of the stage, for a message.
+
+        Raises:
+            UserError: A result cannot be written.
 
         """
         for path in self.results:
             source = self.folder / path.name
-            path.parent.mkdir(parents=True, exist_ok=True)
             if source.is_dir():
-                partial = path.with_name(f"{path.name}.again")
-                shutil.rmtree(partial, ignore_errors=True)
-                _copy(source, partial)
-                replace_folder(partial, path)
+                with whole_folder(path) as partial:
+                    _link(source, partial)
             else:
-                with whole(path) as partial:
-                    _copy(source, partial)
+                write_whole(path, source.read_bytes())
         log.info(
             "%s: was finished before with these settings, inputs and code, so its results are "
             "taken from %s; delete that folder to compute them again",
@@ -68,7 +68,7 @@ class KeptResults:
     def metrics(self) -> dict[str, Any] | None:
         """The metrics that were kept with the results.
 
-        None if the work was not finished before, or by other code, or what was kept is damaged.
+        None if nothing was kept, or it was computed by other code, or it is damaged.
         """
         kept = [self.folder / path.name for path in self.results]
         try:
@@ -82,27 +82,23 @@ class KeptResults:
         return None if any(path.is_dir() and verify(path).faults for path in kept) else metrics
 
     def keep(self, metrics: Mapping[str, object]) -> None:
-        """Keep the results, which are in their places, instead of older ones of the same places.
+        """Keep a copy of the results; older kept results of the same places are deleted.
 
-        Where that is impossible (no room, a file system without hard links) nothing is kept.
+        Nothing is kept if that is impossible: the disk is full, or has no hard links.
         """
-        partial = self.folder.with_suffix(".partial")
-        shutil.rmtree(partial, ignore_errors=True)
         places = [str(path.resolve()) for path in self.results]
         try:
-            partial.mkdir(parents=True)
-            for path in self.results:
-                _copy(path, partial / path.name)
-            note = {
-                "places": places,
-                "marks": [_mark(partial / path.name) for path in self.results],
-                "code": self.code,
-                "metrics": dict(metrics),
-            }
-            (partial / NOTE).write_text(json.dumps({**note, "seal": _seal(note)}))
-            replace_folder(partial, self.folder)
-        except OSError:
-            shutil.rmtree(partial, ignore_errors=True)
+            with whole_folder(self.folder) as partial:
+                for path in self.results:
+                    _copy(path, partial / path.name)
+                note = {
+                    "places": places,
+                    "marks": [_mark(partial / path.name) for path in self.results],
+                    "code": self.code,
+                    "metrics": dict(metrics),
+                }
+                (partial / NOTE).write_text(json.dumps({**note, "seal": _seal(note)}))
+        except UserError:
             return
         for other in self.work.glob(f"*.finished/{NOTE}"):
             if other.parent != self.folder and _places(other) == places:
@@ -114,7 +110,7 @@ def _seal(note: Mapping[str, Any]) -> str:
 
 
 def _mark(path: Path) -> str:
-    """Tells a file, or a store by its root, which tells the rest."""
+    """Hash of a file, or of the root of a store, which holds the checksums of the rest."""
     return file_hash(path / "zarr.json" if path.is_dir() else path)
 
 
@@ -133,10 +129,13 @@ def _copy(source: Path, target: Path) -> None:
 
 
 def _link(source: Path, target: Path) -> None:
-    """Make a folder of the same files; the errors name one of them, as those of shutil do not."""
-    if source.is_dir():
-        target.mkdir()
-        for path in source.iterdir():
+    """Fill a folder with hard links to the files of another one.
+
+    Unlike the errors of shutil, those raised here have the name of a file.
+    """
+    target.mkdir(exist_ok=True)
+    for path in source.iterdir():
+        if path.is_dir():
             _link(path, target / path.name)
-    else:
-        target.hardlink_to(source)
+        else:
+            (target / path.name).hardlink_to(path)

@@ -1,7 +1,7 @@
-"""Reading of image stores, strict: what is not as it was written is an error that names the place.
+"""Strict reading of image stores: any change since a store was written is an error.
 
-``format`` says what a store is, ``writing.writer`` writes one.  A store that is read may be
-anywhere fsspec reaches, such as ``s3://bucket/maps.zarr``.
+``stores.format`` defines the format, ``writing.writer`` writes it.  A store may be read from any
+place that fsspec supports, such as ``s3://bucket/maps.zarr``.
 """
 
 import math
@@ -30,9 +30,9 @@ from pipeline.stores.format import (
 
 
 class _Strict(WrapperStore[Any]):
-    """A store in which a chunk that is missing, or another one, is an error.
+    """A Zarr store that raises an error for a missing or exchanged chunk.
 
-    Zarr would read zeros, or the other chunk.
+    Plain Zarr would return zeros, or the content of the other chunk.
     """
 
     def __init__(self, store: FsspecStore | LocalStore, checksums: Mapping[str, str]) -> None:
@@ -52,22 +52,22 @@ class _Strict(WrapperStore[Any]):
 
     def _check(self, key: str, data: NDArray[np.uint8]) -> None:
         if data[-4:].tobytes().hex() != self.checksums.get(key.removeprefix("images/")):
-            raise ValueError("its checksum is not the one it was written with")
+            raise ValueError("its checksum differs from the one it was written with")
         size = int.from_bytes(data[4:8].tobytes(), "little")  # of blosc's header
         if size > LARGEST_CHUNK:
             raise ValueError(f"it would decode to {size} bytes")
 
 
 class Store:
-    """A finished store, open for reading.
+    """A complete store, open for reading.
 
     Args:
         path: The folder, or a URL that fsspec reads (``s3://...``, ``https://...``,
             ``memory://...``, ``file://...``).
-        kinds: What it must hold, one of these.
+        kinds: Kinds of store that are accepted.
 
     Raises:
-        UserError: It is missing, unfinished, damaged, of another kind or of another schema version.
+        UserError: It is missing, incomplete, damaged, of another kind or of another schema version.
 
     """
 
@@ -85,7 +85,7 @@ class Store:
         except Exception as error:  # a damaged file, or whatever a remote filesystem raises
             raise UserError(f"{path}: cannot be read as a Zarr store: {one_line(error)}") from error
         if not isinstance(attributes, dict) or "digest" not in attributes:
-            raise UserError(f"{path}: was not written by usrdu, or not to its end")
+            raise UserError(f"{path}: was not written by usrdu, or is not complete")
         for key, accepted in (("schema", (SCHEMA,)), ("kind", kinds)):
             if (found := attributes.get(key)) not in accepted:
                 expected = " or ".join(str(value) for value in accepted)
@@ -108,7 +108,7 @@ class Store:
         """An array (3, H, W) of an image, not yet read.
 
         Raises:
-            UserError: The image or the array is not in the store, or not what the root says it is.
+            UserError: The image or the array is not in the store, or differs from its description.
 
         """
         missing = f"{self.path}: has no array '{name}' of image '{image_id}'"
@@ -120,7 +120,7 @@ class Store:
         except (KeyError, FileNotFoundError) as error:
             gone = isinstance(self.path, Path) and not self.path.exists()
             raise UserError(f"{self.path}: is no longer there" if gone else missing) from error
-        except Exception as error:  # JSON, and what Zarr makes of it
+        except Exception as error:  # errors of JSON and of Zarr
             raise UserError(f"{place}: its zarr.json cannot be read: {one_line(error)}") from error
         expected, found = self._form(image_id, name), _found_form(array)
         for key, value in expected.items():
@@ -131,7 +131,7 @@ class Store:
         return array
 
     def _form(self, image_id: str, name: str) -> dict[str, object]:
-        """What the metadata of an array must say so that it is read as it was written."""
+        """The metadata that an array must have to be read as it was written."""
         height, width = self.size(image_id)
         if (self.kind, name) == ("val", "lr"):
             height, width = height // self.scale, width // self.scale
@@ -149,7 +149,7 @@ class Store:
         }
 
     def image_attributes(self, image_id: str) -> dict[str, Any]:
-        """What the group of an image says: its digest, and checksums by ``ARRAY/c/0/ROW/COLUMN``.
+        """Attributes of the group of an image: digest, and checksums by ``ARRAY/c/0/ROW/COLUMN``.
 
         Raises:
             UserError: It cannot be read.
@@ -158,7 +158,7 @@ class Store:
         try:
             group = self.root[f"images/{image_id}"]
             return {} if isinstance(group, zarr.Array) else dict(group.attrs)
-        except Exception as error:  # JSON, and what Zarr makes of it
+        except Exception as error:  # errors of JSON and of Zarr
             raise UserError(
                 f"{self.path}: image '{image_id}': its zarr.json cannot be read: {one_line(error)}"
             ) from error
@@ -167,7 +167,7 @@ class Store:
         """Read an array (3, H, W), or the part of it in ``box``.
 
         Raises:
-            UserError: A chunk is missing or damaged; names the image, the array and the chunk.
+            UserError: A chunk is missing or damaged; the message names image, array and chunk.
 
         """
         array = self.array(image_id, name)
@@ -190,7 +190,7 @@ class Store:
 
 
 def _found_form(array: object) -> dict[str, object]:
-    """The same of an array that was opened; see ``Store._form``."""
+    """The same metadata of an array that was opened; see ``Store._form``."""
     if not isinstance(array, zarr.Array):
         return {"shape": None}
     found: Mapping[str, Any] = array.metadata.to_dict()
@@ -217,13 +217,14 @@ def _open(path: Path | str) -> FsspecStore | LocalStore:
         except ImportError as error:
             raise UserError(f"{path}: cannot be opened: {error}") from error
         except ValueError as error:  # a protocol that fsspec does not know
-            raise UserError(f"{path}: is no URL of a store: {error}") from error
+            raise UserError(f"{path}: is not a URL of a store: {error}") from error
     if not Path(path).is_dir():
         raise UserError(f"{path}: there is no such store; run the stage that writes it first")
     return LocalStore(path, read_only=True)
 
 
-def _chunks(array: zarr.Array[Any], box: Box) -> list[tuple[int, int, int]]:
+def _chunks(array: zarr.Array[Any], box: Box) -> list[tuple[int, ...]]:
+    """Indices of the chunks (channel, row, column) that a box touches."""
     rows, columns = array.chunks[1:]
     return [
         (0, row, column)
@@ -236,7 +237,7 @@ def require_same_scale(*stores: Store) -> int:
     """The scale of stores that are used together.
 
     Raises:
-        UserError: They differ; both values are named.
+        UserError: They differ; the message has both values.
 
     """
     first = stores[0]
@@ -249,10 +250,10 @@ def require_same_scale(*stores: Store) -> int:
 
 
 def require_exported_from(maps: Store, hr: Store) -> None:
-    """Check that maps were made of the HR images as they are now.
+    """Check that maps were exported from HR images in their present state.
 
     Raises:
-        UserError: They were not; names both digests.
+        UserError: They were not; the message has both digests.
 
     """
     found = str(maps.attributes.get("hr_digest", "unknown"))

@@ -1,8 +1,8 @@
-"""Files of weights and of interrupted trainings; each appears only when it is whole.
+"""Files of weights and checkpoints of trainings; each appears only when it is complete.
 
-Each carries a SHA-256 of its content, so that no changed bit becomes a changed number: a
-safetensors file among its metadata, a checkpoint as the comment of the ZIP archive that it is.
-PyTorch does not even look at the checksums of the archive.
+Each carries a SHA-256 of its content, which reveals any changed bit: a safetensors file in its
+metadata, a checkpoint in the comment of its ZIP archive.  PyTorch itself does not check the CRC-32
+sums of the archive.
 """
 
 import hashlib
@@ -23,14 +23,14 @@ from pipeline.base.errors import UserError
 from pipeline.base.files import write_whole
 
 CHECKSUM = "usrdu_sha256"
-"""Metadata key of a safetensors file: SHA-256 of all the rest of it."""
+"""Metadata key of a safetensors file with the SHA-256 of the rest of the file."""
 COMMENT = b"usrdu sha256 "
-"""What the comment of a checkpoint begins with; the digest of all before it follows."""
+"""Start of the comment of a checkpoint; the digest of the bytes before the comment follows."""
 SHA = "SHA-256 of its content"
-"""What ``require_whole`` says of the files written here."""
+"""Value that ``require_whole`` returns for files written here."""
 ZIP = b"PK\x03\x04"
 LARGEST_HEADER = 10**8
-"""Bytes; the safetensors library reads no larger one."""
+"""Most bytes of the header of a safetensors file, as in the safetensors library."""
 
 
 def save_weights(path: Path, state: Mapping[str, Tensor], metadata: Mapping[str, object]) -> None:
@@ -44,7 +44,7 @@ def save_weights(path: Path, state: Mapping[str, Tensor], metadata: Mapping[str,
     """
     tensors = {key: value.detach().cpu().contiguous() for key, value in state.items()}
     described = {key: json.dumps(value) for key, value in metadata.items() if key != CHECKSUM}
-    write_whole(path, _finished(save(tensors, described)))
+    write_whole(path, _with_checksum(save(tensors, described)))
 
 
 def load_weights(path: Path, format_name: str) -> tuple[dict[str, Tensor], dict[str, Any]]:
@@ -61,9 +61,7 @@ def load_weights(path: Path, format_name: str) -> tuple[dict[str, Tensor], dict[
         found = described.get("format", "no format")
         raise UserError(f"{path}: is marked {found}, expected {format_name}")
     if checked != SHA:
-        raise UserError(
-            f"{path}: does not say its SHA-256, so it is damaged or of an older version"
-        )
+        raise UserError(f"{path}: carries no SHA-256, so it is damaged or of an older version")
     try:
         return state, {key: json.loads(text) for key, text in described.items()}
     except ValueError as error:
@@ -71,25 +69,27 @@ def load_weights(path: Path, format_name: str) -> tuple[dict[str, Tensor], dict[
 
 
 def load_foreign(path: Path) -> tuple[dict[str, Any], dict[str, str]]:
-    """Read a weights file of any origin: safetensors, or what ``torch.save`` wrote.
+    """Read a weights file of any origin, safetensors or a file of ``torch.save``.
 
-    Which of them it is, its content says, not its name.  Nothing in it is run.
+    The format is recognised by its content, not by its name.  No code in it is run.
 
     Returns:
-        Tensors by name, of a PyTorch file perhaps in nested mappings, and the metadata of a
-        safetensors file as they are.
+        Tensors by name, which in a PyTorch file may be nested mappings, and the raw metadata of a
+        safetensors file.
 
     Raises:
-        UserError: It is missing, damaged, of another kind, or holds more than data, which could be
-            code.
+        UserError: It is missing, damaged, of another format, or holds objects that could run code.
 
     """
     require_whole(path)
     if _starts(path)[8:] == b"{":
         return _load_safetensors(path)
     try:
-        with warnings.catch_warnings(), path.open("rb") as file:  # by a name, torch would go by it
-            warnings.simplefilter("ignore")  # remarks on files that are then refused
+        with (
+            warnings.catch_warnings(),
+            path.open("rb") as file,
+        ):  # torch trusts the ending
+            warnings.simplefilter("ignore")  # about files that are then refused
             content = torch.load(file, map_location="cpu", weights_only=True)
     except Exception as error:  # torch raises many types on damaged and on foreign files
         if found := re.search(r"GLOBAL (\S+)", str(error)):
@@ -107,11 +107,10 @@ def require_whole(path: Path) -> str:
     """Check a file of weights, or a checkpoint, against the checksums it carries.
 
     Returns:
-        What was checked, in words.
+        Which checksums were compared, for a message.
 
     Raises:
-        UserError: There is no such file, its content is not what was written, or it would grow in
-            memory as only a trap does.
+        UserError: There is no such file, its content has changed, or it is a decompression bomb.
 
     """
     if not path.is_file():
@@ -138,9 +137,7 @@ def _check_safetensors(path: Path) -> str:
     except (ValueError, AttributeError, TypeError, RecursionError) as error:
         raise UserError(f"{path}: is not a whole safetensors file: {error}") from error
     if found != json.dumps(_content_hash(header, body)):
-        raise UserError(
-            f"{path}: is not a whole safetensors file: its content has another SHA-256 than it says"
-        )
+        raise UserError(f"{path}: is not a whole safetensors file: its content has another SHA-256")
     return SHA
 
 
@@ -151,7 +148,7 @@ def _check_zip(path: Path) -> str:
                 data = memoryview(path.read_bytes())[: -len(archive.comment) - 2]
                 if digest_comment(data) == archive.comment:
                     return SHA
-                raise UserError(f"{path}: is damaged: its content has another SHA-256 than it says")
+                raise UserError(f"{path}: is damaged: its content has another SHA-256")
             size = sum(entry.file_size for entry in archive.infolist())
             if size > 2 * path.stat().st_size:  # torch compresses nothing
                 raise UserError(f"{path}: would grow to {size} bytes when read; it was not read")
@@ -180,8 +177,8 @@ def _load_safetensors(path: Path) -> tuple[dict[str, Tensor], dict[str, str]]:
         raise UserError(f"{path}: is not a whole safetensors file: {error}") from error
 
 
-def _finished(data: bytes) -> bytes:
-    """A safetensors file with a checksum and its metadata in order; the library's is random."""
+def _with_checksum(data: bytes) -> bytes:
+    """A safetensors file with its checksum and its metadata sorted, as they come unordered."""
     header, body = _opened(data)
     metadata = {**header["__metadata__"], CHECKSUM: json.dumps(_content_hash(header, body))}
     header["__metadata__"] = dict(sorted(metadata.items()))
@@ -194,7 +191,7 @@ def _opened(data: bytes) -> tuple[dict[str, Any], memoryview]:
     """Header and tensors of a safetensors file.
 
     Raises:
-        ValueError: It is cut, or its header is not JSON.
+        ValueError: It is truncated, or its header is not JSON.
 
     """
     length = int.from_bytes(data[:8], "little")
@@ -204,7 +201,7 @@ def _opened(data: bytes) -> tuple[dict[str, Any], memoryview]:
 
 
 def _content_hash(header: Mapping[str, Any], body: memoryview) -> str:
-    """SHA-256 of all that a safetensors file says, the checksum left out."""
+    """SHA-256 of the header and tensors of a safetensors file, without the checksum itself."""
     metadata = {k: v for k, v in header["__metadata__"].items() if k != CHECKSUM}
     text = json.dumps({**header, "__metadata__": metadata}, sort_keys=True)
     content = hashlib.sha256(text.encode())

@@ -12,8 +12,7 @@ import torch
 from pipeline.base.errors import UserError
 from pipeline.base.files import write_whole
 from pipeline.base.hashes import file_hash
-from pipeline.dsn.file import FORMAT as DSN_FORMAT
-from pipeline.dsn.file import DsnDescription, save_dsn
+from pipeline.dsn.file import DSN_FORMAT, DsnDescription, save_dsn
 from pipeline.dsn.network import DSN
 from pipeline.srn import network as srn
 from pipeline.stores.weights import load_foreign, save_weights
@@ -152,10 +151,10 @@ def _metadata(
     model: srn.SrModel, described: Mapping[str, str], origin: Mapping[str, str]
 ) -> dict[str, object]:
     """The metadata of the SR model; those of a file of this project are kept."""
-    if described.get("format") == json.dumps(srn.FORMAT):
+    if described.get("format") == json.dumps(srn.SRN_FORMAT):
         return {key: json.loads(text) for key, text in described.items()}
     return {
-        "format": srn.FORMAT,
+        "format": srn.SRN_FORMAT,
         "scale": model.scale,
         "architecture": {"network": model.architecture.id},
         "imported_from": origin,

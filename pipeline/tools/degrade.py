@@ -3,6 +3,7 @@
 import json
 import shutil
 from collections.abc import Callable, Iterator
+from dataclasses import dataclass
 from pathlib import Path
 from typing import Any, Literal, NamedTuple, Protocol
 
@@ -26,21 +27,22 @@ from pipeline.sampling.sampler import Draw, Sampler, make_sampler
 from pipeline.stores.format import ARRAYS
 from pipeline.stores.reader import Store
 
-FORMAT = "usrdu-degrade-1"
+RECORD_FORMAT = "usrdu-degrade-1"
 HALF_WRITTEN = ".*.partial"
+"""Pattern of the names of files whose writing was interrupted; see ``base.files.whole``."""
 RECORD = "degrade.json"
-"""File of the result that says how it was made; only a folder that has it is ever replaced."""
+"""File in a result that records how it was made; a folder without it is never replaced."""
 
 
 class DegradeSettings(Settings):
-    """What is drawn."""
+    """What the samples are drawn with."""
 
     samples: int = Field(ge=1)
-    """LR images of every HR image."""
+    """Number of LR images of every HR image."""
     theta: Literal["raw", "calibrated", "none"]
-    """Scale of the noise: the DSN's (Eq. 8), that of a calibration, or the mean without noise."""
+    """Scale of the noise: the DSN's theta (Eq. 8), that of a calibration, or none for the mean."""
     seed: int
-    """Of all noise."""
+    """Seed of the noise."""
 
     @property
     def folders(self) -> list[str]:
@@ -51,40 +53,49 @@ class DegradeSettings(Settings):
 
 
 class Degraded(NamedTuple):
-    """One image of a source."""
+    """Maps of one image."""
 
     maps: Maps
-    """Of N = 1, float32."""
+    """(1, 3, H, W) each, float32."""
     hr: Image | None
-    """(3, scale H, scale W), 0..255, where the source has it."""
+    """The HR image (3, scale H, scale W), 0..255; None if the source has none."""
 
 
 class MapsSource(Protocol):
-    """Where mean and theta come from."""
+    """A source of maps: HR images under a DSN, or a store."""
 
     scale: int
     """HR pixels per LR pixel."""
     ids: list[str]
-    """Names in a store; an image keeps its noise whatever other images there are."""
+    """Ids of the images.  The noise of an image depends on its id, not on the other images."""
     stems: list[str]
-    """Names of the files, without ending."""
+    """Names of the files to write, without ending."""
     digest: str
-    """Stands for all of its content."""
+    """Hash of everything the maps depend on."""
     place: Path
-    """Its folder."""
+    """Folder that is read."""
 
     def read(self, index: int) -> Callable[[], Degraded]:
-        """Read an image; what is given back computes its mean and theta, in host memory."""
+        """Read an image and return a function that computes its maps, in host memory."""
 
     def require(self, calibration: Calibration, name: Path) -> None:
-        """Check that a calibration can belong to this; raises ``UserError``."""
+        """Check that a calibration can belong to these maps.
+
+        Args:
+            calibration: The calibration.
+            name: Its file, for the message.
+
+        Raises:
+            UserError: It cannot.
+
+        """
 
 
 class HrFolder:
-    """A folder of HR image files, seen through a DSN.
+    """The maps that a DSN gives of a folder of HR image files; see ``MapsSource``.
 
     Args:
-        folder: The images; each is cropped to a multiple of the scale.
+        folder: The HR images; each is cropped to a multiple of the scale.
         dsn: DSN file.
         tile: Side of a tile in LR pixels; memory grows with its square.
 
@@ -113,7 +124,7 @@ class HrFolder:
         return degraded
 
     def require(self, calibration: Calibration, name: Path) -> None:
-        """A calibration names the maps it was made for, not their DSN: only the scale is known."""
+        """Compare the scales; more is not possible, as a calibration names maps but no DSN."""
         if calibration.scale != self.scale:
             raise UserError(
                 f"{name} has the scale {calibration.scale}, but {self.dsn} has {self.scale}"
@@ -121,7 +132,7 @@ class HrFolder:
 
 
 class StoredMaps:
-    """A store of maps; its ids are the names of the files."""
+    """The maps of a store; its ids are the names of the files.  See ``MapsSource``."""
 
     def __init__(self, store: Store) -> None:
         self.store, self.place, self.scale = store, Path(store.path), store.scale
@@ -136,47 +147,69 @@ class StoredMaps:
         return lambda: Degraded(maps, None)
 
     def require(self, calibration: Calibration, name: Path) -> None:
-        """A calibration names the maps it was made for."""
+        """Compare the maps with those that the calibration names."""
         require_calibration(calibration, self.store, name)
+
+
+@dataclass(frozen=True)
+class Output:
+    """Where the images go."""
+
+    lr: Path
+    """Folder for the result, new or empty."""
+    hr: Path | None = None
+    """Folder for the HR images as PNG, cropped to a multiple of the scale; None: not written."""
+    overwrite: bool = False
+    """Replace an earlier result in ``lr`` that holds nothing else, and other HR files of the same
+    name."""
 
 
 def degrade(
     source: MapsSource,
     settings: DegradeSettings,
-    out: Path,
+    output: Output,
     calibration: Path | None = None,
-    hr_out: Path | None = None,
-    overwrite: bool = False,
 ) -> dict[str, int]:
     """Write LR images ``OUT/FOLDER/NAME.png``, 8-bit RGB, one folder per sample.
 
-    The noise of a sample is a function of the seed, the image's id and the sample's number alone,
-    drawn on the CPU.  OUT appears when it is whole; what an interrupted run has written under
-    another name, the same call goes on with.  One image at a time is in memory, and the next one.
+    The noise of a sample is drawn on the CPU and depends only on the seed, the id of the image and
+    the number of the sample.  OUT appears when it is complete.  An interrupted run leaves its files
+    under another name, and the same call continues with them.  Two images are in memory at a time.
 
     Args:
-        source: Of mean and theta.
-        settings: What is drawn.
-        out: Folder for the result, new or empty.
-        calibration: File for ``calibrated``; whether it can belong to the source is checked.
-        hr_out: Folder for the HR images as PNG, cropped to a multiple of the scale, if any.
-        overwrite: Replace an earlier result in ``out`` that holds nothing else, and HR files of the
-            same name that differ.
+        source: The maps.
+        settings: What the samples are drawn with.
+        output: Where the images go.
+        calibration: File of the calibration, for the theta ``calibrated``.
 
     Returns:
         Number of images, and of LR files.
 
     Raises:
-        UserError: A file cannot be read or written, or something would be lost.
+        UserError: A file cannot be read or written, the calibration does not belong to the maps, or
+            a file that is no result of this function would be overwritten.
 
     """
-    _require_places(source.place, out, hr_out)
+    _require_places(source.place, output.lr, output.hr)
     if settings.theta == "none" and settings.samples > 1:
-        raise UserError("without theta all samples are the mean; ask for one")
+        raise UserError("without theta every sample is the mean, so ask for one sample")
     measured = _measured(source, settings, calibration)
-    sampler = make_sampler(Draw(settings.theta), measured)
-    record = {
-        "format": FORMAT,
+    record = _describe(source, settings, measured)
+    partial = _begin(output, record)
+    try:
+        _write_all(source, settings, make_sampler(Draw(settings.theta), measured), partial, output)
+        replace_folder(partial, output.lr)
+    except OSError as error:
+        raise UserError(f"{output.lr}: cannot be written: {error.strerror}") from error
+    return {"images": len(source.ids), "files": len(source.ids) * len(settings.folders)}
+
+
+def _describe(
+    source: MapsSource, settings: DegradeSettings, measured: Calibration | None
+) -> dict[str, Any]:
+    """The content of ``RECORD``."""
+    return {
+        "format": RECORD_FORMAT,
         **settings.model_dump(),
         "folders": settings.folders,
         "scale": source.scale,
@@ -184,30 +217,33 @@ def degrade(
         "calibration": None if measured is None else fingerprint(measured.model_dump()),
         "images": source.stems,
     }
-    partial = _begin(out, record, overwrite)
-    try:
-        files = [
-            [partial / folder / f"{stem}.png" for folder in settings.folders]
-            for stem in source.stems
-        ]
-        left = [
-            index
-            for index, of_image in enumerate(files)
-            if hr_out is not None or not all(path.exists() for path in of_image)
-        ]
-        inputs = ((index, source.read(index)) for index in left)
-        with write_behind(_write) as put, read_ahead(inputs) as images:
-            for index, compute in tqdm(images, "degrade", len(left), unit="image"):
-                found = compute()
-                if hr_out is not None and found.hr is not None:
-                    _write_hr(hr_out / f"{source.stems[index]}.png", found.hr, overwrite)
-                lr_images = _lr_images(found.maps, source.ids[index], settings, sampler)
-                for path, image in zip(files[index], lr_images, strict=True):
-                    put((path, image))
-        replace_folder(partial, out)
-    except OSError as error:
-        raise UserError(f"{out}: cannot be written: {error.strerror}") from error
-    return {"images": len(source.ids), "files": len(source.ids) * len(settings.folders)}
+
+
+def _write_all(
+    source: MapsSource,
+    settings: DegradeSettings,
+    sampler: Sampler,
+    partial: Path,
+    output: Output,
+) -> None:
+    """Write the images that are not yet in the partial folder."""
+    files = [
+        [partial / folder / f"{stem}.png" for folder in settings.folders] for stem in source.stems
+    ]
+    left = [
+        index
+        for index, of_image in enumerate(files)
+        if output.hr is not None or not all(path.exists() for path in of_image)
+    ]
+    inputs = ((index, source.read(index)) for index in left)
+    with write_behind(_write) as put, read_ahead(inputs) as images:
+        for index, compute in tqdm(images, "degrade", len(left), unit="image"):
+            found = compute()
+            if output.hr is not None and found.hr is not None:
+                _write_hr(output.hr / f"{source.stems[index]}.png", found.hr, output.overwrite)
+            lr_images = _lr_images(found.maps, source.ids[index], settings, sampler)
+            for path, image in zip(files[index], lr_images, strict=True):
+                put((path, image))
 
 
 def _write(images: Iterator[tuple[Path, Image]]) -> None:
@@ -219,7 +255,7 @@ def _measured(
     source: MapsSource, settings: DegradeSettings, calibration: Path | None
 ) -> Calibration | None:
     if (settings.theta == "calibrated") != (calibration is not None):
-        raise UserError("a calibrated theta needs a calibration, and a calibration is for no other")
+        raise UserError("a calibration is needed for calibrated theta, and only for that")
     if calibration is None:
         return None
     measured = load_calibration(calibration)
@@ -237,7 +273,7 @@ def _lr_images(
 
 
 def _write_hr(path: Path, image: Image, overwrite: bool) -> None:
-    """Write an HR image, unless it is there already; another one of the name stays."""
+    """Write an HR image unless the file holds it already; refuse to replace another image."""
     if path.exists() and not overwrite:
         if np.array_equal(read_image(path), image):
             return
@@ -247,7 +283,7 @@ def _write_hr(path: Path, image: Image, overwrite: bool) -> None:
 
 
 def _require_places(source: Path, out: Path, hr_out: Path | None) -> None:
-    """No folder of results takes another one, or the source, with it when it is replaced."""
+    """Check that to replace a folder of results deletes neither the source nor other results."""
     here, place = source.resolve(), out.resolve()
     if here.is_relative_to(place):
         raise UserError(f"{out}: holds the input {source}; name another folder")
@@ -259,12 +295,12 @@ def _require_places(source: Path, out: Path, hr_out: Path | None) -> None:
         raise UserError(f"{hr_out}: lies in {out}; name a folder beside it")
 
 
-def _begin(out: Path, record: dict[str, Any], overwrite: bool) -> Path:
-    """The folder to write in: a new one, or that of a run of the same record which was cut off."""
-    partial = out.with_name(out.name + ".partial")
+def _begin(output: Output, record: dict[str, Any]) -> Path:
+    """The folder to write in: a new one, or that of an interrupted run of the same record."""
+    out, partial = output.lr, output.lr.with_name(output.lr.name + ".partial")
     for folder in (out, partial):
         _require_ours(folder)
-    if out.exists() and any(out.iterdir()) and not overwrite:
+    if out.exists() and any(out.iterdir()) and not output.overwrite:
         raise UserError(f"{out}: holds a result already; name another folder, or --overwrite")
     if _record(partial) != record:
         shutil.rmtree(partial, ignore_errors=True)
@@ -276,24 +312,26 @@ def _begin(out: Path, record: dict[str, Any], overwrite: bool) -> Path:
     return partial
 
 
-def _record(folder: Path) -> dict[str, Any]:
-    """What a result says of itself; nothing if it is none."""
+def _record(folder: Path) -> dict[str, Any] | None:
+    """The record of a result; None if the folder is not a result."""
     try:
         record = json.loads((folder / RECORD).read_text(encoding="utf-8"))
-        return dict(record) if record["format"] == FORMAT else {}
+        return dict(record) if record["format"] == RECORD_FORMAT else None
     except (OSError, ValueError, KeyError, TypeError):
-        return {}
+        return None
 
 
 def _require_ours(folder: Path) -> None:
-    """Everything in a folder that may be replaced is a result of this module, by name."""
+    """Check that every file in a folder that will be replaced belongs to an earlier result."""
     if folder.exists() and not folder.is_dir():
         raise UserError(f"{folder}: is a file, expected a folder")
     record = _record(folder)
-    ours = {folder / RECORD} if record else set()
-    for name in record.get("folders", []):
-        ours |= {folder / name / f"{stem}.png" for stem in record["images"]}
-        ours |= set((folder / name).glob(HALF_WRITTEN))
+    ours = set()
+    if record is not None:
+        ours.add(folder / RECORD)
+        for name in record["folders"]:
+            ours |= {folder / name / f"{stem}.png" for stem in record["images"]}
+            ours |= set((folder / name).glob(HALF_WRITTEN))
     for path in sorted(folder.rglob("*")):
         if path not in ours and not path.is_dir():
-            raise UserError(f"{path}: is no result of usrdu degrade; name a new or empty folder")
+            raise UserError(f"{path}: was not written by usrdu degrade; name a new or empty folder")

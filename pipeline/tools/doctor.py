@@ -1,4 +1,4 @@
-"""What this machine has and lacks, in words that can be pasted into a bug report."""
+"""Examination of the machine and the environment, for bug reports."""
 
 import platform
 import re
@@ -19,26 +19,27 @@ from pipeline.crops.memory import GIB
 
 PACKAGE = "usrdu"
 WORDS = ("imagenet", "random", "none", None)
-"""Values of the settings of ``WEIGHTS`` that are no file."""
+"""Values of the settings of ``WEIGHTS`` that do not name a file."""
 WEIGHTS = ("perceptual_weights", "lpips_weights", "niqe_model", "warm_start")
 """Settings that may name a file of weights."""
 LITTLE_DISK = 5 * GIB
-"""Bytes; the demo takes less, a training on a data set of the literature more."""
+"""Bytes of free disk space below which a remark is made.  The demo needs less, a training on a
+published data set more."""
 
 
 class Report(NamedTuple):
-    """What was found."""
+    """The findings of an examination."""
 
     facts: dict[str, str]
     """By name: versions, devices, memory, disk, the state of git and DVC."""
     remarks: list[str]
-    """What is not there but can be done without."""
+    """Optional things that are missing."""
     missing: list[str]
-    """What the pipeline needs and is not there."""
+    """Required things that are missing."""
 
 
 def examine(params: Path, data: Path) -> Report:
-    """Look at the machine, the environment and the folder of the project.
+    """Examine the machine, the environment and the folder of the project.
 
     Args:
         params: The params file, in the folder of the project.
@@ -74,7 +75,7 @@ def _gib(total: int, free: int) -> str:
 
 
 def _packages() -> tuple[dict[str, str], list[str]]:
-    """Versions of all dependencies, and those that are missing or others than are pinned."""
+    """Versions of all dependencies, and messages on missing packages and wrong versions."""
     try:
         named = [re.split(r"[\[=;<>! ]", text)[0] for text in requires(PACKAGE) or ()]
         pinned = [re.search(r"==([^,; ]+)", text) for text in requires(PACKAGE) or ()]
@@ -104,7 +105,7 @@ NO_GIT = "none"
 
 
 def _git(folder: Path) -> str:
-    """The commit, and how many files differ from it."""
+    """The commit, and the number of files that differ from it."""
     try:
         commit, changes = (
             subprocess.run(
@@ -118,7 +119,7 @@ def _git(folder: Path) -> str:
 
 
 def _dvc(folder: Path) -> str:
-    """How many stages have run, as far as ``dvc.lock`` knows."""
+    """The number of stages that are recorded in ``dvc.lock``."""
     if not (folder / ".dvc").is_dir():
         return "not initialised: run dvc init"
     if not (folder / "dvc.lock").is_file():
@@ -131,7 +132,7 @@ def _dvc(folder: Path) -> str:
 
 
 def _named_files(params: Path) -> list[str]:
-    """Files of weights that the params file names and do not exist, or what is wrong with it."""
+    """Files of weights in the params file that do not exist, or the fault of the params file."""
     try:
         content = load_yaml(params)
     except UserError as error:

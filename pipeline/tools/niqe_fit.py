@@ -1,4 +1,4 @@
-"""A pristine model of NIQE from a folder of sharp photographs of one's own."""
+"""Fits a pristine model of NIQE to a folder of sharp photographs."""
 
 from pathlib import Path
 
@@ -11,14 +11,14 @@ from pipeline.evaluate.niqe_model import FEATURES, save_model
 from pipeline.images.io import find_images, read_image, size_text
 
 SHARP = 0.75
-"""Share of an image's highest sharpness that a block must exceed."""
+"""A block counts as sharp above this share of the highest sharpness of its image."""
 
 
 def fit(folder: Path, path: Path) -> dict[str, object]:
     """Fit a pristine model on the sharp blocks of the images of a folder, and write it.
 
-    As in the release of 2013, a block counts where its mean local deviation exceeds 0.75 of the
-    highest of its image: so out-of-focus backgrounds and skies stay out.
+    As in the release of 2013, a block is used if its mean local deviation exceeds 0.75 of the
+    highest of its image.  This leaves out skies and backgrounds that are out of focus.
 
     Args:
         folder: Photographs without noise and artefacts; more than a hundred make a good model.

@@ -1,4 +1,4 @@
-"""Files of the authors' released code, and how their names map to those used here.
+"""Weights files of the authors' released code, and how their parameter names map to those here.
 
 As released, the DSN file is ``{'gen': ..., 'dis': ...}``; the SRN file is
 ``{'params': ...}`` with the SRN under ``RRDBNet_U.`` and a copy of the DSN under ``RRDBNet_var.``.
@@ -26,14 +26,14 @@ DSN_NAMES = {
     r"var\.": "log_theta_head.",
     r"per_var\.": "log_sigma_head.",
 }
-"""What the authors' parameter names begin with, as patterns, and what it is called here."""
+"""Prefixes of the authors' parameter names, as patterns, and the prefixes used here."""
 
 
 class Recognised(NamedTuple):
-    """What a file of weights holds; each part without wrappers and prefixes."""
+    """The parameters in a file of weights, without wrappers and prefixes."""
 
     kind: Literal["dsn", "srn", "sr"]
-    """The authors' DSN, the authors' SRN, or something for spandrel to tell."""
+    """The authors' DSN, the authors' SRN, or an SR network that spandrel may recognise."""
     sr: dict[str, Tensor] | None
     """Parameters of the SR network."""
     dsn: dict[str, Tensor] | None
@@ -41,14 +41,15 @@ class Recognised(NamedTuple):
 
 
 def recognise(content: Mapping[str, Any], path: Path) -> Recognised:
-    """Tell what the content of a file is, by the names of its parameters.
+    """Recognise the content of a file by the names of its parameters.
 
     Args:
-        content: See ``checkpoints.load_foreign``.
+        content: See ``stores.weights.load_foreign``.
         path: Its file, for messages.
 
     Raises:
-        UserError: It is no set of tensors; names what was found and what is accepted.
+        UserError: It is not a mapping of tensors.  The message says what was found and what is
+            accepted.
 
     """
     generator = content.get("gen")
@@ -67,14 +68,14 @@ def recognise(content: Mapping[str, Any], path: Path) -> Recognised:
 
 
 def unknown(path: Path, content: Mapping[str, Any]) -> UserError:
-    """The sentence on a file of unknown content."""
+    """The error for a file of unknown content."""
     names = [str(name) for name in content]
     found = f"{', '.join(names[:4])}{', ...' if len(names) > 4 else ''}" if names else "nothing"
     return UserError(f"{path}: holds {found}; accepted are {ACCEPTED}")
 
 
 def dsn_from_authors(state: Mapping[str, Tensor], path: Path) -> DSN:
-    """Build a DSN from the parameters of the authors' one.
+    """Build a DSN from the parameters of the authors' DSN.
 
     Width, number of blocks and scale are read off the tensors: one strided convolution per factor
     of two.  Both networks take HR in [0, 1] and give log theta in gray levels.
@@ -84,7 +85,7 @@ def dsn_from_authors(state: Mapping[str, Tensor], path: Path) -> DSN:
         path: Their file, for messages.
 
     Raises:
-        UserError: The parameters are not those of such a network.
+        UserError: The parameters do not fit such a network.
 
     """
     blocks = {int(found[1]) for name in state if (found := re.match(r"res_blocks\.(\d+)\.", name))}
@@ -106,7 +107,7 @@ def dsn_from_authors(state: Mapping[str, Tensor], path: Path) -> DSN:
 
 
 def _our_name(name: str) -> str:
-    """What a parameter of the authors' DSN is called here; unknown names stay."""
+    """The name that a parameter of the authors' DSN has here; unknown names are kept."""
     for theirs, ours in DSN_NAMES.items():
         if found := re.match(theirs, name):
             return ours + name[found.end() :]

@@ -1,10 +1,10 @@
-"""Image files written strip by strip, so that the image is never in memory as a whole.
+"""Writes image files strip by strip, so that the whole image is never in memory.
 
-No library writes a PNG in this way: pyvips wants all pixels in a raw file first, pypng leaves them
-unfiltered, which doubles the size.  The format is small (ISO/IEC 15948): a header, one stream of
-deflate, and for every row the name of its filter.  All rows have Paeth's here; on enlarged
-photographs, with deflate made for filtered data, sizes are 1.00 to 1.04 of Pillow's, which chooses
-a filter for every row.  TIFF is written by tifffile.
+No library writes a PNG file in this way: pyvips needs all pixels in a raw file first, and pypng
+does not filter them, which doubles the size.  The format is simple (ISO/IEC 15948): a header, one
+deflate stream, and the number of a filter before every row.  Here all rows have the Paeth filter.
+Pillow chooses a filter for every row; on enlarged photographs the files here are 1.00 to 1.04
+times as large.  TIFF is written by tifffile.
 """
 
 import struct
@@ -26,23 +26,23 @@ SUFFIXES = (".png", ".tif", ".tiff")
 ROWS = 64
 """Rows of a PNG that are filtered together."""
 PAETH = 4
-"""The filter's name in a PNG."""
+"""Number of the Paeth filter in a PNG file."""
 LEVEL = 4
-"""Of deflate: half the time of 6, for at most 4 percent more."""
+"""Level of deflate: half the time of level 6, for files at most 4 percent larger."""
 
 TIFF_TILE = 256
 """Side of a TIFF's tiles in pixels."""
 CLASSIC_BYTES = 2**32 - 2**25
-"""Larger TIFFs are BigTIFF."""
+"""Images with more bytes are written as BigTIFF."""
 
 
 def write_strips(path: Path, height: int, width: int, strips: Iterable[Image]) -> None:
-    """Write an image from its strips; the file appears only when it is whole.
+    """Write an image from its strips; the file appears only when it is complete.
 
-    An RGB PNG, or a tiled TIFF with deflate, BigTIFF where it must be.
+    The file is an RGB PNG, or a tiled TIFF with deflate, which is BigTIFF if it is large.
 
     Args:
-        path: The file, by its ending.
+        path: The file; its ending says the format.
         height: Rows of the image.
         width: Columns of the image.
         strips: (3, h, W), 0..255, from top to bottom, of any heights.  None is taken before the
@@ -62,7 +62,7 @@ def write_strips(path: Path, height: int, width: int, strips: Iterable[Image]) -
 def blocks(
     strips: Iterable[Image], height: int, width: int, rows: int
 ) -> Iterator[NDArray[np.uint8]]:
-    """Cut strips (3, h, W) anew: (rows, W, 3), the last one with what is left of the height.
+    """Cut strips (3, h, W) into blocks (rows, W, 3); the last block may have fewer rows.
 
     Raises:
         ValueError: A strip has another width, or their heights do not sum to the height.
@@ -84,10 +84,10 @@ def blocks(
 
 
 def paeth(rows: NDArray[np.uint8], above: NDArray[np.uint8]) -> NDArray[np.uint8]:
-    """Rows of a PNG under Paeth's filter: what a pixel differs from its prediction by, modulo 256.
+    """Rows of a PNG under the Paeth filter: each pixel less its prediction, modulo 256.
 
-    The prediction is that of left, up and up-left which is nearest to left + up - up-left, of equal
-    ones the first (ISO/IEC 15948, 9.4).
+    The prediction is the one of left, up and up-left that is nearest to left + up - up-left; the
+    first one of equals (ISO/IEC 15948, 9.4).
 
     Args:
         rows: (h, W, 3).

@@ -173,7 +173,7 @@ class SrnTrainer:
     def finish(self, weights: Path) -> dict[str, object]:
         """Write the averaged weights, in the keys of the architecture."""
         metadata = {
-            "format": srn.FORMAT,
+            "format": srn.SRN_FORMAT,
             "scale": self.data.scale,
             "architecture": self.architecture.model_dump(),
             "settings": self.settings.model_dump(),

@@ -1,7 +1,7 @@
 """Writing of image stores, in one process or many; ``stores.format`` says what is written.
 
-A store has its name only when it is whole; until then it is ``PATH.partial``.  Stores are written
-to folders; only reading reaches further.
+A store has its name only when it is complete; until then it is ``PATH.partial``.  Stores are
+written to local folders only; they can be read from more places.
 """
 
 import hashlib
@@ -46,11 +46,11 @@ def round_mantissa(array: NDArray[np.float32], keep_bits: int) -> NDArray[np.flo
 
 
 SOURCES = "sources"
-"""Name of the file in a partial store that says what images were made from."""
+"""Name of the file in a partial store with the hashes of the files that images were made of."""
 
 
 def partial_path(path: Path) -> Path:
-    """Where a store is written before it is whole."""
+    """The path of a store that is not complete."""
     return path.with_name(path.name + ".partial")
 
 
@@ -60,11 +60,11 @@ class PartialStore:
     Any process that sees the folder may write images into it, each image by one of them at a time.
 
     Args:
-        path: The store to be.
-        kind: What it holds.
+        path: The store.
+        kind: Its kind.
 
     Raises:
-        UserError: It has not been begun, or is not seen from here.
+        UserError: There is no partial store, or it is not visible from this machine.
 
     """
 
@@ -111,7 +111,7 @@ class PartialStore:
         """Mark an image as complete.
 
         Args:
-            image_id: The image.
+            image_id: Id of the image.
             digest: SHA-256 of its content; see ``content_order``.
 
         """
@@ -143,19 +143,18 @@ class PartialStore:
 
 
 class StoreWriter(PartialStore):
-    """Writes a store under ``PATH.partial`` and gives it its name when it is whole.
+    """Writes a store under ``PATH.partial`` and renames it when it is complete.
 
-    Use it as a context manager.  If the block fails, a resumable partial store is kept and the next
-    writer with the same attributes goes on with it; any other is removed.  Images made from files
-    are known by them: see ``has``.
+    Use it as a context manager.  If the block fails, a resumable partial store is kept, and the
+    next writer with the same attributes continues it; any other partial store is removed.
 
     Args:
-        path: The store to be.
-        kind: What it holds.
+        path: The store.
+        kind: Its kind.
         scale: HR pixels per LR pixel.
-        ids: Every image that will be written, in order.
+        ids: Ids of all images that will be written, in order.
         attributes: Further root attributes, JSON values.
-        resumable: Whether a partial store outlives a failure.
+        resumable: Whether a partial store is kept after a failure.
 
     Raises:
         UserError: It cannot be written, or another process is writing it.
@@ -218,22 +217,22 @@ class StoreWriter(PartialStore):
         if journal.exists():
             for line in journal.read_text().splitlines():
                 image_id, _, source = line.partition(" ")
-                self.sources[image_id] = source  # the last may be cut: then it is none of ours
+                self.sources[image_id] = source  # a last line that was cut matches no hash
 
     def has(self, image_id: str, source: str) -> bool:
         """Whether an image was written completely from this source, perhaps by an earlier run."""
         return self.sources.get(image_id) == source and self.done(image_id)
 
     def add_from(self, image_id: str, source: str, arrays: Mapping[str, NDArray[Any]]) -> None:
-        """Write a whole image, and take note of what it was made from.
+        """Write a whole image, and record the hash of the files that it was made of.
 
         Args:
-            image_id: The image.
-            source: Hash of the files it was made from.
+            image_id: Id of the image.
+            source: Hash of the files that it was made of.
             arrays: (3, H, W) by name.
 
         """
-        if self.done(image_id):  # from another source; it must not be taken for done any more
+        if self.done(image_id):  # of another source, so it is not done
             shutil.rmtree(self.partial / "images" / image_id)
         self.add(image_id, arrays)
         with (self.partial / SOURCES).open("a") as journal:
@@ -289,7 +288,7 @@ class StoreWriter(PartialStore):
 
 
 def _last_bytes(path: Path) -> str:
-    """The checksum at the end of a chunk, in hexadecimal."""
+    """The last four bytes of a chunk, its CRC-32C, in hexadecimal."""
     with path.open("rb") as file:
         file.seek(-4, 2)
         return file.read().hex()

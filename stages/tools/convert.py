@@ -16,15 +16,15 @@ from stages.options import FILE, plain_errors
 @click.option("--dsn", type=FILE, help="Also write the DSN that the authors' SRN file holds.")
 @plain_errors
 def command(source: Path, target: Path, dsn: Path | None) -> None:
-    """Bring weights of other programs in, and take SR models out.
+    """Convert weights of other programs, and SR models for other programs.
 
     IN is the DSN or the SRN file of the authors' released code, or an SR model that spandrel opens,
-    such as srn.safetensors of train-srn.  What it is, its content says, not its name; nothing in
-    it is run.
+    such as srn.safetensors of train-srn.  It is recognised by its content, not by its name; no code
+    in it is run.
 
     OUT ends in .safetensors, .pth or .onnx.  A DSN becomes .safetensors, which usrdu export and
-    usrdu degrade open.  An ONNX file takes any batch, height and width, is a single file, and is
-    compared with torch in ONNX Runtime before it is written.
+    usrdu degrade open.  An ONNX file is a single file for any batch, height and width.  Before it
+    is written, ONNX Runtime is compared with torch.
     """
     from pipeline.tools.convert import convert
 

@@ -14,7 +14,7 @@ from stages.options import FILE, FOLDER, STORE, plain_errors, report
     "--calibration data/calibrate/calibration.json",
 )
 @click.argument("places", metavar="[HR_FOLDER] OUT", nargs=-1, required=True, type=FOLDER)
-@click.option("--dsn", type=FILE, help="DSN through which HR_FOLDER is seen.")
+@click.option("--dsn", type=FILE, help="DSN that degrades the images of HR_FOLDER.")
 @click.option("--maps", type=STORE, help="Store of mean and theta, instead of HR_FOLDER and DSN.")
 @click.option(
     "--samples", type=click.IntRange(min=1), default=1, show_default=True,
@@ -26,7 +26,7 @@ from stages.options import FILE, FOLDER, STORE, plain_errors, report
     "[default: calibrated with --calibration, else raw]",
 )  # fmt: skip
 @click.option("--calibration", type=FILE, help="Calibration, written by usrdu calibrate.")
-@click.option("--seed", type=int, default=0, show_default=True, help="Of all noise.")
+@click.option("--seed", type=int, default=0, show_default=True, help="Seed of the noise.")
 @click.option("--hr-out", type=FOLDER, help="Folder for HR as PNG, cropped to a multiple of scale.")
 @click.option(
     "--tile", type=click.IntRange(min=16), default=128, show_default=True,
@@ -46,24 +46,30 @@ def command(
     tile: int,
     overwrite: bool,
 ) -> None:
-    """Write sampled LR images of a folder of HR images as 8-bit PNG, same names.
+    """Write sampled LR images of a folder of HR images as 8-bit PNG files of the same names.
 
     BasicSR, traiNNer-redux and neosr read the pairs with dataroot_gt: HR_OUT and
     dataroot_lq: OUT/sample_000.
 
-    An image has the same noise for the same seed, whatever other images there are.  A calibration
-    is of a camera and a DSN, and names the maps it was made for: with --maps that is checked, with
-    --dsn only the scale can be.
+    For one seed an image has the same noise, whatever other images there are.  A calibration names
+    the maps it was made for.  With --maps this is checked; with --dsn only the scale is.
     """
     if len(places) != (1 if maps else 2):
         raise click.UsageError("name HR_FOLDER and OUT, or OUT alone with --maps")
     if (dsn is None) == (maps is None):
-        raise click.UsageError("HR_FOLDER is seen through a DSN: name --dsn, or --maps instead")
+        raise click.UsageError("name either --dsn, for HR_FOLDER, or --maps")
     if maps is not None and hr_out is not None:
         raise click.UsageError("--hr-out needs HR_FOLDER: a store of maps holds no HR images")
 
     from pipeline.stores.reader import Store
-    from pipeline.tools.degrade import DegradeSettings, HrFolder, MapsSource, StoredMaps, degrade
+    from pipeline.tools.degrade import (
+        DegradeSettings,
+        HrFolder,
+        MapsSource,
+        Output,
+        StoredMaps,
+        degrade,
+    )
 
     theta = theta or ("calibrated" if calibration else "raw")
     settings = DegradeSettings.model_validate({"samples": samples, "theta": theta, "seed": seed})
@@ -73,5 +79,5 @@ def command(
     else:
         assert dsn is not None
         source = HrFolder(places[0], dsn, tile)
-    result = degrade(source, settings, places[-1], calibration, hr_out, overwrite)
+    result = degrade(source, settings, Output(places[-1], hr_out, overwrite), calibration)
     report(result, *([hr_out] if hr_out else []), *(places[-1] / name for name in settings.folders))

@@ -17,8 +17,8 @@ from stages.options import FOLDER, params_option, plain_errors
 def command(data: Path, params: Path) -> None:
     """Print versions, devices, memory, disk and what is missing; paste it into a bug report.
 
-    Names no user, no host and no path but those in the params file.  Exits with 1 if something that
-    the pipeline needs is missing.
+    The output holds no user, no host, and only those paths that are in the params file.  The exit
+    status is 1 if something that the pipeline needs is missing.
     """
     from pipeline.tools.doctor import examine
 

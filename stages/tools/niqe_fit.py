@@ -16,8 +16,9 @@ from stages.options import FILE, FOLDER, plain_errors, report
 def command(folder: Path, out: Path) -> None:
     """Fit a pristine model of NIQE on the sharp blocks of the photographs in FOLDER.
 
-    The setting evaluate.niqe_model names the file.  Its figures compare with each other only; the
-    model file of the 2013 release, which that setting takes too, gives those of the literature.
+    The setting evaluate.niqe_model names the file.  Scores under one model compare only with each
+    other.  The model file of the 2013 release, which the setting also accepts, gives the scores of
+    the literature.
     """
     from pipeline.tools.niqe_fit import fit
 

@@ -44,7 +44,7 @@ from pipeline.noise import statistics
 from pipeline.noise.classifier import Accuracy, classifier_accuracy
 from pipeline.noise.signature import signature
 from pipeline.noise.statistics import Allowance, LrScores
-from pipeline.sampling.calibration import FORMAT
+from pipeline.sampling.calibration import CALIBRATION_FORMAT
 from pipeline.stores import format
 from pipeline.stores.reader import Store
 from pipeline.stores.split import held_out_box
@@ -158,7 +158,7 @@ def write_val(path: Path, hr: Store) -> Store:
 def write_calibration(path: Path, maps: Store, **changes: object) -> Path:
     """Noise of the deviation 5 at every intensity."""
     content: dict[str, object] = {
-        "format": FORMAT,
+        "format": CALIBRATION_FORMAT,
         "scale": maps.scale,
         "maps_digest": maps.digest,
         "lr_digest": "",
@@ -560,7 +560,7 @@ def score_of(**changes: float | None) -> LrScores:
             "spectra differ: by 1.10 dB, two parts of the real images by 0.40",
         ),
         ({"wasserstein": 0.61}, "high-pass values differ: by 0.61 gray levels"),
-        ({"accuracy_low": 0.51}, "classifier tells them from the real images: accuracy 0.60"),
+        ({"accuracy_low": 0.51}, "classifier tells them apart from real images: accuracy 0.60"),
     ],
 )
 def test_every_fault_has_a_sentence(changes: dict[str, float], words: str) -> None:

@@ -6,7 +6,7 @@ import pytest
 from small_stores import bytes_of
 
 from pipeline.base.errors import UserError
-from pipeline.base.files import replace_folder, whole
+from pipeline.base.files import replace_folder, whole, whole_folder
 
 
 def test_the_file_appears_at_the_end(tmp_path: Path) -> None:
@@ -71,3 +71,33 @@ def test_a_fault_of_another_file_keeps_its_name(tmp_path: Path) -> None:
     with pytest.raises(FileNotFoundError) as caught, whole(tmp_path / "a.txt"):
         (tmp_path / "other").read_bytes()
     assert caught.value.filename == str(tmp_path / "other")
+
+
+def test_a_whole_folder_replaces_the_old_one(tmp_path: Path) -> None:
+    path = tmp_path / "deep" / "path"
+    for content in ("first", "second"):
+        with whole_folder(path) as partial:
+            assert not list(partial.iterdir())
+            (partial / content).write_text(content)
+            assert not (path / content).exists()
+        assert [(file.name, file.read_text()) for file in path.iterdir()] == [(content, content)]
+        assert [folder.name for folder in path.parent.iterdir()] == ["path"]
+
+
+def test_a_folder_that_fails_leaves_the_old_one(tmp_path: Path) -> None:
+    path = tmp_path / "path"
+    path.mkdir()
+    (path / "old").write_text("old")
+
+    def write_some(error: Exception) -> None:
+        with whole_folder(path) as partial:
+            (partial / "new").write_text("new")
+            raise error
+
+    with pytest.raises(RuntimeError, match="half way"):
+        write_some(RuntimeError("half way"))
+    with pytest.raises(UserError, match="cannot be written: No space left") as caught:
+        write_some(OSError(28, "No space left on device"))
+    assert str(path) in str(caught.value)
+    assert [file.name for file in path.iterdir()] == ["old"]
+    assert [folder.name for folder in tmp_path.iterdir()] == ["path"]

@@ -7,7 +7,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from pipeline.crops.schedule import Schedule
+from pipeline.crops.schedule import BatchShape, Schedule
 
 SCHEDULES = [(1, 1, 1), (3, 2, 4), (5, 3, 4), (2, 1, 7), (7, 1, 3), (4, 5, 20)]
 """Images, crops per image, batch size: batches within, across and over several epochs."""
@@ -15,7 +15,7 @@ SCHEDULES = [(1, 1, 1), (3, 2, 4), (5, 3, 4), (2, 1, 7), (7, 1, 3), (4, 5, 20)]
 
 @pytest.mark.parametrize(("images", "crops", "batch"), SCHEDULES)
 def test_every_epoch_visits_every_image_equally_often(images: int, crops: int, batch: int) -> None:
-    schedule = Schedule(images, crops, batch, seed=1, purpose="test")
+    schedule = Schedule(images, crops, BatchShape(batch), seed=1, purpose="test")
     length = images * crops
     steps = math.lcm(length, batch) // batch * 3
     visited = [image for step in range(steps) for image in schedule.batch(step)]
@@ -26,7 +26,7 @@ def test_every_epoch_visits_every_image_equally_often(images: int, crops: int, b
 
 @pytest.mark.parametrize(("images", "crops", "batch"), SCHEDULES)
 def test_steps_and_epochs_are_those_of_counting(images: int, crops: int, batch: int) -> None:
-    schedule = Schedule(images, crops, batch, seed=1, purpose="test")
+    schedule = Schedule(images, crops, BatchShape(batch), seed=1, purpose="test")
     length = images * crops
     for epochs in (1, 2, 5):
         steps = schedule.steps(epochs)
@@ -37,7 +37,7 @@ def test_steps_and_epochs_are_those_of_counting(images: int, crops: int, batch: 
 
 def test_order_depends_on_epoch_seed_and_purpose() -> None:
     def order(seed: int, purpose: str, epoch: int) -> list[int]:
-        return Schedule(20, 1, 20, seed, purpose).batch(epoch)
+        return Schedule(20, 1, BatchShape(20), seed, purpose).batch(epoch)
 
     orders = [order(1, "a", 0), order(1, "a", 1), order(2, "a", 0), order(1, "b", 0)]
     assert len({tuple(one) for one in orders}) == 4
@@ -46,10 +46,10 @@ def test_order_depends_on_epoch_seed_and_purpose() -> None:
 
 
 def test_any_step_can_be_the_first() -> None:
-    straight = Schedule(5, 3, 4, seed=9, purpose="test")
+    straight = Schedule(5, 3, BatchShape(4), seed=9, purpose="test")
     batches = [straight.batch(step) for step in range(30)]
     for step in (29, 0, 13, 12, 7):
-        assert Schedule(5, 3, 4, seed=9, purpose="test").batch(step) == batches[step]
+        assert Schedule(5, 3, BatchShape(4), seed=9, purpose="test").batch(step) == batches[step]
     assert [straight.batch(step) for step in reversed(range(30))] == batches[::-1]
 
 
@@ -60,7 +60,7 @@ def test_any_step_can_be_the_first() -> None:
 def schedules(draw: st.DrawFn) -> Schedule:
     numbers = [draw(st.integers(1, most)) for most in (9, 4, 7, 9, 3)]
     images, crops, batch, window, shares = numbers
-    return Schedule(images, crops, batch, 3, "test", window, shares)
+    return Schedule(images, crops, BatchShape(batch, shares), 3, "test", window)
 
 
 @given(schedules())
@@ -90,18 +90,18 @@ def test_the_largest_group_is_within_the_window_and_groups_are_even(schedule: Sc
 
 def test_a_window_is_not_exceeded_and_used() -> None:
     for images, window, groups in ((10, 4, 3), (8, 4, 2), (9, 4, 3), (3, 4, 1), (4, 4, 1)):
-        schedule = Schedule(images, 2, 3, 0, "test", window)
+        schedule = Schedule(images, 2, BatchShape(3), 0, "test", window)
         assert len(schedule.starts) - 1 == groups and schedule.largest_group <= window
 
 
 def test_a_window_that_holds_all_images_changes_nothing() -> None:
-    plain = Schedule(5, 3, 4, 9, "test")
-    same = Schedule(5, 3, 4, 9, "test", window=5)
+    plain = Schedule(5, 3, BatchShape(4), 9, "test")
+    same = Schedule(5, 3, BatchShape(4), 9, "test", window=5)
     assert [plain.batch(step) for step in range(20)] == [same.batch(step) for step in range(20)]
 
 
 def test_images_of_every_epoch_are_grouped_anew() -> None:
-    schedule = Schedule(12, 2, 3, 1, "test", window=4)
+    schedule = Schedule(12, 2, BatchShape(3), 1, "test", window=4)
     epochs = [
         [frozenset(image for _, image in schedule.visits(3 * epoch + k)) for k in range(3)]
         for epoch in range(4)
@@ -114,8 +114,8 @@ def test_images_of_every_epoch_are_grouped_anew() -> None:
 
 @pytest.mark.parametrize("shares", [1, 2, 3])
 def test_shares_are_the_parts_of_a_larger_batch(shares: int) -> None:
-    whole = Schedule(7, 3, 2 * shares, 1, "test", window=3)
-    parts = Schedule(7, 3, 2, 1, "test", window=3, shares=shares)
+    whole = Schedule(7, 3, BatchShape(2 * shares), 1, "test", window=3)
+    parts = Schedule(7, 3, BatchShape(2, shares), 1, "test", window=3)
     assert parts.batch_size == whole.batch_size == 2 * shares
     assert [parts.batch(step) for step in range(12)] == [whole.batch(step) for step in range(12)]
     assert (parts.steps(4), parts.epoch(9)) == (whole.steps(4), whole.epoch(9))

@@ -11,7 +11,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from pipeline.base.errors import UserError
-from pipeline.crops.schedule import Schedule
+from pipeline.crops.schedule import BatchShape, Schedule
 from pipeline.crops.window import CropSource, Window
 
 
@@ -51,7 +51,7 @@ def check(window: Window, schedule: Schedule, steps: Sequence[int], shares: Sequ
 def schedules(draw: st.DrawFn) -> Schedule:
     numbers = [draw(st.integers(1, most)) for most in (12, 3, 5, 6, 3)]
     images, crops, batch, window, shares = numbers
-    return Schedule(images, crops, batch, 3, "test", window, shares)
+    return Schedule(images, crops, BatchShape(batch, shares), 3, "test", window)
 
 
 @given(schedules(), st.integers(0, 40), st.integers(0, 3), st.data())
@@ -72,7 +72,7 @@ def test_a_rolling_window_stays_within_the_budget(
 
 def test_a_window_that_starts_later_reads_nothing_of_the_steps_before() -> None:
     library = Library([(4, 4)] * 20)
-    schedule = Schedule(20, 1, 2, 0, "test", window=2)
+    schedule = Schedule(20, 1, BatchShape(2), 0, "test", window=2)
     window = Window(library.source, schedule, (0,), 4 * 48)
     window.images(1, 0)
     assert window.bytes <= 4 * 48
@@ -83,7 +83,7 @@ def test_a_window_that_starts_later_reads_nothing_of_the_steps_before() -> None:
 
 def test_every_image_is_read_once_per_epoch() -> None:
     library = Library([(4, 4)] * 24)
-    schedule = Schedule(24, 6, 4, 0, "test", window=4)
+    schedule = Schedule(24, 6, BatchShape(4), 0, "test", window=4)
     window = Window(library.source, schedule, (0,), 20 * 48)
     check(window, schedule, range(3 * 36), (0,))
     assert set(library.reads.values()) <= {3, 4}  # the next epoch is read ahead
@@ -92,7 +92,7 @@ def test_every_image_is_read_once_per_epoch() -> None:
 
 def test_what_stays_is_read_once_and_only_when_it_is_needed() -> None:
     library = Library([(4, 4)] * 100)
-    schedule = Schedule(100, 2, 2, 0, "test", window=10)
+    schedule = Schedule(100, 2, BatchShape(2), 0, "test", window=10)
     window = Window(library.source, schedule, (0,), None)
     window.images(0, 0)
     assert sum(library.reads.values()) <= 40, "the start must not read everything"
@@ -103,7 +103,7 @@ def test_what_stays_is_read_once_and_only_when_it_is_needed() -> None:
 
 def test_what_is_forgotten_is_given_without_arrays_and_not_read_again() -> None:
     library = Library([(4, 4)] * 3)
-    schedule = Schedule(3, 4, 3, 0, "test")
+    schedule = Schedule(3, 4, BatchShape(3), 0, "test")
     window = Window(library.source, schedule, (0,), None)
     seen = []
     for step in range(8):
@@ -117,14 +117,14 @@ def test_what_is_forgotten_is_given_without_arrays_and_not_read_again() -> None:
 
 def test_any_step_can_follow() -> None:
     library = Library([(4, 4)] * 30)
-    schedule = Schedule(30, 2, 4, 0, "test", window=5)
+    schedule = Schedule(30, 2, BatchShape(4), 0, "test", window=5)
     window = Window(library.source, schedule, (0,), 20 * 48)
     assert check(window, schedule, [0, 1, 2, 0, 1, 50, 51, 7, 3, 3, 4], (0,)) <= 20 * 48
 
 
 def test_a_share_reads_its_own_images_only() -> None:
     library = Library([(4, 4)] * 40)
-    schedule = Schedule(40, 1, 2, 0, "test", window=8, shares=4)
+    schedule = Schedule(40, 1, BatchShape(2, 4), 0, "test", window=8)
     window = Window(library.source, schedule, (2,), 40 * 48)
     check(window, schedule, range(5), (2,))
     window.close()
@@ -135,7 +135,7 @@ def test_a_share_reads_its_own_images_only() -> None:
 
 def test_a_budget_that_is_too_small_is_refused() -> None:
     source = Library([(10, 10)] * 4 + [(20, 20)]).source
-    schedule = Schedule(5, 1, 1, 0, "test", window=2)
+    schedule = Schedule(5, 1, BatchShape(1), 0, "test", window=2)
     assert schedule.largest_group == 2
     Window(source, schedule, (0,), 1200 + 300 + 1200)
     with pytest.raises(UserError) as caught:
@@ -152,7 +152,7 @@ def test_a_fault_while_reading_reaches_the_batch_that_needs_the_image() -> None:
             raise UserError("image 7 is damaged")
         return library.read(image)
 
-    schedule = Schedule(20, 1, 1, 0, "test")
+    schedule = Schedule(20, 1, BatchShape(1), 0, "test")
     window = Window(
         CropSource("x", library.sizes, (1,), (torch.uint8,), read), schedule, (0,), None
     )

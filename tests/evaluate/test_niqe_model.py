@@ -79,7 +79,7 @@ def faulty(folder: Path) -> dict[str, Path]:
         r"mean of 36 and a covariance of shape \(36,\)": write(folder / "flat.npz", MEAN, MEAN),
         "not finite": write(folder / "nan.npz", MEAN * np.nan, COVARIANCE),
         "not symmetric": write(folder / "crooked.npz", MEAN, crooked),
-        "no real numbers": write(folder / "words.mat", np.array(["a"]), COVARIANCE),
+        "not real numbers": write(folder / "words.mat", np.array(["a"]), COVARIANCE),
     }
 
 

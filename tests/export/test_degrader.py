@@ -10,14 +10,14 @@ import torch
 
 from pipeline.base.boxes import Box, tiles
 from pipeline.base.errors import UserError
-from pipeline.dsn.file import FORMAT
+from pipeline.dsn.file import DSN_FORMAT
 from pipeline.dsn.network import DSN
 from pipeline.export.degrader import Degrader
 from pipeline.images.io import Image
 from pipeline.stores.weights import save_weights
 
 DESCRIBED: dict[str, object] = {
-    "format": FORMAT,
+    "format": DSN_FORMAT,
     "scale": 2,
     "features": 2,
     "blocks": 1,
@@ -230,7 +230,7 @@ def test_load_refuses_a_damaged_file(weights: Path, tmp_path: Path) -> None:
 
 def test_load_refuses_another_format(tmp_path: Path) -> None:
     path = described(tmp_path / "srn.safetensors", format="usrdu-srn")
-    with pytest.raises(UserError, match=f"is marked .?usrdu-srn.?, expected {FORMAT}"):
+    with pytest.raises(UserError, match=f"is marked .?usrdu-srn.?, expected {DSN_FORMAT}"):
         Degrader.load(path)
 
 

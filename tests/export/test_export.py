@@ -278,7 +278,7 @@ def test_workers_write_the_same_store(
         address, target = cluster.scheduler_address, tmp_path / "maps.zarr"
         hr = tiny.hr if workers == 1 else Store(f"file://{tiny.hr.path}", "hr")
         assert export(hr, dsn_file, settings(), target, address) == metrics
-    assert opened == [dsn_file, dsn_file]  # here, and once for all images in the workers' process
+    assert opened == [dsn_file]  # once for all images, in the process of the workers
     maps = Store(target, "maps")
     assert maps.digest == straight.digest and content(maps) == content(straight)
     assert maps.attributes == straight.attributes
@@ -353,8 +353,8 @@ def test_a_worker_that_sees_other_files_says_so(
 ) -> None:
     inputs = module.ExportInputs(tiny.hr.path, tiny.hr.digest, dsn_file, "0" * 64)
     for changed, words in (
-        (inputs, f"{dsn_file}: is not what it is where the export was started"),
-        (inputs._replace(hr_digest=""), f"{tiny.hr.path}: is not what it is"),
+        (inputs, f"{dsn_file}: has other content here than where the export"),
+        (inputs._replace(hr_digest=""), f"{tiny.hr.path}: has other content here"),
         (inputs._replace(hr=tmp_path / "hr.zarr"), "hr.zarr: there is no such store"),
         (inputs._replace(dsn_hash=file_hash(dsn_file)), "maps.zarr.partial: there is no store"),
     ):

@@ -182,7 +182,7 @@ def test_an_error_before_the_first_item() -> None:
 
 
 def test_more_than_is_wanted_is_an_error() -> None:
-    with pytest.raises(RuntimeError, match="more was put"):
+    with pytest.raises(RuntimeError, match="after the consumer had returned"):
         write(next, 3)
 
 

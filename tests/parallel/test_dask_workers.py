@@ -11,7 +11,7 @@ from distributed import Client
 from doubles import local_cluster, refuse
 
 from pipeline.base.errors import UserError
-from pipeline.parallel.dask_workers import connected, spread
+from pipeline.parallel.dask_workers import connected, map_on_workers
 
 
 @pytest.fixture(scope="module")
@@ -39,19 +39,19 @@ def picky(number: int) -> int:
 
 
 def test_every_item_once(client: Client) -> None:
-    assert sorted(spread(client, square, range(20))) == [n**2 for n in range(20)]
-    assert sorted(spread(client, square, [5, 5])) == [25, 25]  # calls, not values
-    assert list(spread(client, square, [])) == []
+    assert sorted(map_on_workers(client, square, range(20))) == [n**2 for n in range(20)]
+    assert sorted(map_on_workers(client, square, [5, 5])) == [25, 25]  # calls, not values
+    assert list(map_on_workers(client, square, [])) == []
 
 
 def test_a_user_error_names_the_worker(client: Client) -> None:
     with pytest.raises(UserError, match=r"^worker inproc://.*: three\.png: is no image$"):
-        list(spread(client, picky, [1, 2, 3]))
+        list(map_on_workers(client, picky, [1, 2, 3]))
 
 
 def test_other_errors_come_as_they_are(client: Client) -> None:
     with pytest.raises(OSError, match="No space left on device") as caught:
-        list(spread(client, picky, [4]))
+        list(map_on_workers(client, picky, [4]))
     assert (caught.value.errno, caught.value.filename) == (28, "four.png")
 
 
@@ -81,7 +81,7 @@ def test_what_has_not_begun_is_given_up_and_the_rest_ends(
 
     monkeypatch.setattr(client, "cancel", noted)
     with pytest.raises(UserError, match="two"):
-        list(spread(client, patient, range(100)))
+        list(map_on_workers(client, patient, range(100)))
     assert 3 <= len(BEGUN) < 20
     assert sorted(BEGUN) == sorted([*ENDED, 2])
     assert not any(client.processing().values())  # type: ignore[no-untyped-call]
@@ -96,9 +96,9 @@ def test_workers_that_die_are_one_sentence() -> None:
         dask.config.set({"distributed.scheduler.allowed-failures": 0}),
         local_cluster(1, processes=True) as cluster,
         connected(cluster.scheduler_address) as client,
-        pytest.raises(UserError, match="dask workers died at their work"),
+        pytest.raises(UserError, match="dask workers died, perhaps for lack of memory"),
     ):
-        list(spread(client, die, [1]))
+        list(map_on_workers(client, die, [1]))
 
 
 def test_no_workers_yet_is_a_warning(caplog: pytest.LogCaptureFixture) -> None:

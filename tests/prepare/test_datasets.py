@@ -146,8 +146,9 @@ def test_what_is_missing_is_named(tmp_path: Path, side: Side, words: str) -> Non
         find_files(tmp_path, side, "ntire2020-track1", 4)
     letter = {"hr": "y", "lr": "x"}[side]
     assert str(caught.value) == (
-        f"{tmp_path}: neither it nor a folder in it or one deeper is called "
-        f"Corrupted-tr-{letter} or {words} or corrupted_train_{letter} and holds images"
+        f"{tmp_path}: no folder called Corrupted-tr-{letter} or {words} or "
+        f"corrupted_train_{letter} with images was found in it, one level deeper, or as the folder "
+        "itself"
     )
 
 
@@ -156,7 +157,7 @@ def test_missing_references_are_named(tmp_path: Path) -> None:
     touch(tmp_path / "Corrupted-va-x", ["1.png"])
     for folder in (tmp_path, tmp_path / "Corrupted-va-x"):
         names = "Corrupted-va-y or track1-valid-gt or corrupted_valid_y"
-        with pytest.raises(UserError, match=f"^{folder}: neither it nor .* is called {names} and"):
+        with pytest.raises(UserError, match=f"^{folder}: no folder called {names} with"):
             find_val(folder, "ntire2020-track1", 4)
 
 
@@ -269,7 +270,7 @@ def test_realsr_of_other_names(tmp_path: Path, name: str) -> None:
     realsr(tmp_path)
     path = tmp_path / "Canon" / "Train" / "4" / name
     picture(path, 12, 24)
-    sentence = f"{path}: is called neither NAME_HR nor NAME_LR4, as all images of RealSR version 3"
+    sentence = f"{path}: is not called NAME_HR or NAME_LR4, as all images of RealSR version 3"
     assert faults(tmp_path) == {f"{sentence} are; {WHY}"}
 
 
@@ -277,16 +278,16 @@ def test_realsr_of_another_layout(tmp_path: Path) -> None:
     for side in ("HR", "LR"):
         picture(tmp_path / "Canon" / "Train" / side / "1.png", 12, 24)
     looked_for = "holds Train/3/NAME_HR.png and NAME_LR3.png, as the cameras of RealSR version 3 do"
-    sentence = f"{tmp_path}: no folder in it or one deeper {looked_for}; {WHY}"
+    sentence = f"{tmp_path}: no folder in it or one level deeper {looked_for}; {WHY}"
     assert faults(tmp_path, 3) == {sentence}
 
 
-def test_a_folder_of_realsr_is_no_plain_pile(tmp_path: Path) -> None:
+def test_a_folder_of_realsr_is_no_plain_folder(tmp_path: Path) -> None:
     """HR and LR lie in it side by side."""
     realsr(tmp_path)
     folder = tmp_path / "Canon" / "Train" / "4"
     (sentence,) = {said for said in faults(folder) if "no such folder" not in said}
-    assert sentence.startswith(f"{folder}: no folder in it or one deeper holds Train/4/NAME_HR.png")
+    assert sentence.startswith(f"{folder}: no folder in it or one level deeper holds Train/4")
 
 
 @pytest.mark.parametrize(("gone", "partner"), [("HR", "LR4"), ("LR4", "HR")])

@@ -485,8 +485,8 @@ def test_folders_that_are_no_pairs(world: World, place: str) -> None:
     side = {"val": "lr", "pairs": "hr"}[place]
     for folder in (world.hr, world.folder):
         setattr(world, place, folder)
-        words = "without folders and images means that there are none"
-        world.fails(f"{folder / side}: there is no such folder; pairs lie in hr and lr", words)
+        words = "an empty folder means that there are no pairs"
+        world.fails(f"{folder / side}: there is no such folder; pairs lie in folders hr", words)
 
 
 @pytest.mark.parametrize("name", FOLDERS)

@@ -16,7 +16,7 @@ from torch import Tensor
 from pipeline.base.errors import UserError
 from pipeline.sampling.calibrated import CalibratedSampler, noise_filter
 from pipeline.sampling.calibration import (
-    FORMAT,
+    CALIBRATION_FORMAT,
     Calibration,
     load_calibration,
     read_calibration,
@@ -31,7 +31,7 @@ TABLES = JpegTables(luma=[9] * 64, chroma=[17] * 64, subsampling="4:2:0")
 
 def made(**changes: object) -> Calibration:
     plain: dict[str, object] = {
-        "format": FORMAT,
+        "format": CALIBRATION_FORMAT,
         "scale": 4,
         "maps_digest": "m",
         "lr_digest": "l",

@@ -169,7 +169,7 @@ def test_not_a_store(tmp_path: Path) -> None:
 def test_foreign_store(tmp_path: Path, attributes: dict[str, Any]) -> None:
     path = tmp_path / "a.zarr"
     zarr.create_group(path, zarr_format=3, attributes=attributes)
-    expected = f"{path}: was not written by usrdu, or not to its end"
+    expected = f"{path}: was not written by usrdu, or is not complete"
     assert fault(lambda: Store(path, "hr")) == expected
 
 
@@ -178,7 +178,7 @@ def test_unfinished_store(tmp_path: Path) -> None:
     writer.add("a", {"image": picture(1, 4, 4)})
     writer.partial.rename(tmp_path / "a.zarr")
     message = fault(lambda: Store(tmp_path / "a.zarr", "hr"))
-    assert message == f"{tmp_path / 'a.zarr'}: was not written by usrdu, or not to its end"
+    assert message == f"{tmp_path / 'a.zarr'}: was not written by usrdu, or is not complete"
 
 
 def test_wrong_kind_and_schema(tmp_path: Path) -> None:
@@ -261,7 +261,7 @@ def test_a_missing_chunk_at_a_url_is_named(tmp_path: Path, served: str) -> None:
     ("url", "said"),
     [
         ("memory://nothing.zarr", "it has no zarr.json"),
-        ("nonsense://a.zarr", "is no URL of a store"),
+        ("nonsense://a.zarr", "is not a URL of a store"),
         ("http://127.0.0.1:9/a.zarr", "cannot be read"),
     ],
 )

@@ -100,7 +100,7 @@ def test_a_place_that_cannot_be_written(tmp_path: Path) -> None:
         with pytest.raises(UserError, match="cannot be written") as caught:
             write_whole(path, b"x")
         assert str(path) in one_sentence(caught.value)
-    with pytest.raises(UserError, match="cannot be made a folder") as caught:
+    with pytest.raises(UserError, match="the folder cannot be created") as caught:
         make_folder(tmp_path / "file" / "below")
     one_sentence(caught.value)
     assert names(tmp_path) == ["file", "folder"]

@@ -20,7 +20,7 @@ from pipeline.images.io import to_float, write_png
 from pipeline.sampling.calibration import Calibration
 from pipeline.stores.reader import Store
 from pipeline.tools import degrade as module
-from pipeline.tools.degrade import DegradeSettings, StoredMaps, degrade
+from pipeline.tools.degrade import DegradeSettings, Output, StoredMaps, degrade
 from pipeline.writing.writer import StoreWriter
 from stages.tools.degrade import command
 
@@ -186,7 +186,7 @@ THETA = 7.0
 def test_the_law_of_raw_samples(tmp_path: Path) -> None:
     """Mean 0, E|x| = theta, E x^2 = 2 theta^2, rounded; by Kolmogorov-Smirnov on the integers."""
     store = flat_maps(tmp_path / "maps.zarr", THETA, {"a": (60, 60)})
-    degrade(StoredMaps(store), settings(samples=5), tmp_path / "lr")
+    degrade(StoredMaps(store), settings(samples=5), Output(tmp_path / "lr"))
     x = drawn(tmp_path / "lr", 5).ravel()
     error = STANDARD_ERRORS / np.sqrt(x.size)
     assert abs(x.mean()) < error * np.sqrt(2) * THETA
@@ -202,8 +202,8 @@ def test_the_law_of_raw_samples(tmp_path: Path) -> None:
 @pytest.mark.arithmetic
 def test_samples_and_images_are_independent(tmp_path: Path) -> None:
     store = flat_maps(tmp_path / "maps.zarr", THETA, {"a": (60, 60), "b": (60, 60)})
-    degrade(StoredMaps(store), settings(samples=2), tmp_path / "lr")
-    degrade(StoredMaps(store), settings(samples=1, seed=1), tmp_path / "other")
+    degrade(StoredMaps(store), settings(samples=2), Output(tmp_path / "lr"))
+    degrade(StoredMaps(store), settings(samples=1, seed=1), Output(tmp_path / "other"))
     draws = [*drawn(tmp_path / "lr", 2), *drawn(tmp_path / "lr", 2, "b")]
     draws += [*drawn(tmp_path / "other", 1)]
     table = np.corrcoef([draw.ravel() for draw in draws])
@@ -214,7 +214,7 @@ def test_samples_and_images_are_independent(tmp_path: Path) -> None:
 @pytest.mark.arithmetic
 def test_the_mean_of_many_samples_is_the_mean(tmp_path: Path) -> None:
     store = flat_maps(tmp_path / "maps.zarr", THETA, {"a": (3, 4)})
-    degrade(StoredMaps(store), settings(samples=400), tmp_path / "lr")
+    degrade(StoredMaps(store), settings(samples=400), Output(tmp_path / "lr"))
     means = drawn(tmp_path / "lr", 400).mean(axis=0)
     assert np.abs(means).max() < STANDARD_ERRORS * np.sqrt(2) * THETA / 20
 
@@ -222,7 +222,7 @@ def test_the_mean_of_many_samples_is_the_mean(tmp_path: Path) -> None:
 def test_values_are_rounded_and_clamped(tmp_path: Path) -> None:
     """Theta is so large that nearly all that is not cut would lie outside."""
     store = flat_maps(tmp_path / "maps.zarr", 5000, {"a": (20, 20)})
-    degrade(StoredMaps(store), settings(), tmp_path / "lr")
+    degrade(StoredMaps(store), settings(), Output(tmp_path / "lr"))
     x = drawn(tmp_path / "lr", 1) + 128
     assert np.mean((x == 0) | (x == 255)) > 0.9
     assert abs(np.mean(x == 0) - np.mean(x == 255)) < 0.2
@@ -303,7 +303,7 @@ def test_other_files_are_never_replaced(place: str, hr: Path, dsn: Path, result:
     (result / place).write_text("precious")
     before = contents(result)
     message = refused(run(hr, result, "--dsn", dsn, "--overwrite"))
-    assert f"{result / place}: is no result of usrdu degrade" in message
+    assert f"{result / place}: was not written by usrdu degrade" in message
     assert contents(result) == before
 
 
@@ -317,7 +317,7 @@ def test_a_folder_of_something_else_is_never_replaced(
     if record is not None:
         (out / "degrade.json").write_text(record)
     before = contents(tmp_path)
-    assert "is no result of usrdu degrade" in refused(run(hr, out, "--dsn", dsn, "--overwrite"))
+    assert "was not written by usrdu degrade" in refused(run(hr, out, "--dsn", dsn, "--overwrite"))
     assert contents(tmp_path) == before
 
 
@@ -414,7 +414,7 @@ def test_memory_does_not_grow_with_the_number_of_images(tmp_path: Path) -> None:
         sizes = {str(i): (200, 200) for i in range(count)}
         store = flat_maps(tmp_path / f"{count}.zarr", THETA, sizes)
         tracemalloc.start()
-        degrade(StoredMaps(store), settings(), tmp_path / f"lr{count}")
+        degrade(StoredMaps(store), settings(), Output(tmp_path / f"lr{count}"))
         peaks.append(tracemalloc.get_traced_memory()[1])
         tracemalloc.stop()
     assert peaks[1] - peaks[0] < 40 * 3 * 200 * 200 / 2  # threads meet or not, but none are kept
@@ -460,11 +460,11 @@ def test_theta_and_calibration_belong_together(tiny: World, tmp_path: Path) -> N
     file = write_calibration(tmp_path / "c.json", calibration(tiny.maps))
     for options in (["--theta", "raw", "--calibration", file], ["--theta", "calibrated"]):
         message = refused(run(tmp_path / "lr", "--maps", tiny.maps.path, *options))
-        assert message.startswith("a calibrated theta needs a calibration")
+        assert message.startswith("a calibration is needed for calibrated theta")
     message = refused(
         run(tmp_path / "lr", "--maps", tiny.maps.path, "--theta", "none", "--samples", 2)
     )
-    assert message == "without theta all samples are the mean; ask for one"
+    assert message == "without theta every sample is the mean, so ask for one sample"
     assert names(tmp_path) == ["c.json"]
 
 
@@ -472,9 +472,9 @@ def test_theta_and_calibration_belong_together(tiny: World, tmp_path: Path) -> N
     ("arguments", "words"),
     [
         (["out"], "name HR_FOLDER and OUT"),
-        (["hr", "out"], "name --dsn, or --maps instead"),
+        (["hr", "out"], "name either --dsn, for HR_FOLDER, or --maps"),
         (["hr", "out", "--maps", "m"], "OUT alone with --maps"),
-        (["out", "--maps", "m", "--dsn", "d"], "name --dsn, or --maps instead"),
+        (["out", "--maps", "m", "--dsn", "d"], "name either --dsn, for HR_FOLDER, or --maps"),
         (["out", "--maps", "m", "--hr-out", "h"], "holds no HR images"),
         (["hr", "out", "--dsn", "d", "--samples", "0"], "--samples"),
         (["hr", "out", "--dsn", "d", "--theta", "mean"], "--theta"),

@@ -18,7 +18,7 @@ from torch.optim import Adam
 from pipeline.base.errors import UserError
 from pipeline.base.files import claim
 from pipeline.base.seeding import generator
-from pipeline.crops.schedule import Schedule
+from pipeline.crops.schedule import BatchShape, Schedule
 from pipeline.training.checkpoints import Stateful
 from pipeline.training.description import Training
 from pipeline.training.learner import set_learning_rate
@@ -35,7 +35,7 @@ class Held:
     """Data that say where they are, of 4 steps an epoch."""
 
     def __init__(self) -> None:
-        self.schedule = Schedule(4, 1, 1, 0, "toy")
+        self.schedule = Schedule(4, 1, BatchShape(1), 0, "toy")
         self.waited = 0.0
 
     def __str__(self) -> str:
