@@ -104,4 +104,4 @@ constraints: | $(UV)  ## rewrite constraints.txt after pyproject.toml changed; U
 
 clean:  ## everything the stages wrote
 	rm -rf data/demo data/prepare data/train_dsn data/export data/calibrate data/audit data/train_srn data/evaluate
-	rm -rf data/work data/raw/demo dvc_plots
+	rm -rf data/work data/raw/demo dvc_plots site

@@ -43,7 +43,7 @@ def page(package: str, modules: list[str]) -> str:
 
 def overview() -> str:
     """Markdown of the page that lists the packages, with their purposes and modules."""
-    lines = ["# The library", "", "Every package of `pipeline/`, from its docstrings.", ""]
+    lines = ["# API", "", "Every package of `pipeline/`, from its docstrings.", ""]
     lines += ["| package | purpose | modules |", "|---|---|---|"]
     for package, modules in packages().items():
         names = ", ".join(f"[{module.split('.')[-1]}][{module}]" for module in modules)
