@@ -20,10 +20,12 @@ from pipeline.demo.photographs import HR, LR, VAL, photograph
 from pipeline.dsn.file import DsnDescription, load_dsn, save_dsn
 from pipeline.dsn.network import DSN
 from pipeline.images.io import Image
-from pipeline.srn import network as srn
+from pipeline.srn.file import SRN_FORMAT
+from pipeline.srn.network import build
 from pipeline.stores.reader import Store
 from pipeline.stores.weights import save_weights
-from pipeline.writing.writer import StoreWriter, round_mantissa
+from pipeline.writing.partial import round_mantissa
+from pipeline.writing.writer import StoreWriter
 
 SCALE = 4
 GRAIN = 1.5
@@ -108,9 +110,9 @@ class Data:
         """An SR model with random weights, of the size that is trained."""
         architecture = self.size.architecture()
         torch.manual_seed(0)
-        network = srn.build(architecture.network, SCALE, architecture.options)
+        network = build(architecture.network, SCALE, architecture.options)
         path = self.folder / "srn.safetensors"
-        save_weights(path, network.state_dict(), {"format": srn.SRN_FORMAT})
+        save_weights(path, network.state_dict(), {"format": SRN_FORMAT})
         return path
 
     def _write(self) -> None:

@@ -1,20 +1,23 @@
 """Calibration: the noise that samples need to match that of the real LR images."""
 
 import logging
-from dataclasses import dataclass, replace
 
 import numpy as np
 import torch
-from numpy.typing import NDArray
 from pydantic import Field, ValidationError
 from tqdm import tqdm
 
 from pipeline.base.errors import UserError
 from pipeline.base.seeding import generator
 from pipeline.base.settings import Settings
+from pipeline.calibrate.added_noise import (
+    AddedNoise,
+    corrected,
+    laplace_share,
+    strongest_correlations,
+)
 from pipeline.noise.estimate import (
     BLOCKS,
-    LAGS,
     Blocks,
     Noise,
     cut_blocks,
@@ -31,11 +34,6 @@ from pipeline.stores.reader import Store, require_same_scale
 
 log = logging.getLogger(__name__)
 
-LARGEST_STEP = 2.0
-"""Largest factor by which the variance changes from one round to the next."""
-FEEDBACK = 0.7
-"""Share of the missing correlation that is added in a round."""
-
 
 class CalibrateSettings(Settings):
     """The section ``calibrate``."""
@@ -46,18 +44,6 @@ class CalibrateSettings(Settings):
     """Rounds in which the samples are measured like the real images, and corrected."""
     least_correlation: float = Field(0.1, ge=0, le=1)
     """Noise whose correlations, from 0 to 1, are all weaker is drawn independently."""
-
-
-@dataclass(frozen=True, eq=False)
-class AddedNoise:
-    """The noise that samples are drawn with in one round of the search."""
-
-    variance: NDArray[np.float64]
-    """(3, 9), in gray levels squared, at ``noise.estimate.KNOTS``."""
-    correlation: NDArray[np.float64]
-    """(3, 3, 7, 7), as in ``noise.estimate.Noise``."""
-    excess_kurtosis: float
-    jpeg: JpegTables | None
 
 
 def calibrate(
@@ -101,11 +87,11 @@ def calibrate(
             found = _calibration(maps, lr, sampling, settings, means)
             drawn = estimate_noise(_sample_blocks(maps, found, settings, step))
             if step < settings.rounds:
-                sampling = _corrected(sampling, real, drawn)
+                sampling = corrected(sampling, real, drawn)
     except ValueError as error:
         log.warning("no calibration: %s", error)
         return _faulty(maps, lr, str(error)), {"fault": str(error)}
-    neighbours, channels = _strongest(real)
+    neighbours, channels = strongest_correlations(real)
     return found, {
         "noise_level_real": real.deviation(means),
         "noise_level_mean": own.deviation(means),
@@ -130,17 +116,10 @@ def _tables(lr: Store) -> JpegTables | None:
         raise UserError(f"{lr.path}: its attribute 'jpeg' is damaged; prepare it again") from error
 
 
-def _corrected(sampling: AddedNoise, real: Noise, drawn: Noise) -> AddedNoise:
-    """The noise of the next round: variance times its error, correlation plus its error."""
-    factor = np.clip(real.variance / drawn.variance, 1 / LARGEST_STEP, LARGEST_STEP)
-    correlation = sampling.correlation + FEEDBACK * (real.correlation - drawn.correlation)
-    return replace(sampling, variance=sampling.variance * factor, correlation=correlation)
-
-
 def _calibration(
     maps: Store, lr: Store, sampling: AddedNoise, settings: CalibrateSettings, means: Blocks
 ) -> Calibration:
-    correlated = max(_strongest(sampling)) >= settings.least_correlation
+    correlated = max(strongest_correlations(sampling)) >= settings.least_correlation
     kernels = noise_filter(sampling.correlation) if correlated else None
     added = Noise(sampling.variance, sampling.correlation, 0.0, True).deviation(means)
     return Calibration.model_validate(
@@ -152,7 +131,7 @@ def _calibration(
             "fault": None,
             "variance_gray": sampling.variance.tolist(),
             "noise_filter": None if kernels is None else kernels.tolist(),
-            "laplace_share": _laplace_share(sampling.excess_kurtosis, kernels),
+            "laplace_share": laplace_share(sampling.excess_kurtosis, kernels),
             "jpeg": sampling.jpeg,
             "constant_theta_gray": float(added / np.sqrt(2)),
         }
@@ -187,22 +166,3 @@ def _sample_blocks(
         drawn = sampler.sample({"mean": mean}, source)[0].mul(255).round()
         parts.append(cut_blocks(drawn.numpy(), limit))
     return join(parts)
-
-
-def _strongest(noise: Noise | AddedNoise) -> tuple[float, float]:
-    """The strongest correlation between neighbours of a channel, and between channels."""
-    own = np.abs(noise.correlation[range(3), range(3)])[:, LAGS - 1 : LAGS + 2, LAGS - 1 : LAGS + 2]
-    own[:, 1, 1] = 0
-    across = np.abs(noise.correlation[:, :, LAGS, LAGS])
-    across[range(3), range(3)] = 0
-    return float(own.max()), float(across.max())
-
-
-def _laplace_share(excess_kurtosis: float, kernels: NDArray[np.float64] | None) -> float:
-    """The share of eps that follows a Laplace law; 3 times its fourth power is the excess kurtosis.
-
-    A filter makes independent noise more Gaussian.  If the squares of its weights sum to one, it
-    multiplies the excess kurtosis by the sum of their fourth powers.
-    """
-    left = 1.0 if kernels is None else float((kernels**4).sum(axis=(1, 2, 3)).mean())
-    return float(np.clip(excess_kurtosis / left / 3, 0, 1) ** 0.25)

@@ -27,7 +27,7 @@ from pipeline.images import drawing
 from pipeline.images.filters import bicubic_upsample
 from pipeline.images.io import Image, to_float, to_uint8, write_png
 from pipeline.parallel.background import read_ahead, write_behind
-from pipeline.srn.network import open_model
+from pipeline.srn.file import open_model
 from pipeline.stores.reader import Store
 
 PICTURE_ROWS = 16

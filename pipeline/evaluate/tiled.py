@@ -10,7 +10,7 @@ from torch import Tensor
 
 from pipeline.base.boxes import Box, Tile, batches, tiles
 from pipeline.images.io import Image, to_float, to_uint8
-from pipeline.srn.network import SrModel
+from pipeline.srn.file import SrModel
 
 Enlarge = Callable[[Tensor], Tensor]
 """From (N, 3, H, W) in [0, 1] to (N, 3, scale H, scale W)."""

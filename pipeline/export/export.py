@@ -25,7 +25,8 @@ from pipeline.parallel.background import read_ahead, write_behind
 from pipeline.stores.format import ARRAYS, CHUNK
 from pipeline.stores.kept import KeptResults
 from pipeline.stores.reader import Store
-from pipeline.writing.writer import PartialStore, StoreWriter, round_mantissa
+from pipeline.writing.partial import PartialStore, round_mantissa
+from pipeline.writing.writer import StoreWriter
 
 
 class ExportSettings(Settings):

@@ -1,4 +1,4 @@
-"""SR networks: any architecture of spandrel, built by name and opened from file.
+"""SR networks: any architecture of spandrel, built by name.
 
 Built from spandrel's own classes, so that what is trained here opens in every program that reads
 models through spandrel, such as chaiNNer and ComfyUI.
@@ -8,22 +8,13 @@ import importlib
 import inspect
 import pkgutil
 from collections.abc import Mapping
-from pathlib import Path
-from typing import Any, TypeAlias
 
 import spandrel.architectures
 import torch
-from spandrel import Architecture, ImageModelDescriptor, ModelLoader, canonicalize_state_dict
-from torch import Tensor, nn
+from spandrel import Architecture, ModelLoader
+from torch import nn
 
-from pipeline.base.errors import UserError, one_line
-from pipeline.stores.weights import require_whole
-
-SRN_FORMAT = "usrdu-srn"
-"""Mark of an SRN weights file."""
-
-SrModel: TypeAlias = ImageModelDescriptor[nn.Module]
-"""An SR network as spandrel opened it, with its scale and the sizes it accepts."""
+from pipeline.base.errors import UserError
 
 SCALE_NAMES = ("scale", "upscale", "up_scale", "upscale_factor", "upscaling_factor")
 """What the constructors of spandrel's networks call the scale."""
@@ -97,61 +88,6 @@ def _require_readable(network: nn.Module, name: str, scale: int) -> None:
             f"architecture '{name}' at the scale {scale} would be opened from its file as one of "
             f"the scale {found}; choose another architecture"
         )
-
-
-def open_model(path: Path) -> SrModel:
-    """Open a model file of any kind spandrel knows, in evaluation mode on the CPU.
-
-    Files are read without running code from them.
-
-    Raises:
-        UserError: The file is missing, damaged, or no SR model for three channels.
-
-    """
-    if not path.is_file():
-        raise UserError(f"{path}: there is no such model file")
-    require_whole(path)
-    try:
-        model = ModelLoader(device="cpu").load_from_file(path)
-    except Exception as error:  # spandrel raises whatever its many loaders raise
-        raise _not_a_model(path, error) from error
-    return _checked(path, model)
-
-
-def open_state(state: Mapping[str, Tensor], path: Path) -> SrModel:
-    """Like ``open_model``, from tensors that were read from ``path``."""
-    try:
-        model = ModelLoader(device="cpu").load_from_state_dict(dict(state))
-    except Exception as error:  # spandrel raises whatever its many loaders raise
-        raise _not_a_model(path, error) from error
-    return _checked(path, model)
-
-
-def unwrapped(content: Mapping[str, Any]) -> dict[str, Any]:
-    """The tensors of a model file without the wrappers and prefixes that programs put around them.
-
-    Such as ``params_ema``, ``params``, ``state_dict``, and ``module.`` before every name.
-    """
-    return dict(canonicalize_state_dict(_named(content)))
-
-
-def _named(content: Mapping[Any, Any]) -> dict[str, Any]:
-    """The same with text for every key, as spandrel expects; optimizers number theirs."""
-    return {
-        str(key): _named(value) if isinstance(value, Mapping) else value
-        for key, value in content.items()
-    }
-
-
-def _not_a_model(path: Path, error: Exception) -> UserError:
-    reason = one_line(error, 200)
-    return UserError(f"{path}: is not a model that spandrel can open: {reason}")
-
-
-def _checked(path: Path, model: object) -> SrModel:
-    if not isinstance(model, ImageModelDescriptor) or model.input_channels != 3:
-        raise UserError(f"{path}: is not a super-resolution model for RGB images")
-    return model.eval()
 
 
 def _network_class(name: str) -> type[nn.Module]:

@@ -14,7 +14,7 @@ from pipeline.base.files import write_whole
 from pipeline.base.hashes import file_hash
 from pipeline.dsn.file import DSN_FORMAT, DsnDescription, save_dsn
 from pipeline.dsn.network import DSN
-from pipeline.srn import network as srn
+from pipeline.srn.file import SRN_FORMAT, SrModel, open_state
 from pipeline.stores.weights import load_foreign, save_weights
 from pipeline.tools.onnx_file import Shape, largest_difference, to_onnx
 from pipeline.tools.released_code import Recognised, dsn_from_authors, recognise, unknown
@@ -110,16 +110,16 @@ def _require_places(source: Path, target: Path, dsn_target: Path | None) -> None
         raise UserError(f"{places[-1]} would overwrite {source}; name other outputs")
 
 
-def _open(state: Mapping[str, torch.Tensor], kind: str, source: Path) -> srn.SrModel:
+def _open(state: Mapping[str, torch.Tensor], kind: str, source: Path) -> SrModel:
     try:
-        return srn.open_state(state, source)
+        return open_state(state, source)
     except UserError as error:
         if kind == "sr":
             raise unknown(source, state) from error
         raise
 
 
-def _words(found: Recognised, dsn: DSN | None, model: srn.SrModel | None) -> str:
+def _words(found: Recognised, dsn: DSN | None, model: SrModel | None) -> str:
     parts = []
     if model is not None:
         owner = "the authors' SRN" if found.kind == "srn" else "an SR model"
@@ -148,22 +148,22 @@ def _write_dsn(dsn: DSN, target: Path, origin: Mapping[str, str]) -> None:
 
 
 def _metadata(
-    model: srn.SrModel, described: Mapping[str, str], origin: Mapping[str, str]
+    model: SrModel, described: Mapping[str, str], origin: Mapping[str, str]
 ) -> dict[str, object]:
     """The metadata of the SR model; those of a file of this project are kept."""
-    if described.get("format") == json.dumps(srn.SRN_FORMAT):
+    if described.get("format") == json.dumps(SRN_FORMAT):
         return {key: json.loads(text) for key, text in described.items()}
     return {
-        "format": srn.SRN_FORMAT,
+        "format": SRN_FORMAT,
         "scale": model.scale,
         "architecture": {"network": model.architecture.id},
         "imported_from": origin,
     }
 
 
-def _write_sr(model: srn.SrModel, target: Path, metadata: Mapping[str, object]) -> OnnxCheck | None:
+def _write_sr(model: SrModel, target: Path, metadata: Mapping[str, object]) -> OnnxCheck | None:
     state = {name: value.detach().clone() for name, value in model.model.state_dict().items()}
-    srn.open_state(state, target)  # as every other program will
+    open_state(state, target)  # as every other program will
     match target.suffix.lower():
         case ".safetensors":
             save_weights(target, state, metadata)
@@ -179,7 +179,7 @@ def _write_sr(model: srn.SrModel, target: Path, metadata: Mapping[str, object]) 
     return None
 
 
-def _onnx(model: srn.SrModel, target: Path) -> tuple[bytes, OnnxCheck]:
+def _onnx(model: SrModel, target: Path) -> tuple[bytes, OnnxCheck]:
     """The content of the ONNX file, and how well it agrees with torch.
 
     Raises:
@@ -200,7 +200,7 @@ def _onnx(model: srn.SrModel, target: Path) -> tuple[bytes, OnnxCheck]:
     return data, check
 
 
-def _shapes(model: srn.SrModel) -> list[Shape]:
+def _shapes(model: SrModel) -> list[Shape]:
     """The shape that the graph is traced with, then those on which it is checked."""
     sizes = model.size_requirements
     unit = sizes.multiple_of

@@ -13,7 +13,7 @@ from torch import Tensor
 
 from pipeline.base.errors import UserError, one_line
 from pipeline.dsn.network import DSN
-from pipeline.srn.network import unwrapped
+from pipeline.srn.file import unwrapped
 
 ACCEPTED = "the authors' DSN or SRN file, or an SR model for RGB images that spandrel opens"
 SRN_PREFIX, DSN_PREFIX = "RRDBNet_U.", "RRDBNet_var."

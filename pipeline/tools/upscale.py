@@ -20,7 +20,7 @@ from pipeline.evaluate.tiled import (
 )
 from pipeline.images.io import Image, find_images, read_image, to_float
 from pipeline.parallel.background import read_ahead, write_behind
-from pipeline.srn.network import open_model
+from pipeline.srn.file import open_model
 from pipeline.tools.strip_writer import SUFFIXES, write_strips
 
 BF16_BOUND_GRAY = 2.0

@@ -16,7 +16,8 @@ from pipeline.images import drawing
 from pipeline.images.filters import bicubic_upsample
 from pipeline.sampling.calibration import Calibration
 from pipeline.sampling.sampler import make_sampler
-from pipeline.srn import network as srn
+from pipeline.srn.file import SRN_FORMAT, open_model
+from pipeline.srn.network import build
 from pipeline.stores.reader import Store
 from pipeline.stores.weights import save_weights
 from pipeline.train_srn.losses import SrnLoss
@@ -107,7 +108,7 @@ class SrnTrainer:
         self.steps = self.schedule.steps(settings.epochs) if architecture.train else 0
         with torch.random.fork_rng(devices=[]):
             torch.manual_seed(settings.seed)
-            self.network = srn.build(architecture.network, stream.scale, architecture.options)
+            self.network = build(architecture.network, stream.scale, architecture.options)
             self.discriminator = settings.build_discriminator(stream.scale)
         if architecture.warm_start:
             _warm_start(self.network, Path(architecture.warm_start), stream.scale)
@@ -173,7 +174,7 @@ class SrnTrainer:
     def finish(self, weights: Path) -> dict[str, object]:
         """Write the averaged weights, in the keys of the architecture."""
         metadata = {
-            "format": srn.SRN_FORMAT,
+            "format": SRN_FORMAT,
             "scale": self.data.scale,
             "architecture": self.architecture.model_dump(),
             "settings": self.settings.model_dump(),
@@ -271,7 +272,7 @@ def open_stream(material: SrnMaterial, settings: TrainSrnSettings, demand: Deman
 
 def _warm_start(network: nn.Module, path: Path, scale: int) -> None:
     """Load the weights of an SR model file, in any key style spandrel reads."""
-    model = srn.open_model(path)
+    model = open_model(path)
     if model.scale != scale:
         raise UserError(f"{path} has the scale {model.scale}, but the training has {scale}")
     try:

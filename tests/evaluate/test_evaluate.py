@@ -24,7 +24,7 @@ from pipeline.evaluate.evaluate import EvaluateSettings, evaluate
 from pipeline.evaluate.niqe import block_features, niqe
 from pipeline.evaluate.niqe_model import load_model
 from pipeline.images import drawing
-from pipeline.srn import network as srn
+from pipeline.srn.network import build
 from pipeline.stores.format import Kind
 from pipeline.stores.reader import Store
 from pipeline.stores.weights import save_weights
@@ -52,7 +52,7 @@ def write_model(path: Path, scale: int = 4, features: int = 4, flat: bool = Fals
     """A small model; a flat one repeats its input's pixels, as Compact does without weights."""
     with torch.random.fork_rng():
         torch.manual_seed(0)
-        network = srn.build("Compact", scale, {"num_feat": features, "num_conv": 1})
+        network = build("Compact", scale, {"num_feat": features, "num_conv": 1})
     state = network.state_dict()
     state = {key: torch.zeros_like(value) for key, value in state.items()} if flat else state
     save_weights(path, state, {"format": "usrdu-srn"})

@@ -21,7 +21,8 @@ from pipeline.evaluate.tiled import (
     largest_difference,
     on_device,
 )
-from pipeline.srn.network import build, open_state
+from pipeline.srn.file import open_state
+from pipeline.srn.network import build
 
 CPU = torch.device("cpu")
 SCALE = 3

@@ -30,7 +30,8 @@ from pipeline.images.io import to_float
 from pipeline.stores import format
 from pipeline.stores.reader import Store
 from pipeline.stores.weights import save_weights
-from pipeline.writing.writer import PartialStore, StoreWriter
+from pipeline.writing.partial import PartialStore
+from pipeline.writing.writer import StoreWriter
 from stages.export import command
 
 CHUNK, TILE = 16, 7

@@ -15,6 +15,7 @@ from torch import Tensor, nn
 
 from pipeline.base.errors import UserError
 from pipeline.srn import network as srn
+from pipeline.srn.file import open_model
 from pipeline.stores.weights import CHECKSUM, save_weights
 
 ESRGAN = {"num_filters": 8, "num_blocks": 2}
@@ -146,7 +147,7 @@ def test_open_what_training_saves(
         metadata = file.metadata()
     assert metadata.pop(CHECKSUM)
     assert metadata == {"format": '"usrdu-srn"', "scale": str(scale)}
-    opened = srn.open_model(path)
+    opened = open_model(path)
     assert opened.architecture.id == name
     assert opened.scale == scale and opened.input_channels == opened.output_channels == 3
     assert not opened.model.training
@@ -217,7 +218,7 @@ def test_open_esrgan_in_the_new_keys(suffix: str, wrapper: str | None, tmp_path:
         save_weights(path, state, {})
     else:
         torch.save(state if wrapper is None else {wrapper: state}, path)
-    opened = srn.open_model(path)
+    opened = open_model(path)
     assert opened.architecture.id == "ESRGAN" and opened.scale == 4
     expected = rrdb_net(lr, state, blocks=2)
     assert expected.shape == (1, 3, 36, 48) and expected.std() > 1e-3
@@ -254,15 +255,15 @@ def test_open_runs_no_code(suffix: str, style: str, tmp_path: Path) -> None:
         assert marker.exists()
         marker.unlink()
     with pytest.raises(UserError, match="is not a model that spandrel can open"):
-        srn.open_model(path)
+        open_model(path)
     assert not marker.exists()
 
 
 def test_open_refuses_a_missing_file(tmp_path: Path) -> None:
     with pytest.raises(UserError, match=r"none\.pth: there is no such model file"):
-        srn.open_model(tmp_path / "none.pth")
+        open_model(tmp_path / "none.pth")
     with pytest.raises(UserError, match="there is no such model file"):
-        srn.open_model(tmp_path)
+        open_model(tmp_path)
 
 
 @pytest.mark.parametrize("suffix", [".pth", ".safetensors", ".txt", ".onnx", ""])
@@ -271,7 +272,7 @@ def test_open_refuses_a_text_file(suffix: str, content: bytes, tmp_path: Path) -
     path = tmp_path / f"model{suffix}"
     path.write_bytes(content)
     with pytest.raises(UserError, match="is not a model that spandrel can open") as raised:
-        srn.open_model(path)
+        open_model(path)
     assert str(path) in str(raised.value) and "\n" not in str(raised.value)
 
 
@@ -280,14 +281,14 @@ def test_open_refuses_a_truncated_file(tmp_path: Path) -> None:
     save_weights(path, build("Compact", 2, COMPACT).state_dict(), {})
     path.write_bytes(path.read_bytes()[:-10])
     with pytest.raises(UserError, match="is not a whole safetensors file"):
-        srn.open_model(path)
+        open_model(path)
 
 
 def test_open_refuses_weights_of_no_network(tmp_path: Path) -> None:
     path = tmp_path / "other.safetensors"
     save_weights(path, {"some.weight": torch.zeros(3, 3)}, {})
     with pytest.raises(UserError, match="is not a model that spandrel can open"):
-        srn.open_model(path)
+        open_model(path)
 
 
 def test_open_refuses_grey_models(tmp_path: Path) -> None:
@@ -296,4 +297,4 @@ def test_open_refuses_grey_models(tmp_path: Path) -> None:
     grey = srn._network_class("Compact")(**options)
     save_weights(path, grey.state_dict(), {})
     with pytest.raises(UserError, match="not a super-resolution model for RGB images"):
-        srn.open_model(path)
+        open_model(path)

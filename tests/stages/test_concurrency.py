@@ -17,7 +17,8 @@ from pipeline.export.export import ExportSettings, export
 from pipeline.stores.reader import Store
 from pipeline.train_srn.train import SrnMaterial, train_srn
 from pipeline.training.description import Places
-from pipeline.writing.writer import StoreWriter, partial_path
+from pipeline.writing.partial import partial_path
+from pipeline.writing.writer import StoreWriter
 
 
 def image(level: int) -> dict[str, np.ndarray[tuple[int, ...], np.dtype[np.uint8]]]:

@@ -37,7 +37,7 @@ from pipeline.base.settings import load_lines, load_section, load_yaml
 from pipeline.evaluate.full_reference import Lpips
 from pipeline.images.io import find_images, image_size, open_header, read_image
 from pipeline.prepare.prepare import Folders, prepare
-from pipeline.srn import network as srn
+from pipeline.srn.file import open_model
 from pipeline.stores.format import seal
 from pipeline.stores.reader import Store
 from pipeline.stores.verify import verify
@@ -327,7 +327,7 @@ def loaders(path: Path, tmp_path: Path) -> dict[str, Callable[[], object]]:
         "foreign": lambda: load_foreign(path),
         "weights": lambda: load_weights(path, "usrdu-dsn"),
         "state": lambda: load_state(path, {}),
-        "sr model": lambda: srn.open_model(path),
+        "sr model": lambda: open_model(path),
         "convert": lambda: convert(path, tmp_path / "out.safetensors"),
         "vgg": lambda: VGG19Features(str(path)),
         "lpips": lambda: Lpips(str(path)),

@@ -21,7 +21,8 @@ from pipeline.base.settings import load_yaml
 from pipeline.dsn.file import save_dsn
 from pipeline.dsn.network import DSN
 from pipeline.images.io import read_image, write_png
-from pipeline.srn import network as srn
+from pipeline.srn.file import open_model
+from pipeline.srn.network import build
 from pipeline.stores.reader import Store
 from pipeline.stores.weights import save_weights
 from pipeline.writing.writer import StoreWriter
@@ -106,7 +107,7 @@ def test_the_whole_pipeline(scale: int, tmp_path: Path) -> None:
         assert Store(store, kind).scale == scale  # type: ignore[arg-type]
     assert Store(maps, "maps").size("a") == (60, 64)
     assert json.loads(noise.read_text())["scale"] == scale
-    assert srn.open_model(model).scale == scale
+    assert open_model(model).scale == scale
     assert read_image(out / "scored" / "sr" / "p.png").shape == (3, 35 * scale, 33 * scale)
     assert read_image(tmp_path / "c.png").shape == (3, 71 * scale, 65 * scale)
 
@@ -138,7 +139,7 @@ def mixed(tiny: World, tiny2: World, tmp_path_factory: pytest.TempPathFactory) -
         save_dsn(
             folder / f"dsn{mark}.safetensors", DSN(scale, 4, 1), described(dsn_settings(), scale)
         )
-        network = srn.build("Compact", scale, {"num_feat": 4, "num_conv": 1})
+        network = build("Compact", scale, {"num_feat": 4, "num_conv": 1})
         save_weights(folder / f"srn{mark}.safetensors", network.state_dict(), {})
     params(folder / "warm.yaml", 4, warm_start=folder / "srn2.safetensors")
     params(folder / "calibrated.yaml", 4, theta="calibrated")

@@ -25,7 +25,8 @@ from pipeline.stores import format
 from pipeline.stores.format import ARRAYS, Kind
 from pipeline.stores.reader import Store
 from pipeline.writing import writer as module
-from pipeline.writing.writer import StoreWriter, round_mantissa
+from pipeline.writing.partial import round_mantissa
+from pipeline.writing.writer import StoreWriter
 
 # The format on disk
 
