@@ -3,7 +3,7 @@
 import json
 import math
 import sys
-from collections.abc import Callable, Iterator, Mapping
+from collections.abc import Callable, Mapping
 from functools import wraps
 from pathlib import Path
 from typing import Any, TypeVar
@@ -12,6 +12,7 @@ import click
 
 from pipeline.base.errors import UserError
 from pipeline.base.files import whole
+from pipeline.base.nested import flat
 from stages.messages import shown
 
 F = TypeVar("F", bound=Callable[..., Any])
@@ -97,15 +98,7 @@ def _finite(content: object) -> object:
 
 def report(metrics: Mapping[str, object], *written: Path) -> None:
     """Print the metrics of a stage, nested ones as ``a.b``, and what it wrote."""
-    for name, value in _flat(metrics, ""):
+    for name, value in flat(metrics):
         click.echo(f"  {name}: {value:.4f}" if isinstance(value, float) else f"  {name}: {value}")
     for path in written:
         click.echo(f"wrote {path}")
-
-
-def _flat(metrics: Mapping[str, object], prefix: str) -> Iterator[tuple[str, object]]:
-    for name, value in metrics.items():
-        if isinstance(value, Mapping):
-            yield from _flat(value, f"{prefix}{name}.")
-        else:
-            yield f"{prefix}{name}", value

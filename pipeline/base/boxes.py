@@ -19,7 +19,7 @@ class Box(NamedTuple):
         return self.bottom - self.top, self.right - self.left
 
     @property
-    def slices(self) -> tuple[slice, slice, slice]:
+    def slices(self) -> tuple[slice, ...]:
         """Index of the box in a (C, H, W) array."""
         return slice(None), slice(self.top, self.bottom), slice(self.left, self.right)
 

@@ -126,7 +126,7 @@ def parse_lines(text: str, path: Path) -> list[Line]:
     """
     _parse(text, path)
     rows, lines = text.splitlines(), []
-    for key, value, (row, _) in _places(YAML(pure=True).load(text), ""):
+    for key, value, row, _ in _places(YAML(pure=True).load(text), ""):
         plain = list(value) if isinstance(value, list) else value
         lines.append(Line(key, plain, rows[row].partition(" # ")[2].strip()))
     return lines
@@ -144,7 +144,7 @@ def with_values(text: str, values: Mapping[str, object]) -> str:
 
     """
     rows = text.splitlines()
-    for key, value, (row, column) in _places(YAML(pure=True).load(text), ""):
+    for key, value, row, column in _places(YAML(pure=True).load(text), ""):
         if key in values and value != values[key] and _is_whole(value, rows[row][column:]):
             comment = rows[row].partition(" # ")[2].strip()
             line = rows[row][:column] + _in_yaml(values[key])
@@ -154,13 +154,22 @@ def with_values(text: str, values: Mapping[str, object]) -> str:
     return "\n".join(rows) + "\n"
 
 
-def _places(content: CommentedMap, prefix: str) -> Iterator[tuple[str, object, tuple[int, int]]]:
+class _Place(NamedTuple):
+    """Where a value stands in a YAML text."""
+
+    key: str
+    value: object
+    row: int
+    column: int
+
+
+def _places(content: CommentedMap, prefix: str) -> Iterator[_Place]:
     """Keys and values of a mapping, with row and column of every value."""
     for key, value in content.items():
         if isinstance(value, CommentedMap) and value:
             yield from _places(value, f"{prefix}{key}.")
         else:
-            yield f"{prefix}{key}", value, content.lc.value(key)
+            yield _Place(f"{prefix}{key}", value, *content.lc.value(key))
 
 
 def _is_whole(value: object, text: str) -> bool:

@@ -14,6 +14,7 @@ import psutil
 import torch
 
 from pipeline.base.errors import UserError
+from pipeline.base.nested import flat
 from pipeline.base.settings import load_yaml
 from pipeline.crops.memory import GIB
 
@@ -139,16 +140,8 @@ def _named_files(params: Path) -> list[str]:
         return [str(error)]
     return [
         f"{key}: there is no file {value}"
-        for key, value in _settings(content, "")
+        for key, value in flat(content)
         if key.rpartition(".")[2] in WEIGHTS
         and value not in WORDS
         and not (params.absolute().parent / str(value)).is_file()
     ]
-
-
-def _settings(content: dict[str, object], prefix: str) -> Iterator[tuple[str, object]]:
-    for key, value in content.items():
-        if isinstance(value, dict):
-            yield from _settings(value, f"{prefix}{key}.")
-        else:
-            yield f"{prefix}{key}", value

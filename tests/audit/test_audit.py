@@ -358,8 +358,7 @@ def test_closed_form_is_the_root(prior: float) -> None:
 
 def test_curve_in_the_summary_is_the_root(tmp_path: Path) -> None:
     hr = write_hr(tmp_path / "hr.zarr", {"one": (16, 16)})
-    dsn = {"prior_scale_gray": 2.5, "learn_theta": True}
-    maps = write_maps(tmp_path / "m.zarr", hr, dsn_settings=dsn)
+    maps = write_maps(tmp_path / "m.zarr", hr, prior_scale_gray=2.5)
     audit(inputs(maps, hr), SETTINGS, tmp_path / "page")
     found = read_json(tmp_path / "page" / "summary.json")
     assert found["prior_scale_gray"] == 2.5
@@ -405,8 +404,8 @@ def test_another_reference_has_no_curve(reference: object, words: str, tmp_path:
 
 def test_constant_theta_has_no_curve(tmp_path: Path) -> None:
     hr = write_hr(tmp_path / "hr.zarr", {"one": (16, 24)})
-    dsn = {"prior_scale_gray": 1.5, "learn_theta": False}
-    maps = write_maps(tmp_path / "m.zarr", hr, constant=1.5, dsn_settings=dsn)
+    changes = {"prior_scale_gray": 1.5, "learned_theta": False}
+    maps = write_maps(tmp_path / "m.zarr", hr, constant=1.5, **changes)
     metrics = audit(inputs(maps, hr), SETTINGS, tmp_path / "page")
     assert "closed_form_gap" not in metrics
     assert metrics["theta_mean"] == metrics["theta_max"] == pytest.approx(1.5, rel=2**-11)
