@@ -147,7 +147,7 @@ def with_values(text: str, values: Mapping[str, object]) -> str:
     for key, value, row, column in _places(YAML(pure=True).load(text), ""):
         if key in values and value != values[key] and _is_whole(value, rows[row][column:]):
             comment = rows[row].partition(" # ")[2].strip()
-            line = rows[row][:column] + _in_yaml(values[key])
+            line = f"{rows[row][:column].rstrip()} {_in_yaml(values[key])}"
             if comment:
                 line = (f"{line}   " if len(line) >= COMMENT else line.ljust(COMMENT)) + "# "
             rows[row] = line + comment

@@ -92,7 +92,7 @@ class Degrader:
                     whole[name] = np.empty((3, height_lr, width_lr), np.float32)
                 for (area, outer), of_tile in zip(together, values, strict=True):
                     inner = area.within(outer.over(self.scale)).slices
-                    whole[name][area.slices] = of_tile[inner]
+                    whole[name][area.slices] = of_tile[inner].numpy()
         return whole
 
     def part(self, shape: tuple[int, int], area: Box) -> tuple[Box, Box]:
