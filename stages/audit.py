@@ -4,6 +4,7 @@ from pathlib import Path
 
 import click
 
+from pipeline.base.params import Params
 from stages.options import FILE, FOLDER, STORE, params_option, plain_errors, report, write_json
 
 
@@ -22,7 +23,7 @@ from stages.options import FILE, FOLDER, STORE, params_option, plain_errors, rep
 @click.option("--out", type=FOLDER, required=True, help="Folder for tables and page; replaced.")
 @click.option("--metrics", type=FILE, required=True, help="JSON file for the metrics.")
 @click.option("--scheduler", help="Address of a dask.distributed scheduler; else threads here.")
-@params_option
+@params_option("audit")
 @plain_errors
 def command(
     maps: Path | str,
@@ -34,7 +35,7 @@ def command(
     out: Path,
     metrics: Path,
     scheduler: str | None,
-    params: Path,
+    params: Params,
 ) -> None:
     """Compare the generated LR images with the real ones, in tables and on a page.
 

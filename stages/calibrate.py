@@ -4,6 +4,7 @@ from pathlib import Path
 
 import click
 
+from pipeline.base.params import Params
 from stages.options import FILE, STORE, params_option, plain_errors, report, write_json
 
 
@@ -16,9 +17,9 @@ from stages.options import FILE, STORE, params_option, plain_errors, report, wri
 @click.option("--lr", type=STORE, required=True, help="Store of real LR images.")
 @click.option("--out", type=FILE, required=True, help="Calibration file to write.")
 @click.option("--metrics", type=FILE, required=True, help="JSON file for the metrics.")
-@params_option
+@params_option("calibrate")
 @plain_errors
-def command(maps: Path | str, lr: Path | str, out: Path, metrics: Path, params: Path) -> None:
+def command(maps: Path | str, lr: Path | str, out: Path, metrics: Path, params: Params) -> None:
     """Measure how much noise the samples need to agree with the real LR images.
 
     The noise of the real LR images is estimated blindly: its variance by intensity and channel, its

@@ -28,7 +28,7 @@ TOOLS = {
     "convert": "Convert weights of other programs, and SR models for others.",
     "verify": "Check stores, weights and checkpoints against their checksums.",
     "doctor": "Print versions, devices and what is missing, for bug reports.",
-    "recovery": "Measure how much of a known camera's gain is recovered.",
+    "recovery-table": "Tabulate how much of a known camera's gain is recovered.",
     "plots-page": "Write the page that 'dvc plots show' needs without network.",
 }
 """Modules of ``stages.tools``."""

@@ -4,6 +4,7 @@ from pathlib import Path
 
 import click
 
+from pipeline.base.params import Params
 from stages.options import FILE, FOLDER, params_option, plain_errors, report, write_json
 
 
@@ -17,9 +18,9 @@ from stages.options import FILE, FOLDER, params_option, plain_errors, report, wr
     show_default=True,
     help="File of simulated cameras; the setting 'camera' names an entry.",
 )
-@params_option
+@params_option("demo", "prepare")
 @plain_errors
-def command(out: Path, metrics: Path, cameras: Path, params: Path) -> None:
+def command(out: Path, metrics: Path, cameras: Path, params: Params) -> None:
     """Write the demo's photographs as a simulated camera sees them.
 
     Writes HR images, LR images of other scenes, and validation pairs, all from photographs of

@@ -4,6 +4,7 @@ from pathlib import Path
 
 import click
 
+from pipeline.base.params import Params
 from stages.options import FILE, FOLDER, STORE, params_option, plain_errors, report, write_json
 
 
@@ -17,14 +18,14 @@ from stages.options import FILE, FOLDER, STORE, params_option, plain_errors, rep
 @click.option("--model", type=FILE, required=True, help="Any SR model file spandrel opens.")
 @click.option("--out", type=FOLDER, required=True, help="Folder for tables and pictures.")
 @click.option("--metrics", type=FILE, required=True, help="JSON file for the metrics.")
-@params_option
+@params_option("evaluate")
 @plain_errors
-def command(val: Path | str, model: Path, out: Path, metrics: Path, params: Path) -> None:
+def command(val: Path | str, model: Path, out: Path, metrics: Path, params: Params) -> None:
     """Score an SR model and bicubic upsampling on held-out images.
 
-    Pairs are scored by PSNR, SSIM and LPIPS under the protocols of the settings, and by NIQE.  A
-    store of LR images without HR is scored by NIQE alone.  LPIPS needs AlexNet's ImageNet weights,
-    NIQE a pristine model (see niqe-fit); without them the score is left out.
+    Pairs are scored by PSNR, SSIM, HaarPSI and LPIPS under the protocols of the settings, and by
+    NIQE.  A store of LR images without HR is scored by NIQE alone.  LPIPS needs AlexNet's ImageNet
+    weights, NIQE a pristine model (see niqe-fit); without them the score is left out.
     """
     from pipeline.base.settings import load_section
     from pipeline.evaluate.evaluate import EvaluateSettings, evaluate

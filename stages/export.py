@@ -4,6 +4,7 @@ from pathlib import Path
 
 import click
 
+from pipeline.base.params import Params
 from stages.options import (  # fmt: skip
     FILE,
     FOLDER,
@@ -26,7 +27,7 @@ from stages.options import (  # fmt: skip
 @click.option("--maps", type=FOLDER, required=True, help="Store to write.")
 @click.option("--metrics", type=FILE, required=True, help="JSON file for the metrics.")
 @click.option("--scheduler", help="Address of a dask.distributed scheduler; else this process.")
-@params_option
+@params_option("export")
 @work_option
 @plain_errors
 def command(
@@ -35,7 +36,7 @@ def command(
     maps: Path,
     metrics: Path,
     scheduler: str | None,
-    params: Path,
+    params: Params,
     work: Path,
 ) -> None:
     """Write mean and theta of every HR image into maps.zarr.

@@ -12,7 +12,7 @@ import click
 
 from pipeline.base.errors import UserError
 from pipeline.base.files import whole
-from pipeline.base.nested import flat
+from pipeline.base.params import Params, flat
 from stages.messages import shown
 
 F = TypeVar("F", bound=Callable[..., Any])
@@ -36,12 +36,12 @@ class StoreType(click.ParamType[Path | str]):
 
 STORE = StoreType()
 
-params_option = click.option(
+params_file_option = click.option(
     "--params",
     type=FILE,
     default="params.yaml",
     show_default=True,
-    help="File with the settings; the stage reads the section of its name.",
+    help="File with the settings.",
 )
 work_option = click.option(
     "--work",
@@ -50,6 +50,46 @@ work_option = click.option(
     show_default=True,
     help="Folder for checkpoints and kept results, with which an interrupted run continues.",
 )
+
+
+def params_option(*sections: str) -> Callable[[F], F]:
+    """The options ``--params`` and ``--set``: the argument ``params``, of type ``Params``.
+
+    Args:
+        sections: What the command reads.
+
+    """
+    read = " and ".join(", ".join(sections).rsplit(", ", 1))
+
+    def decorate(command: F) -> F:
+        @click.option(
+            "--params",
+            "files",
+            multiple=True,
+            default=["params.yaml"],
+            show_default=True,
+            metavar="FILE",
+            help=f"File with the settings; {read} of it are read.  More of them, or FILE:KEY for a "
+            "mapping in a file, say what differs.",
+        )
+        @click.option(
+            "--set",
+            "values",
+            multiple=True,
+            metavar="KEY=VALUE",
+            help=f"Change one setting for this run; KEY is {sections[0]}.NAME.",
+        )
+        @wraps(command)
+        def with_params(
+            *args: Any, files: tuple[str, ...], values: tuple[str, ...], **kwargs: Any
+        ) -> Any:
+            path, *overlays = files
+            params = Params(Path(path), tuple(overlays), values, sections)
+            return command(*args, params=params, **kwargs)
+
+        return with_params  # type: ignore[return-value]
+
+    return decorate
 
 
 def plain_errors(command: F) -> F:

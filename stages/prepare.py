@@ -4,6 +4,7 @@ from pathlib import Path
 
 import click
 
+from pipeline.base.params import Params
 from stages.options import (  # fmt: skip
     FILE,
     FOLDER,
@@ -36,11 +37,11 @@ from stages.options import (  # fmt: skip
 )  # fmt: skip
 @click.option("--out", type=FOLDER, required=True, help="Folder for the stores.")
 @click.option("--metrics", type=FILE, required=True, help="JSON file for the metrics.")
-@params_option
+@params_option("prepare")
 @work_option
 @plain_errors
 def command(
-    hr: Path, lr: Path, val: Path, pairs: Path, out: Path, metrics: Path, params: Path, work: Path
+    hr: Path, lr: Path, val: Path, pairs: Path, out: Path, metrics: Path, params: Params, work: Path
 ) -> None:
     """Decode HR, real LR and validation images once, into stores.
 

@@ -5,6 +5,7 @@ from pathlib import Path
 
 import click
 
+from pipeline.base.params import Params
 from stages.options import (  # fmt: skip
     FILE,
     FOLDER,
@@ -34,7 +35,7 @@ from stages.options import (  # fmt: skip
     "--start", type=FILE,
     help="Checkpoint of another run of the same networks to go on from, after a divergence.",
 )  # fmt: skip
-@params_option
+@params_option("train_dsn", "machine")
 @work_option
 @plain_errors
 def command(
@@ -44,7 +45,7 @@ def command(
     out: Path,
     metrics: Path | None,
     start: Path | None,
-    params: Path,
+    params: Params,
     work: Path,
 ) -> None:
     """Learn the camera's degradation from unpaired HR and LR images.

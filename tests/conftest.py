@@ -244,7 +244,7 @@ def names(folder: Path) -> list[str]:
     return sorted(path.name for path in folder.iterdir())
 
 
-FIRST = ("test_repro", "test_audit", "test_train_srn", "test_readme")
+FIRST = ("test_repro", "test_recovery_repro", "test_audit", "test_train_srn", "test_readme")
 """The longest files first, so that no process is left with one of them at the end; test_readme
 copies what test_repro makes, so it does not start beside it."""
 

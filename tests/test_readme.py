@@ -14,17 +14,11 @@ from pipeline.images.io import read_image, write_png
 from pipeline.stores.reader import Store
 
 SHRUNK = ["calibrated", "official", "paper"]
-RECOVERY: dict[str, object] = {
-    "seeds": [0],
-    "sources": ["bicubic", "mean", "camera"],
-    "captures": 1,
-    "architecture": {"options": {"num_feat": 4, "num_conv": 1}},
-    "train_srn": {"epochs": 1},
-}
 NOT_RUN = {
     "make demo": "its stages ran, with tiny settings, when the clone was made",
     "make test": "this is it",
     "make setup": "it was done before the tests",
+    "dvc repro recovery/dvc.yaml": "tests/recovery runs it, with tiny settings",
 }
 """Commands whose targets are only looked up."""
 
@@ -61,7 +55,6 @@ def reader(tmp_path: Path, tmp_path_factory: pytest.TempPathFactory) -> Path:
         profile.setdefault("evaluate", {})["lpips_weights"] = "none"
         with path.open("w") as file:
             yaml.dump(profile, file)
-    edit_params(target, {"recovery": RECOVERY})
     for name, kind, side in (("photographs", "hr", 160), ("camera", "lr", 96)):
         (target / f"data/raw/my-{name}").mkdir()
         for path in sorted((target / "data/raw/demo" / kind).iterdir())[:3]:
@@ -90,7 +83,7 @@ def follow(repo: Path, command: str) -> None:
     if words[0] == "make":
         words += [f"UV={shutil.which('true')}", "RUN="]  # the environment of the tests
     if command in NOT_RUN:
-        words.insert(1, "--dry-run")
+        words = ["dvc", "stage", "list", words[-1]] if words[0] == "dvc" else [*words, "--dry-run"]
     ok(repo, *words)
     if command == "make table1":
         rows = re.findall(r"table1-(\S+)", ok(repo, "dvc", "queue", "status"))
@@ -125,5 +118,5 @@ def test_every_command_of_the_documents_runs(reader: Path) -> None:
         follow(reader, command)
     shown = ok(reader, "dvc", "exp", "show", "--csv")
     assert "table1-bicubic" in shown
-    for name in ("photo_x4.png", "data/esrgan.onnx", "data/recovery/recovery.md"):
+    for name in ("photo_x4.png", "data/esrgan.onnx"):
         assert (reader / name).stat().st_size > 0, name

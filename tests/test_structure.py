@@ -1,6 +1,7 @@
 """The shape of the project: dvc.yaml against the code, the layers, the homes of the libraries."""
 
 import ast
+import re
 import subprocess
 import sys
 from collections.abc import Iterator
@@ -20,7 +21,7 @@ PACKAGES = [
 """From the bottom up: a package imports itself and what stands before it."""
 FACE = {"stages/options.py", "stages/messages.py", "stages/cli.py"}
 """How a command line is read and how figures are printed; they change no result."""
-PLAIN = ("errors", "files", "nested")
+PLAIN = ("errors", "files", "params")
 """Modules of ``pipeline/base`` that it may use."""
 
 
@@ -32,6 +33,10 @@ def load(name: str) -> dict[str, Any]:
 
 DVC = load("dvc.yaml")
 PARAMS = load("params.yaml")
+RECOVERY = load("recovery/dvc.yaml")["stages"]
+RECOVERY_PARAMS = load("recovery/params.yaml")
+ENTRIES = DVC["stages"] | {f"recovery {name}": entry for name, entry in RECOVERY.items()}
+"""The stages of both files."""
 
 
 def modules() -> list[str]:
@@ -75,13 +80,21 @@ def paths(entries: list[Any]) -> set[str]:
 
 def outputs(stage: str) -> set[str]:
     """Files and folders that a stage writes; plots and metrics are outputs of their own kinds."""
-    entry = DVC["stages"][stage]
-    return paths(entry["outs"]) | paths(entry.get("plots", [])) | paths(entry["metrics"])
+    entry = ENTRIES[stage]
+    return paths(entry["outs"]) | paths(entry.get("plots", [])) | paths(entry.get("metrics", []))
+
+
+def module(stage: str) -> str:
+    """The file of a stage's command."""
+    program, command, *_ = ENTRIES[stage]["cmd"].split()
+    assert program == "usrdu"
+    name = command.replace("-", "_")
+    return f"stages/{name}.py" if name in STAGES else f"stages/tools/{name}.py"
 
 
 def code_deps(stage: str) -> set[str]:
     """Folders and files of code that a stage depends on."""
-    deps = paths(DVC["stages"][stage]["deps"])
+    deps = paths(ENTRIES[stage]["deps"])
     return {path for path in deps if path.startswith(("pipeline/", "stages/"))}
 
 
@@ -120,9 +133,9 @@ def test_the_stages_are_the_commands() -> None:
         assert (ROOT / "stages" / f"{stage}.py").exists()
 
 
-@pytest.mark.parametrize("stage", STAGES)
+@pytest.mark.parametrize("stage", ENTRIES)
 def test_what_a_stage_imports_lies_in_its_folders(stage: str) -> None:
-    needed = closure(f"stages/{stage}.py") - FACE
+    needed = closure(module(stage)) - FACE
     deps = code_deps(stage)
     for dep in deps:
         covered = {file for file in needed if file == dep or file.startswith(f"{dep}/")}
@@ -134,7 +147,7 @@ def test_what_a_stage_imports_lies_in_its_folders(stage: str) -> None:
 def test_code_is_named_by_folder() -> None:
     everything = [dep for stage in STAGES for dep in code_deps(stage)]
     assert len(everything) <= 60
-    for dep in everything:
+    for dep in [dep for stage in ENTRIES for dep in code_deps(stage)]:
         assert dep.startswith("stages/") or dep.removeprefix("pipeline/") in PACKAGES
 
 
@@ -218,11 +231,11 @@ def test_the_sections_a_stage_reads_are_its_params(stage: str) -> None:
     assert read == sections(DVC["stages"][stage]["params"])
 
 
-@pytest.mark.parametrize("stage", STAGES)
+@pytest.mark.parametrize("stage", ENTRIES)
 def test_every_path_of_a_command_is_a_dependency_or_an_output(stage: str) -> None:
-    entry = DVC["stages"][stage]
+    entry = ENTRIES[stage]
     deps, outs = paths(entry["deps"]), outputs(stage)
-    words = entry["cmd"].split()
+    words = re.sub(r"--params \S+", "", entry["cmd"]).split()
     named = {word for word in words if "/" in word or word.startswith("${folders")}
     assert named
     for path in named:
@@ -244,6 +257,41 @@ def test_every_input_is_written_by_a_stage_or_given_by_the_user() -> None:
                 continue
             assert any(place == out or place.startswith(f"{out}/") for out in written), place
         written |= outputs(stage)
+
+
+def test_recovery_reads_what_it_writes() -> None:
+    assert all(entry["wdir"] == ".." for entry in RECOVERY.values())
+    outs = {path for entry in RECOVERY.values() for path in paths(entry["outs"])}
+    for name in RECOVERY:
+        for path in paths(RECOVERY[name]["deps"]) - code_deps(f"recovery {name}"):
+            places = (path.startswith(f"{out}/") or out.startswith(f"{path}/") for out in outs)
+            assert path in outs or any(places), path
+
+
+@pytest.mark.parametrize("name", sorted(RECOVERY.keys() - {"table"}))
+def test_a_cell_of_recovery_depends_on_its_settings(name: str) -> None:
+    """On those of the stage of its command, and on what its ``--params`` change of them."""
+    stage = Path(module(f"recovery {name}")).stem
+    of_stage = {
+        {"architectures.${item.arch}": "", "${demo.camera}": "${item.camera}"}.get(key, key)
+        for _, key in sections(DVC["stages"][stage]["params"])
+    } - {""}
+    read = {stage, *(["architectures"] if stage == "train_srn" else [])}
+    for overlay in re.findall(r"--params recovery/params.yaml:(\S+)", RECOVERY[name]["cmd"]):
+        if "item" in overlay:
+            of_stage.add(overlay)
+        else:
+            of_stage |= {f"{overlay}.{key}" for key in read & RECOVERY_PARAMS[overlay].keys()}
+    assert {key for _, key in sections(RECOVERY[name]["params"])} == of_stage
+
+
+def test_every_source_of_recovery_takes_as_many_steps() -> None:
+    """The pairs of the true camera are more images, of each of which fewer crops are cut."""
+    common, anchors = RECOVERY_PARAMS["common"], RECOVERY_PARAMS["anchors"]
+    crops = (PARAMS["train_srn"] | common["train_srn"])["crops_per_image"]
+    for name, changes in (anchors | RECOVERY_PARAMS["sources"]).items():
+        images = common["demo"]["captures"] if name == "camera" else 1
+        assert images * changes["train_srn"].get("crops_per_image", crops) == crops, name
 
 
 def test_no_stage_before_it_reads_the_settings_of_the_srn() -> None:
@@ -351,7 +399,7 @@ def test_help_imports_no_heavy_library() -> None:
     assert "train-dsn" in done.stdout
 
 
-OTHERS = ["upscale", "degrade", "convert", "niqe_fit", "recovery", "plots_page", "verify"]
+OTHERS = ["upscale", "degrade", "convert", "niqe_fit", "recovery_table", "plots_page", "verify"]
 OTHERS += ["doctor"]
 OTHERS += ["params", "params show", "params use"]
 
@@ -368,16 +416,17 @@ def test_help_shows_an_example(stage: str) -> None:
     assert f"Example: usrdu {' '.join(words)} " in shown.output
 
 
-def test_the_params_file_fits_the_settings() -> None:
+def test_the_params_files_fit_the_settings(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.chdir(ROOT)
     from pipeline.audit.histograms import AuditSettings
-    from pipeline.base.settings import Settings, changed, load_section
+    from pipeline.base.params import Params
+    from pipeline.base.settings import Settings, load_section
     from pipeline.calibrate.calibrate import CalibrateSettings
     from pipeline.crops.memory import MachineSettings
     from pipeline.demo.demo import DemoSettings
     from pipeline.evaluate.evaluate import EvaluateSettings
     from pipeline.export.export import ExportSettings
     from pipeline.prepare.prepare import PrepareSettings
-    from pipeline.recovery.recovery import RecoverySettings
     from pipeline.train_dsn.settings import TrainDsnSettings
     from pipeline.train_srn.settings import Architecture, TrainSrnSettings
 
@@ -390,20 +439,26 @@ def test_the_params_file_fits_the_settings() -> None:
         "audit": AuditSettings,
         "train_srn": TrainSrnSettings,
         "evaluate": EvaluateSettings,
-        "recovery": RecoverySettings,
         "machine": MachineSettings,
         **{f"architectures.{name}": Architecture for name in PARAMS["architectures"]},
     }
-    assert set(kinds) - {n for n in kinds if "." in n} == {*STAGES, "recovery", "machine"}
+    assert set(kinds) - {n for n in kinds if "." in n} == {*STAGES, "machine"}
     path = ROOT / "params.yaml"
     for section, kind in kinds.items():
         load_section(path, section, kind)
-    recovery = load_section(path, "recovery", RecoverySettings)
-    dsn = load_section(path, "train_dsn", TrainDsnSettings)
-    srn = load_section(path, "train_srn", TrainSrnSettings)
-    changed(srn, recovery.train_srn, path, "recovery.train_srn")
-    for name, changes in recovery.recipes.items():
-        changed(dsn, changes, path, f"recovery.recipes.{name}")
+    common = "recovery/params.yaml:common"
+    cells = [f"recipes.{name}" for name in RECOVERY_PARAMS["recipes"]]
+    for group in ("anchors", "sources"):
+        cells += [f"{group}.{name}" for name in RECOVERY_PARAMS[group]]
+    kinds["architectures.recovery"] = Architecture
+    for cell in cells:
+        params = Params(path, (common, f"recovery/params.yaml:{cell}"))
+        for section, settings in kinds.items():
+            load_section(params, section, settings)
+
+
+def test_the_cameras_of_recovery_are_there() -> None:
+    assert set(RECOVERY_PARAMS["cameras"]) <= set(CAMERAS)
 
 
 def test_every_line_of_the_params_file_is_explained() -> None:

@@ -2,6 +2,7 @@
 
 import json
 from pathlib import Path
+from shutil import copyfile
 
 import numpy as np
 from pydantic import Field
@@ -20,6 +21,8 @@ class DemoSettings(Settings):
     """Seed of the noise."""
     camera: str = "phone"
     """An entry of ``cameras.yaml``."""
+    captures: int = Field(0, ge=0)
+    """Images that the camera makes of every HR image, each of a pair for a supervised training."""
 
 
 def write_demo(
@@ -28,6 +31,8 @@ def write_demo(
     """Write ``hr/``, ``lr/``, ``val/hr/`` and ``val/lr/``, and the ground truth in ``truth/``.
 
     ``truth/clean`` holds the LR images before noise and JPEG, ``truth/camera.json`` the camera.
+    With captures there are pairs in ``pairs/hr/`` and ``pairs/lr/``: ``NAME_00`` and so on, the
+    same HR image with fresh noise.
 
     Args:
         folder: Folder to write to; the folders in it are created.
@@ -46,12 +51,16 @@ def write_demo(
     for name in VAL:
         _write_hr(folder / "val" / "hr", name, scale)
         _shoot(name, folder, folder / "val" / "lr", scale, settings.seed, camera)
-    truth = {"scale": scale, **settings.model_dump(), **camera.model_dump()}
+    for name in HR:
+        _write_pairs(name, folder / "pairs", scale, settings, camera)
+    named = settings.model_dump(include={"seed", "camera"})
+    truth = {"scale": scale, **named, **camera.model_dump()}
     (folder / "truth" / "camera.json").write_text(json.dumps(truth, indent=2) + "\n")
     return {
         "hr_images": len(HR),
         "lr_images": len(LR),
         "val_pairs": len(VAL),
+        "train_pairs": len(HR) * settings.captures,
         "true_noise_level": float(np.sqrt(np.mean(variances)) * 255),
     }
 
@@ -70,6 +79,25 @@ def _shoot(name: str, folder: Path, target: Path, scale: int, seed: int, camera:
     _write_lr(target, Path(name).stem, image, camera)
     write_png(folder / "truth" / "clean" / f"{Path(name).stem}.png", to_uint8(clean))
     return camera.noise_deviation(clean).square().mean().item()
+
+
+def _write_pairs(
+    name: str, folder: Path, scale: int, settings: DemoSettings, camera: Camera
+) -> None:
+    """Write the captures of one HR image, each beside a copy of it."""
+    for path in folder.glob(f"*/{Path(name).stem}_*"):  # of a run with more of them
+        path.unlink()
+    if not settings.captures:
+        return
+    hr = photograph(name, scale)
+    clean = camera.clean(hr, scale)
+    for side in ("hr", "lr"):
+        (folder / side).mkdir(parents=True, exist_ok=True)
+    for k in range(settings.captures):
+        stem = f"{Path(name).stem}_{k:02d}"
+        image = camera.capture(clean, generator(settings.seed, f"demo/captures/{name}", k))
+        _write_lr(folder / "lr", stem, image, camera)
+        copyfile(folder.parent / "hr" / f"{Path(name).stem}.png", folder / "hr" / f"{stem}.png")
 
 
 def _write_lr(target: Path, stem: str, image: Image, camera: Camera) -> None:

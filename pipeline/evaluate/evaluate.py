@@ -18,7 +18,7 @@ from tqdm import tqdm
 from pipeline.base.errors import UserError
 from pipeline.base.files import make_folder, whole
 from pipeline.base.settings import Count, Settings
-from pipeline.evaluate.full_reference import Lpips, psnr, ssim
+from pipeline.evaluate.full_reference import HAAR_SIDE, Lpips, haarpsi, psnr, ssim
 from pipeline.evaluate.niqe import BLOCK, enough, niqe
 from pipeline.evaluate.niqe_model import load_model
 from pipeline.evaluate.protocols import Name, Protocol, protocol
@@ -99,7 +99,7 @@ class Scorer:
         self.niqe = None if settings.niqe_model == "none" else load_model(Path(settings.niqe_model))
         self._require_sizes(val)
         self.lpips = None if self.lpips_weights == "none" else Lpips(self.lpips_weights)
-        self.columns = ["psnr", "ssim"] if paired else []
+        self.columns = ["psnr", "ssim", "haarpsi"] if paired else []
         self.columns += ["lpips"] if self.lpips else []
         self.columns += ["niqe"] if self.niqe else []
 
@@ -115,14 +115,18 @@ class Scorer:
                 raise UserError(f"{size}; NIQE needs two blocks of {BLOCK}x{BLOCK}")
 
     def _side(self, one: Protocol) -> int:
-        return one.window_side if self.lpips_weights == "none" else ALEXNET_SIDE
+        return max(one.window_side, HAAR_SIDE if self.lpips_weights == "none" else ALEXNET_SIDE)
 
     def rows(self, image_id: str, method: str, sr: Image, hr: Image | None) -> list[ImageScores]:
         """All scores of one SR image; without an HR image, NIQE alone."""
         found = []
         if hr is not None:
             for one in self.protocols:
-                scores = {"psnr": psnr(sr, hr, one), "ssim": ssim(sr, hr, one)}
+                scores = {
+                    "psnr": psnr(sr, hr, one),
+                    "ssim": ssim(sr, hr, one),
+                    "haarpsi": haarpsi(sr, hr, one),
+                }
                 if self.lpips:
                     scores["lpips"] = self.lpips(sr, hr, one)
                 found.append(ImageScores(image_id, method, one.name, scores))

@@ -14,6 +14,9 @@ from pipeline.evaluate.protocols import Protocol
 from pipeline.images.io import Image, to_float
 from pipeline.stores.weights import load_foreign
 
+HAAR_SIDE = 16
+"""Side in pixels, border cut, that HaarPSI needs: its widest filter."""
+
 
 def psnr(sr: Image, hr: Image, protocol: Protocol) -> float:
     """Peak signal-to-noise ratio in dB over all pixels and channels that the protocol sees.

@@ -1,1 +1,1 @@
-"""What a learned degradation is worth downstream, on cameras whose truth is known."""
+"""What a learned degradation is worth downstream, as a table of recovery/dvc.yaml."""

@@ -1,4 +1,12 @@
-"""What the recovery experiment found, as rows and as text; see ``pipeline.recovery.recovery``."""
+"""Recovery: what a learned degradation is worth downstream, on cameras whose truth is known.
+
+For every simulated camera the same small SRN is trained from several sources of LR images: bicubic,
+those of a DSN, and the true camera.  With the score on held-out photographs under the true camera,
+
+    recovery = (score - score of bicubic) / (score of the true camera - score of bicubic).
+
+recovery/dvc.yaml trains and scores the SRNs; here the scores become a table.
+"""
 
 import csv
 import io
@@ -9,6 +17,8 @@ from typing import Any
 
 import numpy as np
 
+ENDS = ("bicubic", "camera")
+"""Sources with a recovery of 0 and 1."""
 MEASURES = ("psnr", "perceptual")
 """Fields of a score that are compared."""
 NAMES = {"haarpsi": "HaarPSI", "lpips": "LPIPS"}
@@ -60,13 +70,24 @@ def recovery_table(scores: Sequence[Score]) -> list[Row]:
         for measure in MEASURES:
             shares = []
             for score in mine:
-                ends = (found[score.camera, "", end, score.seed] for end in ("bicubic", "camera"))
+                ends = (found[score.camera, "", end, score.seed] for end in ENDS)
                 shares.append(recovery(*(getattr(one, measure) for one in (score, *ends))))
             values = [getattr(score, measure) for score in mine]
             row[measure], row[f"{measure}_spread"] = _mean_and_spread(values)
             row[f"{measure}_recovery"], row[f"{measure}_recovery_spread"] = _mean_and_spread(shares)
         rows.append(row)
     return rows
+
+
+def by_name(rows: Sequence[Row]) -> dict[str, Row]:
+    """Rows by ``CAMERA RECIPE SOURCE``, as metrics."""
+    kind = ("camera", "recipe", "source")
+    return {
+        " ".join(row[key] for key in kind if row[key]): {
+            key: value for key, value in row.items() if key not in kind
+        }
+        for row in rows
+    }
 
 
 def table_text(rows: Sequence[Row], perceptual: str) -> str:

@@ -14,8 +14,7 @@ import psutil
 import torch
 
 from pipeline.base.errors import UserError
-from pipeline.base.nested import flat
-from pipeline.base.settings import load_yaml
+from pipeline.base.params import flat, load_yaml
 from pipeline.crops.memory import GIB
 
 PACKAGE = "usrdu"

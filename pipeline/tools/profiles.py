@@ -15,17 +15,8 @@ from typing import NamedTuple
 
 from pipeline.base.errors import UserError
 from pipeline.base.files import whole
-from pipeline.base.settings import (
-    Line,
-    S,
-    Settings,
-    changed,
-    load_lines,
-    load_section,
-    load_yaml,
-    parse_lines,
-    with_values,
-)
+from pipeline.base.params import Line, load_lines, load_yaml, parse_lines, with_values
+from pipeline.base.settings import S, Settings, changed, load_section
 from pipeline.evaluate.evaluate import EvaluateSettings
 from pipeline.train_dsn.settings import TrainDsnSettings
 from pipeline.train_srn.settings import Architecture, TrainSrnSettings

@@ -12,7 +12,7 @@ from torch import Tensor
 from pipeline.base.errors import UserError
 from pipeline.base.seeding import generator, of_share
 from pipeline.crops.batches import Batches, Demand, Generators
-from pipeline.crops.places import cut, require_crop
+from pipeline.crops.places import require_crop
 from pipeline.crops.schedule import Schedule
 from pipeline.crops.window import CropSource
 from pipeline.images.filters import bicubic_downsample
@@ -123,53 +123,6 @@ class ImageStream(_Batched):
         """The crops of one share of a step's batch."""
         lr, hr = self.batches.batch(step, share)
         return Pair(lr.float() / 255, hr.float() / 255)
-
-
-class CaptureStream:
-    """Crops of HR images and of LR images of them, all in memory; see ``Stream``.
-
-    Args:
-        hr: (3, H, W) uint8 images.
-        captures: For every image its LR images (3, H/s, W/s), uint8, of which a crop takes one at
-            random.
-        scale: HR pixels per LR pixel.
-        patch: Side of an LR crop.
-        demand: How many crops, and where they go.
-
-    """
-
-    waited = 0.0
-
-    def __init__(
-        self,
-        hr: Sequence[Image],
-        captures: Sequence[Sequence[Image]],
-        scale: int,
-        patch: int,
-        demand: Demand,
-    ) -> None:
-        self.hr = [torch.from_numpy(image) for image in hr]
-        self.captures = [[torch.from_numpy(image) for image in some] for some in captures]
-        self.scale, self.patch, self.demand = scale, patch, demand
-        self.schedule = demand.schedule(len(hr), PURPOSE)
-        self.sizes = [(some[0].shape[1], some[0].shape[2]) for some in captures]
-
-    def __str__(self) -> str:
-        return f"{len(self.hr)} images and their captures, held in host memory"
-
-    def batch(self, step: int, share: int = 0) -> Pair:
-        """The crops of one share of a step's batch."""
-        demand = self.demand
-        chosen, places = demand.places(
-            self.schedule, step, share, self.sizes, self.patch, _generators(demand.seed)
-        )
-        counts = torch.tensor([len(self.captures[image]) for image in chosen])
-        purpose = of_share("recovery/captures", share)
-        drawn = torch.rand(len(chosen), generator=generator(demand.seed, purpose, step)) * counts
-        taken = [self.captures[image][int(k)] for image, k in zip(chosen, drawn, strict=True)]
-        lr = cut(taken, places, self.patch)
-        hr = cut([self.hr[image] for image in chosen], places, self.patch, self.scale)
-        return Pair(lr.to(demand.device).float() / 255, hr.to(demand.device).float() / 255)
 
 
 def bicubic_stream(hr: Store, patch: int, demand: Demand) -> ImageStream:

@@ -5,14 +5,14 @@ from pathlib import Path
 
 import click
 
-from stages.options import FOLDER, params_option, plain_errors
+from stages.options import FOLDER, params_file_option, plain_errors
 
 
 @click.command("doctor", epilog="Example: usrdu doctor --data data")
 @click.option(
     "--data", type=FOLDER, default="data", show_default=True, help="Folder the stages write to."
 )
-@params_option
+@params_file_option
 @plain_errors
 def command(data: Path, params: Path) -> None:
     """Print versions, devices, memory, disk and what is missing; paste it into a bug report.

@@ -4,7 +4,7 @@ from pathlib import Path
 
 import click
 
-from stages.options import FOLDER, params_option, plain_errors
+from stages.options import FOLDER, params_file_option, plain_errors
 
 profiles_option = click.option(
     "--profiles",
@@ -24,7 +24,7 @@ def command() -> None:
 @click.argument("section", required=False)
 @click.option("--changed", is_flag=True, help="Only what differs from the profile.")
 @profiles_option
-@params_option
+@params_file_option
 @plain_errors
 def show(section: str | None, changed: bool, profiles: Path, params: Path) -> None:
     """Print every setting in force, or those of a SECTION: value, where it is from, what it is.
@@ -53,7 +53,7 @@ def show(section: str | None, changed: bool, profiles: Path, params: Path) -> No
 @click.argument("name")
 @click.option("--force", is_flag=True, help="Drop own changes in the sections of profiles.")
 @profiles_option
-@params_option
+@params_file_option
 @plain_errors
 def use(name: str, force: bool, profiles: Path, params: Path) -> None:
     """Put the values of profile NAME into the params file; 'dvc repro' then runs with them.

@@ -11,7 +11,8 @@ from pydantic import Field, ValidationError, model_validator
 
 from pipeline.audit.histograms import AuditSettings
 from pipeline.base.errors import UserError
-from pipeline.base.settings import Settings, load_section, load_yaml
+from pipeline.base.params import load_yaml
+from pipeline.base.settings import Settings, load_section
 from pipeline.calibrate.calibrate import CalibrateSettings
 from pipeline.crops.memory import MachineSettings
 from pipeline.demo.camera import Camera
@@ -251,7 +252,7 @@ def test_the_params_file_shows_every_default(section: str) -> None:
 
 
 def test_no_other_section_has_settings() -> None:
-    others = {"profile", "folders", "architectures", "recovery"}
+    others = {"profile", "folders", "architectures"}
     assert load_yaml(ROOT / "params.yaml").keys() == SECTIONS.keys() | others
 
 

@@ -21,7 +21,7 @@ from pipeline.demo.photographs import photograph
 from pipeline.images.io import Subsampling
 from stages.demo import command
 
-SETTINGS = DemoSettings(seed=1, camera="phone")
+SETTINGS = DemoSettings(seed=1, camera="phone", captures=0)
 PHONE: dict[str, object] = {
     "blur_along": 1.0,
     "blur_across": 1.0,
@@ -44,6 +44,7 @@ prepare:
 demo:
   seed: 1
   camera: phone
+  captures: 0
 """
 CAMERAS = """\
 phone:
@@ -116,7 +117,7 @@ def test_files(written: Path) -> None:
 
 def test_metrics(written: Path) -> None:
     metrics = json.loads((written / "m.json").read_text())
-    counts = {"hr_images": 6, "lr_images": 8, "val_pairs": 2}
+    counts = {"hr_images": 6, "lr_images": 8, "val_pairs": 2, "train_pairs": 0}
     assert {name: metrics[name] for name in counts} == counts
     raw = written / "raw"
     clean = [pixels(raw / "truth" / "clean" / f"{Path(name).stem}.png") for name in photographs.LR]
@@ -390,3 +391,43 @@ def test_a_place_that_cannot_be_written(tmp_path: Path) -> None:
     assert result.stderr.startswith(f"Error: {tmp_path / 'file'}")
     assert result.stderr.count("\n") == 1
     assert not (tmp_path / "m.json").exists()
+
+
+def test_no_pairs_without_captures(written: Path) -> None:
+    assert not (written / "raw" / "pairs").exists()
+
+
+def test_captures_are_pairs_with_fresh_noise(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Every HR image as often as asked for; the noise of two captures is independent."""
+    small(monkeypatch)
+    plain = {**PHONE, "noise": "gaussian", "noise_at_black_gray": 8.0, "noise_at_white_gray": 8.0}
+    camera = Camera.model_validate({**plain, "jpeg_quality": None})
+    settings = DemoSettings(seed=1, camera="phone", captures=3)
+    metrics = write_demo(tmp_path, 4, settings, camera)
+    stems = [Path(name).stem for name in photographs.HR]
+    assert metrics["train_pairs"] == 3 * len(stems)
+    files = [f"{stem}_0{k}.png" for stem in stems for k in range(3)]
+    for side in ("hr", "lr"):
+        assert sorted(path.name for path in (tmp_path / "pairs" / side).iterdir()) == sorted(files)
+    for name in files:
+        hr = tmp_path / "pairs" / "hr" / name
+        assert hr.read_bytes() == (tmp_path / "hr" / f"{name[:-7]}.png").read_bytes()
+    captures = [pixels(tmp_path / "pairs" / "lr" / name).astype(float) for name in files]
+    noise = np.stack(captures) - pixels(tmp_path / "truth" / "clean" / "coffee.png")
+    assert noise.shape == (len(files), 16, 20, 3)  # small() shows one photograph under all names
+    assert abs(noise.mean()) < 6 * 8 / noise.size**0.5
+    assert noise.std() == pytest.approx(8, rel=6 / (2 * noise.size) ** 0.5)
+    alike = np.asarray(np.corrcoef(noise.reshape(len(files), -1))) - np.eye(len(files))
+    assert np.abs(alike).max() < 6 / noise[0].size ** 0.5
+
+
+def test_captures_of_a_run_with_more_of_them_go(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    small(monkeypatch)
+    for count in (3, 1, 0):
+        write_demo(tmp_path, 4, SETTINGS.model_copy(update={"captures": count}), CAMERA)
+        left = [path for path in tmp_path.glob("pairs/*/*") if path.is_file()]
+        assert len(left) == 2 * count * len(photographs.HR)

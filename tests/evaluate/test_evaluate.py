@@ -21,8 +21,10 @@ from torchvision.models import alexnet
 from pipeline.base.errors import UserError
 from pipeline.evaluate import evaluate as module
 from pipeline.evaluate.evaluate import EvaluateSettings, evaluate
+from pipeline.evaluate.full_reference import haarpsi
 from pipeline.evaluate.niqe import block_features, niqe
 from pipeline.evaluate.niqe_model import load_model
+from pipeline.evaluate.protocols import Name, protocol
 from pipeline.images import drawing
 from pipeline.srn.network import build
 from pipeline.stores.format import Kind
@@ -33,7 +35,8 @@ from stages.evaluate import command
 
 Array = NDArray[np.float64]
 METHODS = ("bicubic", "model")
-PROTOCOLS = ["usrdu", "rwsr2020", "y"]
+PROTOCOLS: list[Name] = ["usrdu", "rwsr2020", "y"]
+MEASURES = ("psnr", "ssim", "haarpsi")
 
 
 def settings(**changes: object) -> EvaluateSettings:
@@ -133,9 +136,13 @@ def ssim(one: Array, other: Array, name: str) -> float:
 Key = tuple[str, str, str]
 
 
+def planes(image: Array) -> NDArray[np.uint8]:
+    return np.moveaxis(image, -1, 0).astype(np.uint8)
+
+
 def scores(tiny: World, folder: Path) -> dict[Key, dict[str, float]]:
     """By image, method and protocol, from the SR files and from bicubic enlargement."""
-    found = {}
+    found: dict[Key, dict[str, float]] = {}
     for image_id in VAL_SIZES:
         hr = np.moveaxis(tiny.val.read(image_id, "hr"), 0, -1).astype(np.float64)
         images = (
@@ -145,7 +152,11 @@ def scores(tiny: World, folder: Path) -> dict[Key, dict[str, float]]:
         for method, image in zip(METHODS, images, strict=True):
             for name in PROTOCOLS:
                 pair = seen(image, name), seen(hr, name)
-                found[image_id, method, name] = {"psnr": psnr(*pair), "ssim": ssim(*pair, name)}
+                found[image_id, method, name] = {
+                    "psnr": psnr(*pair),
+                    "ssim": ssim(*pair, name),
+                    "haarpsi": haarpsi(planes(image), planes(hr), protocol(name, 4)),
+                }
     return found
 
 
@@ -160,9 +171,10 @@ def test_a_row_per_image_method_and_protocol(
     rows = read_rows(folder / "images.csv")
     assert [(row["image"], row["method"], row["protocol"]) for row in rows] == list(expected)
     for row, wanted in zip(rows, expected.values(), strict=True):
-        assert row.keys() == {"image", "method", "protocol", "psnr", "ssim"}  # no LPIPS, no NIQE
+        assert row.keys() == {"image", "method", "protocol", *MEASURES}  # no LPIPS, no NIQE
         assert float(row["psnr"]) == pytest.approx(wanted["psnr"], abs=2e-3)
         assert float(row["ssim"]) == pytest.approx(wanted["ssim"], abs=2e-4)
+        assert float(row["haarpsi"]) == pytest.approx(wanted["haarpsi"], abs=2e-3)
     values = [one["psnr"] for one in expected.values()]
     assert max(values) - min(values) > 1  # a row in the wrong place would be seen
 
@@ -181,8 +193,8 @@ def test_metrics_are_means_over_the_images(
     for name, found in metrics["protocols"].items():
         for method in METHODS:
             mine = [one for key, one in expected.items() if key[1:] == (method, name)]
-            means = {key: np.mean([one[key] for one in mine]) for key in ("psnr", "ssim")}
-            assert found[method] == pytest.approx(means, rel=2e-4)
+            means = {key: np.mean([one[key] for one in mine]) for key in MEASURES}
+            assert found[method] == pytest.approx(means, rel=5e-4)
         assert found["bicubic"] != pytest.approx(found["model"], rel=0.01)
     assert [one["border"] for one in metrics["protocols"].values()] == [4, 0, 4]
     assert metrics["protocols"]["y"]["colour"] == "Y of BT.601 (16..235)"
@@ -460,17 +472,17 @@ def test_a_model_of_another_scale(tiny: World, tmp_path: Path) -> None:
 
 
 @pytest.mark.parametrize(
-    ("protocols", "needed"), [(["usrdu"], 19), (["rwsr2020"], 7), (["rwsr2020", "y"], 19)]
+    ("protocols", "needed"), [(["usrdu"], 24), (["rwsr2020"], 16), (["rwsr2020", "y"], 24)]
 )
 def test_images_too_small_for_the_scores(
     protocols: list[str], needed: int, model: Path, tmp_path: Path
 ) -> None:
-    """SSIM's window is 11 pixels wide, and 4 are cut from every border: 19; or 7 and none."""
+    """HaarPSI's widest filter has 16 taps, and 4 pixels are cut from every border, or none."""
     with StoreWriter(tmp_path / "val.zarr", "val", 4, ["x"]) as writer:
-        image = picture(np.random.default_rng(0), needed // 4 * 4, 40)
+        image = picture(np.random.default_rng(0), needed - 4, 40)
         writer.add("x", {"hr": image, "lr": image[:, ::4, ::4]})
     val = Store(tmp_path / "val.zarr", "val")
-    message = f"SR image of 'x' is {needed // 4 * 4}x40; scores need {needed}x{needed}"
+    message = f"SR image of 'x' is {needed - 4}x40; scores need {needed}x{needed}"
     with pytest.raises(UserError, match=message):
         evaluate(val, model, settings(protocols=protocols), tmp_path / "out")
     assert not (tmp_path / "out").exists()
@@ -478,7 +490,7 @@ def test_images_too_small_for_the_scores(
 
 def test_images_just_large_enough(model: Path, tmp_path: Path) -> None:
     with StoreWriter(tmp_path / "val.zarr", "val", 4, ["x"]) as writer:
-        image = picture(np.random.default_rng(0), 20, 40)
+        image = picture(np.random.default_rng(0), 24, 40)
         writer.add("x", {"hr": image, "lr": image[:, ::4, ::4]})
     val = Store(tmp_path / "val.zarr", "val")
     assert evaluate(val, model, settings(), tmp_path / "out")["images"] == 1

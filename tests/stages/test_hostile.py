@@ -33,7 +33,8 @@ from hostile import (
 from PIL import Image
 
 from pipeline.base.errors import UserError, printable
-from pipeline.base.settings import load_lines, load_section, load_yaml
+from pipeline.base.params import load_lines, load_yaml
+from pipeline.base.settings import load_section
 from pipeline.evaluate.full_reference import Lpips
 from pipeline.images.io import find_images, image_size, open_header, read_image
 from pipeline.prepare.prepare import Folders, prepare

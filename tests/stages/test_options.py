@@ -4,9 +4,12 @@ import json
 import math
 from pathlib import Path
 
+import click
 import pytest
+from click.testing import CliRunner, Result
 
-from stages.options import STORE, report, write_json
+from pipeline.base.params import Params
+from stages.options import STORE, params_option, plain_errors, report, write_json
 
 
 def refuse(constant: str) -> None:
@@ -42,3 +45,36 @@ def test_report_names_nested_metrics_in_full(
 def test_stores_are_folders_or_urls() -> None:
     assert STORE.convert("data/x.zarr", None, None) == Path("data/x.zarr")
     assert STORE.convert("s3://bucket/x.zarr", None, None) == "s3://bucket/x.zarr"
+
+
+@click.command()
+@params_option("export", "machine")
+@plain_errors
+def shown(params: Params) -> None:
+    """Say what was read."""
+    content = params.content
+    click.echo(json.dumps([content["export"], content["machine"]]))
+
+
+def test_a_command_reads_its_params_with_changes(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.chdir(tmp_path)
+    Path("params.yaml").write_text("export: {tile: 1}\nmachine: {memory: auto}\nother: {x: 1}\n")
+    Path("more.yaml").write_text("fast: {export: {tile: 2, batch: 3}}\n")
+
+    def call(*words: str) -> Result:
+        return CliRunner().invoke(shown, words)
+
+    assert json.loads(call().output) == [{"tile": 1}, {"memory": "auto"}]
+    words = ["--params", "params.yaml", "--params", "more.yaml:fast"]
+    words += ["--set", "export.batch=4", "--set", "machine.memory=2"]
+    assert json.loads(call(*words).output) == [{"tile": 2, "batch": 4}, {"memory": 2}]
+    failed = call("--set", "other.x=2")
+    assert failed.exit_code == 1
+    assert failed.output == (
+        "Error: --set other.x=2: the sections that this command reads are: export, machine\n"
+    )
+    help_text = " ".join(call("--help").output.split())
+    assert "--set KEY=VALUE" in help_text and "KEY is export.NAME" in help_text
+    assert "export and machine of it are read" in help_text

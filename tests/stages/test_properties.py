@@ -17,7 +17,8 @@ from ruamel.yaml import YAML
 from pipeline.base.boxes import Box, tiles
 from pipeline.base.errors import UserError
 from pipeline.base.ids import is_safe_id, safe_id, unique_ids
-from pipeline.base.settings import load_lines, load_section, load_yaml
+from pipeline.base.params import load_lines, load_yaml
+from pipeline.base.settings import load_section
 from pipeline.prepare.prepare import PrepareSettings
 from pipeline.stores import format
 from pipeline.stores.format import Kind

@@ -17,7 +17,7 @@ from conftest import (
 )
 from doubles import described
 
-from pipeline.base.settings import load_yaml
+from pipeline.base.params import load_yaml
 from pipeline.dsn.file import save_dsn
 from pipeline.dsn.network import DSN
 from pipeline.images.io import read_image, write_png
@@ -47,7 +47,6 @@ def params(path: Path, scale: int, theta: str = "raw", warm_start: Path | None =
         "architectures": {"compact": architecture},
     }
     content["evaluate"] |= {"tile": 16, "halo": 8, "picture_crop": 64}  # type: ignore[operator]
-    content["recovery"] |= {"architecture": architecture}  # type: ignore[operator]
     path.write_text(json.dumps(content))  # JSON is YAML
     return path
 
@@ -207,27 +206,19 @@ MEETINGS: dict[str, tuple[list[str], str]] = {
         ["evaluate", "--val", "val.zarr", "--model", "srn2.safetensors"],
         "srn2.safetensors has the scale 2, but {}val.zarr has 4",
     ),
-    "recovery: warm start": (
-        ["recovery", "--camera", "laplace", "--params", "warm.yaml"],
-        "srn2.safetensors has the scale 2, but the training has 4",
-    ),
 }
 
 
 @pytest.mark.parametrize("meeting", MEETINGS)
-def test_two_scales_are_told_apart(
-    meeting: str, mixed: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
-) -> None:
+def test_two_scales_are_told_apart(meeting: str, mixed: Path, tmp_path: Path) -> None:
     """One sentence with both values and exit status 1, before anything is written."""
-    small = picture(np.random.default_rng(0), 80, 80)
-    monkeypatch.setattr("pipeline.demo.demo.photograph", lambda *_: small)  # of recovery
     words, message = MEETINGS[meeting]
     placed = [mixed / word if (mixed / word).exists() else word for word in words]
     target = {"export": "--maps"}.get(words[0], "--out")
     placed += [target, tmp_path / "out"]
-    if words[0] not in ("train-dsn", "train-srn", "recovery"):
+    if words[0] not in ("train-dsn", "train-srn"):
         placed += ["--metrics", tmp_path / "metrics.json"]
-    if words[0] in ("prepare", "train-dsn", "export", "train-srn", "recovery"):
+    if words[0] in ("prepare", "train-dsn", "export", "train-srn"):
         placed += ["--work", tmp_path / "work"]
     if "--params" not in words:
         placed += ["--params", mixed / "params.yaml"]
@@ -236,5 +227,5 @@ def test_two_scales_are_told_apart(
     (line,) = [line for line in result.output.splitlines() if line.startswith("Error: ")]
     assert result.output.endswith(f"{line}\n") and "Traceback" not in result.output
     assert message.format(f"{mixed}/") in line
-    if words[0] not in ("prepare", "recovery"):  # which have written stores of their own by then
+    if words[0] != "prepare":  # which has written stores of its own by then
         assert not list(tmp_path.iterdir())

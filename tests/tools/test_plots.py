@@ -12,7 +12,7 @@ import numpy as np
 import pytest
 from repository import ROOT, edit_params
 
-from pipeline.base.settings import load_yaml
+from pipeline.base.params import load_yaml
 from pipeline.images.io import write_png
 from pipeline.tools.profiles import find_profile, load_profile, take
 

@@ -15,7 +15,8 @@ from conftest import (
 )
 
 from pipeline.base.errors import UserError
-from pipeline.base.settings import load_lines, load_section, load_yaml, with_values
+from pipeline.base.params import load_lines, load_yaml, with_values
+from pipeline.base.settings import load_section
 from pipeline.tools.profiles import (
     KINDS,
     Profile,

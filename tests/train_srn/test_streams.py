@@ -1,6 +1,5 @@
 """The stream: pixels that say where they come from, and the law of the noise."""
 
-from collections import Counter
 from pathlib import Path
 
 import fsspec
@@ -10,19 +9,17 @@ import torch
 from conftest import HR_SIZES, World, calibration, demand
 from laws import STANDARD_ERRORS, UNLIKELY
 from numpy.typing import NDArray
-from scipy.stats import chisquare, kstest
+from scipy.stats import kstest
 from torch import Tensor
 
 from pipeline.base.errors import UserError
 from pipeline.base.seeding import generator
 from pipeline.images.filters import bicubic_downsample
-from pipeline.images.io import Image
 from pipeline.sampling.calibrated import CalibratedSampler
 from pipeline.sampling.calibration import Calibration
 from pipeline.sampling.sampler import Draw, Sampler, Theta, make_sampler
 from pipeline.stores.reader import Store
 from pipeline.train_srn.streams import (
-    CaptureStream,
     SampleStream,
     bicubic_stream,
     pairs_stream,
@@ -335,72 +332,12 @@ def test_an_image_smaller_than_a_crop(tiny: World) -> None:
 # --- pairs that were made before
 
 
-def ramp(height: int, width: int, third: int) -> Image:
-    """(3, H, W): row, column and a number of every pixel."""
-    rows, columns = np.mgrid[:height, :width]
-    return np.stack([rows, columns, np.full_like(rows, third)]).astype(np.uint8)
-
-
-CAPTURED, CAPTURES = [(20, 24), (16, 30), (25, 9)], [3, 5, 1]
-
-
-@pytest.fixture(scope="module")
-def ramps() -> CaptureStream:
-    """Images that say where they are from; LR also says the image (tens) and the capture."""
-    hr = [ramp(4 * h, 4 * w, image) for image, (h, w) in enumerate(CAPTURED)]
-    captures = [
-        [ramp(*size, 10 * image + k) for k in range(count)]
-        for image, (size, count) in enumerate(zip(CAPTURED, CAPTURES, strict=True))
-    ]
-    return CaptureStream(hr, captures, 4, PATCH, demand(1, 30, crops_per_image=10))
-
-
-def test_captures_and_hr_are_of_the_same_place(ramps: CaptureStream) -> None:
-    corners = set()
-    for step in range(2):
-        lr, hr = (np.round(255 * part.double().numpy()) for part in ramps.batch(step))
-        chosen = ramps.schedule.batch(step)
-        assert lr.shape == (30, 3, PATCH, PATCH) and hr.shape == (30, 3, 4 * PATCH, 4 * PATCH)
-        enlarged = lr.repeat(4, axis=2).repeat(4, axis=3)
-        assert np.array_equal(hr[:, :2] // 4, enlarged[:, :2])
-        assert np.array_equal(hr[:, 2], enlarged[:, 2] // 10)
-        assert (hr[:, 2].max((1, 2)) == chosen).all() and (hr[:, 2].min((1, 2)) == chosen).all()
-        corners |= {tuple(crop[:2].min((1, 2))) for crop in lr}
-        for crop in lr:
-            assert np.ptp(crop[2]) == 0  # one capture
-            assert [np.ptp(crop[0]), np.ptp(crop[1])] == [PATCH - 1, PATCH - 1]
-    assert len(corners) > 20
-
-
-@pytest.mark.arithmetic
-def test_all_captures_are_used_equally_often(ramps: CaptureStream) -> None:
-    taken: Counter[int] = Counter()
-    for step in range(60):
-        lr = ramps.batch(step).lr
-        taken.update(np.round(255 * lr[:, 2, 0, 0].numpy()).astype(int).tolist())
-    for image, count in enumerate(CAPTURES):
-        found = [taken.pop(10 * image + k, 0) for k in range(count)]
-        assert sum(found) == 600
-        assert count == 1 or chisquare(found).pvalue > UNLIKELY
-    assert not taken
-
-
-def test_captures_repeat_and_the_next_are_fresh(ramps: CaptureStream) -> None:
-    first, again, other = (ramps.batch(step) for step in (4, 4, 5))
-    assert torch.equal(first.lr, again.lr) and torch.equal(first.hr, again.hr)
-    assert not torch.equal(first.hr, other.hr)
-
-
 def test_all_sources_train_on_the_same_hr_crops(tiny: World) -> None:
-    hr = [tiny.hr.read(image_id, "image") for image_id in tiny.hr.ids]
-    small = [[image[:, ::4, ::4]] for image in hr]
-    captured = CaptureStream(hr, small, 4, 16, demand(9, 4))
     drawn = SampleStream(tiny.hr, tiny.maps, 16, make_sampler(Draw("raw")), demand(9, 4))
     bicubic = bicubic_stream(tiny.hr, 16, demand(9, 4))
-    assert captured.scale == drawn.scale == bicubic.scale
+    assert drawn.scale == bicubic.scale
     for step in (0, 3):
-        assert torch.equal(captured.batch(step).hr, drawn.batch(step).hr)
-        assert torch.equal(captured.batch(step).hr, bicubic.batch(step).hr)
+        assert torch.equal(drawn.batch(step).hr, bicubic.batch(step).hr)
 
 
 def test_bicubic_lr_images_are_8_bit_and_of_the_same_place(tiny: World) -> None:

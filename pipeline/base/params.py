@@ -1,0 +1,274 @@
+"""Params files: YAML that is read with care, and what a command line changes of it."""
+
+import json
+import re
+from collections.abc import Iterator, Mapping
+from dataclasses import dataclass
+from decimal import Decimal
+from functools import cached_property
+from pathlib import Path
+from typing import NamedTuple
+
+from ruamel.yaml import YAML
+from ruamel.yaml.comments import CommentedMap
+from ruamel.yaml.error import MarkedYAMLError, YAMLError
+from ruamel.yaml.events import AliasEvent, CollectionEndEvent, CollectionStartEvent
+
+from pipeline.base.errors import UserError, one_line
+
+LARGEST = 2**20
+"""Bytes of a YAML file."""
+DEEPEST = 20
+"""Levels of a YAML file; ours have five."""
+COMMENT = 31
+"""Column at which comments begin, where values leave room."""
+AMBIGUOUS = {"true", "false", "null", "yes", "no", "on", "off"}
+"""Words that are no strings in YAML 1.1 or 1.2 unless they are quoted."""
+
+
+def load_yaml(path: Path) -> dict[str, object]:
+    """Read a YAML 1.2 mapping of at most ``LARGEST`` bytes and ``DEEPEST`` levels, without aliases.
+
+    Raises:
+        UserError: The file is missing, is not such YAML, or is not a mapping.
+
+    """
+    return _parse(_read(path), path)
+
+
+def _read(path: Path) -> str:
+    try:
+        with path.open("rb") as file:
+            data = file.read(LARGEST + 1)
+        if len(data) > LARGEST:
+            raise UserError(f"{path}: is not valid YAML: it has more than {LARGEST} bytes")
+        return data.decode()
+    except OSError as error:
+        raise UserError(f"{path}: cannot be read: {error.strerror}") from error
+    except UnicodeDecodeError as error:
+        raise UserError(f"{path}: is not valid YAML: {_yaml_fault(error)}") from error
+
+
+def _parse(text: str, path: Path) -> dict[str, object]:
+    content = _value(text, str(path))
+    if not isinstance(content, dict):
+        raise UserError(f"{path}: must be a mapping of sections, found {type(content).__name__}")
+    return content
+
+
+def _value(text: str, name: str) -> object:
+    """What some YAML says; ``name`` says in messages where it is from."""
+    try:
+        if fault := _trap(text):
+            raise UserError(f"{name}: is not valid YAML: {fault}")
+        content: object = YAML(typ="safe", pure=True).load(text)
+    except UserError:
+        raise
+    except Exception as error:  # besides its own, the library lets those of int, date, dict through
+        raise UserError(f"{name}: is not valid YAML: {_yaml_fault(error)}") from error
+    return content
+
+
+def _trap(text: str) -> str | None:
+    """Why a text could take for ever to load, if it could: a few aliases make a billion values."""
+    depth = 0
+    for event in YAML(typ="safe", pure=True).parse(text):
+        line = f"line {event.start_mark.line + 1}"
+        if isinstance(event, AliasEvent):
+            return f"{line}: aliases, such as *{event.anchor}, are not taken"
+        depth += isinstance(event, CollectionStartEvent)
+        depth -= isinstance(event, CollectionEndEvent)
+        if depth > DEEPEST:
+            return f"{line}: it has more than {DEEPEST} levels"
+    return None
+
+
+class Line(NamedTuple):
+    """One value of a YAML file."""
+
+    key: str
+    """Dotted, such as ``train_srn.epochs``."""
+    value: object
+    comment: str
+    """What stands behind it on its line; empty for nothing."""
+
+
+def load_lines(path: Path) -> list[Line]:
+    """Every value of a YAML mapping in order, with the comment on its line.
+
+    Raises:
+        UserError: See ``load_yaml``.
+
+    """
+    return parse_lines(_read(path), path)
+
+
+def parse_lines(text: str, path: Path) -> list[Line]:
+    """``load_lines`` of a text that may become a file; ``path`` is named in messages.
+
+    Raises:
+        UserError: See ``load_yaml``.
+
+    """
+    _parse(text, path)
+    rows, lines = text.splitlines(), []
+    for key, value, row, _ in _places(YAML(pure=True).load(text), ""):
+        plain = list(value) if isinstance(value, list) else value
+        lines.append(Line(key, plain, rows[row].partition(" # ")[2].strip()))
+    return lines
+
+
+def with_values(text: str, values: Mapping[str, object]) -> str:
+    """A YAML text with other values, in whose lines nothing else changes.
+
+    What has no line, or stands on several, stays as it is: see what ``parse_lines`` says of the
+    result.
+
+    Args:
+        text: A mapping, as ``load_yaml`` takes it.
+        values: The values to be, by dotted key.
+
+    """
+    rows = text.splitlines()
+    for key, value, row, column in _places(YAML(pure=True).load(text), ""):
+        if key in values and value != values[key] and _is_whole(value, rows[row][column:]):
+            comment = rows[row].partition(" # ")[2].strip()
+            line = f"{rows[row][:column].rstrip()} {_in_yaml(values[key])}"
+            if comment:
+                line = (f"{line}   " if len(line) >= COMMENT else line.ljust(COMMENT)) + "# "
+            rows[row] = line + comment
+    return "\n".join(rows) + "\n"
+
+
+class _Place(NamedTuple):
+    """Where a value stands in a YAML text."""
+
+    key: str
+    value: object
+    row: int
+    column: int
+
+
+def _places(content: CommentedMap, prefix: str) -> Iterator[_Place]:
+    """Keys and values of a mapping, with row and column of every value."""
+    for key, value in content.items():
+        if isinstance(value, CommentedMap) and value:
+            yield from _places(value, f"{prefix}{key}.")
+        else:
+            yield _Place(f"{prefix}{key}", value, *content.lc.value(key))
+
+
+def _is_whole(value: object, text: str) -> bool:
+    """Whether a text is all of a value."""
+    try:
+        return bool(YAML(typ="safe", pure=True).load(text) == value)
+    except YAMLError:
+        return False
+
+
+def _in_yaml(value: object) -> str:
+    """A value on one line."""
+    match value:
+        case bool() | None:
+            return {True: "true", False: "false", None: "null"}[value]
+        case float():
+            return format(Decimal(repr(value)), "f")
+        case list():
+            return f"[{', '.join(_in_yaml(item) for item in value)}]"
+        case str() if not re.fullmatch(r"[A-Za-z][\w./-]*", value) or value in AMBIGUOUS:
+            return json.dumps(value)
+        case _:
+            return str(value)
+
+
+def _yaml_fault(error: Exception) -> str:
+    if isinstance(error, MarkedYAMLError) and error.problem_mark is not None:
+        what = ", ".join(part for part in (error.context, error.problem) if part)
+        return f"line {error.problem_mark.line + 1}: {what}"
+    return one_line(error, 300)
+
+
+@dataclass(frozen=True)
+class Params:
+    """A params file, and what is changed in it for one run without editing it."""
+
+    path: Path
+    """The file; it has every section."""
+    overlays: tuple[str, ...] = ()
+    """Mappings that say what differs in its sections, later ones last: ``FILE``, or ``FILE:KEY``
+    for the mapping at a dotted key of a file."""
+    values: tuple[str, ...] = ()
+    """Single values, ``KEY=VALUE`` with a dotted key and a YAML value; they come after the
+    overlays."""
+    sections: tuple[str, ...] = ()
+    """Sections that ``values`` may change: those that the command reads."""
+
+    def __str__(self) -> str:
+        changes = [*self.overlays, *(f"--set {value}" for value in self.values)]
+        return f"{self.path} with {', '.join(changes)}" if changes else str(self.path)
+
+    @cached_property
+    def content(self) -> dict[str, object]:
+        """What the file says after all changes.
+
+        Raises:
+            UserError: A file cannot be read, a change is not written as it must be, or it is of a
+                section that is not there.
+
+        """
+        content = load_yaml(self.path)
+        for overlay in self.overlays:
+            changes = _overlay(overlay)
+            for section in changes:
+                if section not in content:
+                    raise UserError(f"{overlay}: {self.path} has no section '{section}'")
+            content = _merged(content, changes)
+        for value in self.values:
+            self._put(content, value)
+        return content
+
+    def _put(self, content: dict[str, object], change: str) -> None:
+        """Change one value."""
+        key, equals, text = change.partition("=")
+        name, (*outer, last) = f"--set {change}", key.split(".")
+        if not equals or not outer or not all((*outer, last)):
+            raise UserError(f"{name}: must be SECTION.KEY=VALUE")
+        if outer[0] not in self.sections:
+            known = ", ".join(self.sections)
+            raise UserError(f"{name}: the sections that this command reads are: {known}")
+        inside: object = content
+        for part in outer:
+            inside = inside.get(part) if isinstance(inside, dict) else None
+        if not isinstance(inside, dict):
+            raise UserError(f"{name}: {self.path} has no settings under '{'.'.join(outer)}'")
+        inside[last] = _value(text, name)
+
+
+def _overlay(name: str) -> dict[str, object]:
+    """The mapping ``FILE`` or ``FILE:KEY``."""
+    path, _, key = (name, "", "") if Path(name).is_file() else name.rpartition(":")
+    content: object = load_yaml(Path(path or name))
+    for part in key.split(".") if key and path else ():
+        content = content.get(part) if isinstance(content, dict) else None
+    if not isinstance(content, dict):
+        raise UserError(f"{path}: {key} is missing, or is not a mapping of sections")
+    return content
+
+
+def _merged(base: Mapping[str, object], changes: Mapping[str, object]) -> dict[str, object]:
+    """A mapping with some values changed, mappings in it likewise."""
+    made = dict(base)
+    for key, value in changes.items():
+        old = made.get(key)
+        both = isinstance(old, Mapping) and isinstance(value, Mapping)
+        made[key] = _merged(old, value) if both else value  # type: ignore[arg-type]
+    return made
+
+
+def flat(content: Mapping[str, object], prefix: str = "") -> Iterator[tuple[str, object]]:
+    """The values of a nested mapping with their dotted keys, such as ``a.b``; no empty mappings."""
+    for key, value in content.items():
+        if isinstance(value, Mapping):
+            yield from flat(value, f"{prefix}{key}.")
+        else:
+            yield f"{prefix}{key}", value

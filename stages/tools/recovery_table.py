@@ -1,0 +1,48 @@
+"""Command ``recovery-table``: the last stage of recovery/dvc.yaml."""
+
+from pathlib import Path
+
+import click
+
+from stages.options import FILE, FOLDER, plain_errors, write_json
+
+
+@click.command(
+    "recovery-table",
+    epilog="Example: usrdu recovery-table --scores data/recovery/scores --out recovery",
+)
+@click.option("--scores", type=FOLDER, required=True, help="Folder of the scores of all cells.")
+@click.option(
+    "--plan", "planned", type=FILE, default="recovery/params.yaml", show_default=True,
+    help="File that names cameras, recipes, anchors, sources and seeds.",
+)  # fmt: skip
+@click.option("--out", type=FOLDER, required=True, help="Folder for the tables.")
+@plain_errors
+def command(scores: Path, planned: Path, out: Path) -> None:
+    """Tabulate how much of the true camera's gain a learned degradation recovers.
+
+    Reads what 'usrdu evaluate' found for every SR network that the plan names; 'dvc repro
+    recovery/dvc.yaml' trains and scores those that are missing.  Writes recovery.md, recovery.csv
+    and metrics.json.
+    """
+    from pipeline.base.files import make_folder, write_whole
+    from pipeline.recovery.cells import PROTOCOL, load_plan, read_scores
+    from pipeline.recovery.table import by_name, csv_text, recovery_table, table_text
+
+    plan = load_plan(planned)
+    found = read_scores(plan, scores)
+    rows = recovery_table(found.scores)
+    text = table_text(rows, found.perceptual)
+    make_folder(out)
+    write_whole(out / "recovery.md", text.encode())
+    write_whole(out / "recovery.csv", csv_text(rows).encode())
+    result = {
+        "protocol": PROTOCOL,
+        "perceptual": found.perceptual,
+        "lpips_weights": found.lpips_weights,
+        "seeds": plan.seeds,
+    }
+    write_json(out / "metrics.json", {**result, "cells": by_name(rows)})
+    click.echo(text)
+    for name in ("recovery.md", "recovery.csv", "metrics.json"):
+        click.echo(f"wrote {out / name}")

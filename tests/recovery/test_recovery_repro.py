@@ -1,0 +1,158 @@
+"""recovery/dvc.yaml as a user runs it: one camera, one recipe, tiny settings.
+
+Slow (every stage is a process of its own that imports torch), so one repository serves all tests.
+"""
+
+import json
+from collections.abc import Iterator
+from contextlib import contextmanager
+from pathlib import Path
+from typing import Any
+
+import pytest
+from conftest import read_rows
+from repository import copy_repository, ok, ran
+from ruamel.yaml import YAML
+from safetensors import safe_open
+
+PLAN = "recovery/params.yaml"
+FILE = "recovery/dvc.yaml"
+CAMERA = ["photographs@jpeg", "prepare@jpeg"]
+RECIPE = [f"{stage}@jpeg-paper" for stage in ("train_dsn", "export", "calibrate")]
+CELLS = [
+    f"{stage}_anchor@jpeg-{s}-3" for stage in ("train", "evaluate") for s in ("bicubic", "camera")
+]
+SOURCE = ["train_srn@jpeg-paper-raw-3", "evaluate@jpeg-paper-raw-3"]
+ALL = {*CAMERA, *RECIPE, *CELLS, *SOURCE, "table"}
+
+
+def edit(path: Path, change: Any) -> None:
+    yaml = YAML()
+    content = yaml.load(path.read_text())
+    change(content)
+    with path.open("w") as target:
+        yaml.dump(content, target)
+
+
+@contextmanager
+def edited(repo: Path, change: Any) -> Iterator[None]:
+    """The plan with a change, for a while."""
+    before = (repo / PLAN).read_text()
+    try:
+        edit(repo / PLAN, change)
+        yield
+    finally:
+        (repo / PLAN).write_text(before)
+
+
+def shrink(plan: Any) -> None:
+    """One cell per source; the means of a DSN after two epochs cannot be calibrated."""
+    plan["cameras"], plan["seeds"] = ["jpeg"], [3]
+    plan["recipes"] = {"paper": plan["recipes"]["paper"]}
+    plan["sources"] = {"raw": plan["sources"]["raw"]}
+    plan["common"]["demo"]["captures"] = 2
+    plan["common"]["architectures"]["recovery"]["options"] = {"num_feat": 4, "num_conv": 1}
+    plan["common"]["train_srn"] |= {"epochs": 1, "halve_every": 1, "crops_per_image": 2}
+    plan["anchors"]["camera"]["train_srn"]["crops_per_image"] = 1
+
+
+def stages(output: str) -> set[str]:
+    """Names without the file they stand in."""
+    return {name.rpartition(":")[2] for name in ran(output)}
+
+
+def changed(repo: Path) -> set[str]:
+    """Stages that are not up to date."""
+    found = json.loads(ok(repo, "dvc", "status", "--json", FILE))
+    return {name.rpartition(":")[2] for name in found}
+
+
+@pytest.fixture(scope="module")
+def repo(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """A clone of the working tree in which ``dvc repro`` ran once, in the folder recovery."""
+    target = tmp_path_factory.mktemp("clone")
+    copy_repository(target)
+    edit(target / PLAN, shrink)
+    assert stages(ok(target / "recovery", "dvc", "repro")) == ALL
+    ok(target, "git", "add", "--all")
+    ok(target, "git", "commit", "--quiet", "--message=first run")
+    return target
+
+
+def test_the_table_has_what_evaluate_found(repo: Path) -> None:
+    rows = {row["source"]: row for row in read_rows(repo / "recovery/recovery.csv")}
+    assert list(rows) == ["bicubic", "camera", "raw"]
+    for source, row in rows.items():
+        recipe = "" if source in ("bicubic", "camera") else "paper"
+        assert (row["camera"], row["recipe"]) == ("jpeg", recipe)
+        path = repo / "data/recovery/scores/jpeg" / recipe / source / "3.json"
+        metrics = json.loads(path.read_text())
+        assert list(metrics["protocols"]) == ["usrdu"]
+        means = metrics["protocols"]["usrdu"]["model"]
+        assert float(row["psnr"]) == means["psnr"] and float(row["perceptual"]) == means["haarpsi"]
+    assert len({row["psnr"] for row in rows.values()}) == 3
+    found = [(float(rows[s]["psnr_recovery"]), float(rows[s]["psnr_spread"])) for s in rows]
+    assert found[:2] == [(0, 0), (1, 0)]
+
+
+def test_every_cell_had_its_settings(repo: Path) -> None:
+    """And the same number of steps, so that the sources can be compared."""
+    expected = {"bicubic": "bicubic", "camera": "pairs", "paper/raw": "maps"}
+    for folder, lr_from in expected.items():
+        cell = repo / "data/recovery/jpeg/srn" / folder / "3"
+        with safe_open(cell / "srn.safetensors", "np") as file:
+            text = file.metadata().values()
+        metadata = json.dumps([json.loads(value) if value[0] in "{[" else value for value in text])
+        assert f'"lr_from": "{lr_from}"' in metadata and '"seed": 3' in metadata
+        assert '"num_feat": 4' in metadata and '"adversarial_weight": 0.0' in metadata
+        assert json.loads((cell / "metrics.json").read_text())["step"] == 6 * 2 // 2
+
+
+def test_a_second_repro_does_nothing(repo: Path) -> None:
+    output = ok(repo, "dvc", "repro", FILE)  # from the root of the project
+    assert not ran(output)
+    assert not changed(repo)
+    assert not ok(repo, "git", "status", "--porcelain")
+
+
+def test_git_keeps_the_table(repo: Path) -> None:
+    kept = ok(repo, "git", "ls-files", "recovery", "data/recovery").splitlines()
+    assert {"recovery/recovery.md", "recovery/recovery.csv", "recovery/dvc.lock"} <= set(kept)
+    assert not [name for name in kept if name.startswith("data/") and ".gitignore" not in name]
+
+
+def test_a_new_camera_runs_its_own_cells(repo: Path) -> None:
+    with edited(repo, lambda plan: plan["cameras"].append("laplace")):
+        new = {name.replace("@jpeg", "@laplace") for name in ALL - {"table"}}
+        assert changed(repo) == {*new, "table"}
+
+
+def test_a_new_source_runs_alone(repo: Path) -> None:
+    def add(plan: Any) -> None:
+        plan["sources"]["mine"] = {"train_srn": {"theta": "raw", "lr_patch": 13}}
+
+    with edited(repo, add):
+        assert changed(repo) == {*(name.replace("raw", "mine") for name in SOURCE), "table"}
+
+
+def test_a_new_recipe_trains_its_own_dsn(repo: Path) -> None:
+    def add(plan: Any) -> None:
+        plan["recipes"]["mine"] = {"train_dsn": {"seed": 9}}
+
+    with edited(repo, add):
+        new = {name.replace("paper", "mine") for name in (*RECIPE, *SOURCE)}
+        assert changed(repo) == {*new, "table"}
+
+
+def test_a_new_seed_trains_no_dsn(repo: Path) -> None:
+    with edited(repo, lambda plan: plan["seeds"].append(4)):
+        new = {f"{name.removesuffix('3')}4" for name in (*CELLS, *SOURCE)}
+        assert changed(repo) == {*new, "table"}
+
+
+def test_a_changed_recipe_runs_what_comes_of_it(repo: Path) -> None:
+    def change(plan: Any) -> None:
+        plan["recipes"]["paper"]["train_dsn"]["adversarial_on"] = "sample"
+
+    with edited(repo, change):
+        assert changed(repo) == {"train_dsn@jpeg-paper", "table"}  # the others wait for its result
