@@ -551,9 +551,9 @@ def score_of(**changes: float | None) -> LrScores:
         ({"noise_level_difference": 2.1}, "at the wrong intensities: off by 2.1 of 10.0"),
         (
             {"neighbour_correlation_difference": 0.11},
-            "otherwise between neighbouring pixels: by 0.11",
+            "between neighbouring pixels differs: by 0.11",
         ),
-        ({"channel_correlation_difference": 0.11}, "otherwise between the channels: by 0.11"),
+        ({"channel_correlation_difference": 0.11}, "between the channels differs: by 0.11"),
         (
             {"spectral_distance": 1.1},
             "spectra differ: by 1.10 dB, two parts of the real images by 0.40",

@@ -220,8 +220,8 @@ def test_swapped_chunks_are_found_by_every_reader(
     """Each is good in itself, with its own CRC-32C."""
     swap(chunk(path, *first), chunk(path, *second))
     expected = [
-        f"{path}: image '{i}', array '{name}', chunk {place} is damaged: its checksum is not the "
-        "one it was written with"
+        f"{path}: image '{i}', array '{name}', chunk {place} is damaged: its checksum differs "
+        "from the one it was written with"
         for i, name, place in (first, second)
     ]
     assert sorted(faults(path)) == sorted(expected)
