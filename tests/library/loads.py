@@ -20,9 +20,12 @@ def main(hr: str, maps: str, workers: int, context: str, passes: int) -> None:
     torch.rand(500, 500) @ torch.rand(500, 500)  # its threads are there before the fork, too
     demand = Demand(batch_size=5, crops_per_image=7, seed=1)
     dataset = SampleDataset(hr, maps, 8, demand=demand)
-    how = {"multiprocessing_context": context} if workers else {}
     loader = DataLoader(
-        dataset, batch_size=4, num_workers=workers, timeout=300 * bool(workers), **how
+        dataset,
+        batch_size=4,
+        num_workers=workers,
+        timeout=300 if workers else 0,
+        multiprocessing_context=context if workers else None,
     )
     found = []
     for _ in range(passes):

@@ -2,6 +2,7 @@
 
 import copy
 import pickle
+import shutil
 import subprocess
 import sys
 import threading
@@ -64,7 +65,7 @@ def loaded(
     for how in ("0 none", "1 fork", "2 fork", "2 spawn"):
         workers, context = how.split()
         folder = tmp_path_factory.mktemp("loads")
-        words = [sys.executable, script, *flat, workers, context, "3"]
+        words = [sys.executable, str(script), *map(str, flat), workers, context, "3"]
         done = subprocess.run(
             words, cwd=folder, capture_output=True, text=True, check=False, timeout=400
         )
@@ -217,16 +218,17 @@ def test_what_is_wrong_is_said_before_a_worker_starts(tiny: World, flat: tuple[P
     assert not {name for name in left if name.startswith(("reader", "cutter"))}
 
 
-def test_a_store_that_goes_away_is_named(flat: tuple[Path, Path], tmp_path: Path) -> None:
-    """Also from within a worker, whose error the DataLoader raises here."""
-    moved = [path.rename(tmp_path / path.name) for path in flat]
-    try:
-        data = SampleDataset(*moved, PATCH, demand=DEMAND)
-    finally:
-        for path, back in zip(moved, flat, strict=True):
-            path.rename(back)
-    with pytest.raises(UserError, match=r"zarr: there is no such store"):
-        list(DataLoader(data, num_workers=0))
+@pytest.mark.filterwarnings("ignore:.*fork:DeprecationWarning")  # of Python 3.12 and later
+@pytest.mark.parametrize("workers", [0, 1])
+def test_a_store_that_goes_away_is_named(
+    flat: tuple[Path, Path], tmp_path: Path, workers: int
+) -> None:
+    """The error of a worker is raised where the batch would be given."""
+    hr, maps = (Path(shutil.copytree(path, tmp_path / path.name)) for path in flat)
+    data = SampleDataset(hr, maps, PATCH, demand=DEMAND)
+    shutil.rmtree(hr)
+    with pytest.raises(UserError, match=r"hr\.zarr: there is no such store"):
+        list(DataLoader(data, num_workers=workers))
 
 
 def test_there_is_room_for_more_workers_than_anybody_has() -> None:
