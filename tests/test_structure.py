@@ -16,7 +16,7 @@ STAGES = ["demo", "prepare", "train_dsn", "export", "calibrate", "audit", "train
 PACKAGES = [
     "base", "images", "stores", "writing", "sampling", "noise", "parallel", "crops", "training",
     "dsn", "srn", "demo", "prepare", "train_dsn", "export", "calibrate", "audit", "train_srn",
-    "evaluate", "tools", "recovery",
+    "library", "evaluate", "tools", "recovery",
 ]  # fmt: skip
 """From the bottom up: a package imports itself and what stands before it."""
 FACE = {"stages/options.py", "stages/messages.py", "stages/cli.py"}

@@ -8,11 +8,12 @@ import time
 from collections.abc import Callable, Sequence
 from concurrent.futures import Future, ThreadPoolExecutor
 from dataclasses import dataclass
+from typing import Self
 
 import torch
 from torch import Tensor
 
-from pipeline.crops.memory import Memory
+from pipeline.crops.memory import MachineSettings, Memory, allowed
 from pipeline.crops.places import Place, cut, draw_places, gather
 from pipeline.crops.schedule import BatchShape, Schedule
 from pipeline.crops.window import MIB, CropSource, Window
@@ -20,27 +21,34 @@ from pipeline.crops.window import MIB, CropSource, Window
 Generators = Callable[[int], tuple[torch.Generator, torch.Generator]]
 """From a step to the CPU generators of its crops' corners and turns."""
 
+CPU = torch.device("cpu")
+
 
 @dataclass(frozen=True)
 class Demand:
     """What a training asks of its crops: how many, in which order, on which device."""
 
-    batch_size: int
+    batch_size: int = 16
     """Crops in a share of a batch."""
-    crops_per_image: int
+    crops_per_image: int = 1
     """Crops of every image in one epoch."""
-    window: int
+    window: int = 256
     """Number of images that are shuffled together, see ``Schedule``."""
-    seed: int
+    seed: int = 0
     """Seed of the run."""
-    device: torch.device
+    device: torch.device = CPU
     """Where batches go."""
-    memory: Memory
-    """Memory that the images may take."""
+    memory: Memory | None = None
+    """Memory that the images may take; None: half of what is free when the stream is opened."""
     shares: int = 1
     """Parts of a step's batch, one per process and accumulation of gradients."""
     own: Sequence[int] = (0,)
     """The shares of this process, in the order in which it asks for them."""
+
+    @property
+    def room(self) -> Memory:
+        """Memory that the images may take: ``memory``, or half of what is free now."""
+        return self.memory or allowed(MachineSettings(), self.device)
 
     def schedule(self, images: int, purpose: str) -> Schedule:
         """The schedule of a number of images."""
@@ -63,8 +71,21 @@ class Demand:
         return chosen[own], places[own]
 
 
-class Batches:
-    """Random crops of the images of a source, batch by batch.
+class ClosedOnExit:
+    """A context manager that is closed when its block is left, also by an error."""
+
+    def close(self) -> None:
+        """End all threads; by default there are none."""
+
+    def __enter__(self) -> Self:
+        return self
+
+    def __exit__(self, *_: object) -> None:
+        self.close()
+
+
+class Batches(ClosedOnExit):
+    """Random crops of the images of a source, batch by batch; a context manager.
 
     A batch waits only for the images that it needs.  Threads read further images meanwhile.
 
@@ -89,7 +110,7 @@ class Batches:
         """Size of all images in memory."""
         self.waited = 0.0
         """Seconds that ``batch`` had to wait for data so far."""
-        memory, device = demand.memory, demand.device
+        memory, device = demand.room, demand.device
         on_device, on_host = self.bytes <= memory.device, self.bytes <= memory.host
         budget = None if on_device or on_host else memory.host
         self.window = Window(source, self.schedule, demand.own, budget)
@@ -126,9 +147,10 @@ class Batches:
         return [part.to(self.demand.device, non_blocking=True) for part in crops]
 
     def close(self) -> None:
-        """End all threads."""
-        self.window.close()
+        """End all threads: what they have begun is finished and dropped."""
         self._cutter.shutdown(wait=False, cancel_futures=True)
+        self.window.close()
+        self._cutter.shutdown()
 
     def _cut_before(self, step: int, share: int) -> list[Tensor]:
         """The crops of a share, cut during the step before; starts to cut those of the next one."""

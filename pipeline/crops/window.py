@@ -111,8 +111,11 @@ class Window:
 
         Raises:
             UserError: One cannot be read.
+            ValueError: The share is none that the window was made for.
 
         """
+        if share not in self.shares:
+            raise ValueError(f"expected a share of {tuple(self.shares)}, got {share}")
         if step not in (self._step, self._step + 1):
             self._restart(step)
         self._step = step
@@ -123,7 +126,7 @@ class Window:
         positions = range(first, first + schedule.share_size)
         needed = dict.fromkeys(self._key(schedule.group(p), schedule.image(p)) for p in positions)
         while not needed.keys() <= self._held.keys():
-            if not self._queue:
+            while not self._queue:  # a group may have no image for these shares
                 self._enqueue()
             self._read(*self._queue.popleft())
         self._read_ahead(schedule.group(start))
@@ -137,8 +140,8 @@ class Window:
         self.bytes -= self.source.bytes(image)
 
     def close(self) -> None:
-        """Stop reading."""
-        self._readers.shutdown(wait=False, cancel_futures=True)
+        """Stop reading; waits for the images that are being read."""
+        self._readers.shutdown(cancel_futures=True)
 
     def _restart(self, step: int) -> None:
         self._step = step

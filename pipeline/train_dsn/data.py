@@ -9,7 +9,7 @@ from torch import Tensor
 
 from pipeline.base.boxes import Box
 from pipeline.base.seeding import generator
-from pipeline.crops.batches import Batches, Demand, Generators
+from pipeline.crops.batches import Batches, ClosedOnExit, Demand, Generators
 from pipeline.crops.memory import Memory
 from pipeline.crops.places import require_crop
 from pipeline.crops.window import CropSource
@@ -18,8 +18,8 @@ from pipeline.stores.reader import Store, require_same_scale
 from pipeline.stores.split import training_box
 
 
-class UnpairedCrops:
-    """Crops of HR images and of real LR images that are not paired.
+class UnpairedCrops(ClosedOnExit):
+    """Crops of HR images and of real LR images that are not paired; a context manager.
 
     Of the real LR images only the part that trainings may see, see ``stores.split``.
 
@@ -44,7 +44,7 @@ class UnpairedCrops:
         sizes = [
             sum(source.bytes(image) for image in range(len(source.sizes))) for source in sources
         ]
-        device, host = (split(room, *sizes) for room in demand.memory)
+        device, host = (split(room, *sizes) for room in demand.room)
         self.batches = [
             Batches(
                 source,
@@ -73,6 +73,11 @@ class UnpairedCrops:
         """HR crops (N, 3, P, P) and real LR crops (N, 3, P/s, P/s) in [0, 1], on the device."""
         (hr,), (lr,) = (made.batch(step, share) for made in self.batches)
         return hr.float() / 255, lr.float() / 255
+
+    def close(self) -> None:
+        """End all threads."""
+        for made in self.batches:
+            made.close()
 
 
 def split(room: int, first: int, second: int) -> tuple[int, int]:

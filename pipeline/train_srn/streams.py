@@ -11,7 +11,7 @@ from torch import Tensor
 
 from pipeline.base.errors import UserError
 from pipeline.base.seeding import generator, of_share
-from pipeline.crops.batches import Batches, Demand, Generators
+from pipeline.crops.batches import Batches, ClosedOnExit, Demand, Generators
 from pipeline.crops.places import require_crop
 from pipeline.crops.schedule import Schedule
 from pipeline.crops.window import CropSource
@@ -51,8 +51,11 @@ class Stream(Protocol):
     def batch(self, step: int, share: int = 0) -> Pair:
         """The crops of one share of a step's batch, a function of both."""
 
+    def close(self) -> None:
+        """End its threads."""
 
-class _Batched:
+
+class _Batched(ClosedOnExit):
     """What the streams that are made of ``Batches`` share."""
 
     batches: Batches
@@ -65,11 +68,16 @@ class _Batched:
         """Seconds that ``batch`` had to wait for data so far."""
         return self.batches.waited
 
+    def close(self) -> None:
+        """End all threads."""
+        self.batches.close()
+
 
 class SampleStream(_Batched):
     """Crops of ``hr.zarr``, and fresh samples of ``maps.zarr`` at the same places.
 
-    HR stays uint8 and the maps float16 until a batch is on the device, where samples are drawn.
+    HR stays uint8 and the maps float16 until a batch is on the device, where samples are drawn.  A
+    context manager: its threads end with the block.
 
     Args:
         hr: Store of kind hr.

@@ -79,6 +79,9 @@ class Data(Protocol):
     def waited(self) -> float:
         """Seconds that the steps have waited for data so far."""
 
+    def close(self) -> None:
+        """End its threads."""
+
 
 class Trainer(Protocol):
     """The networks of a training, and one step of it."""

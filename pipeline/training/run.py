@@ -1,5 +1,7 @@
 """One run for both trainings: it takes kept results again, or trains from the last checkpoint."""
 
+from contextlib import closing
+
 from pipeline.stores.kept import KeptResults
 from pipeline.training.description import Results, Trainer, Training
 from pipeline.training.loop import TrainingLoop
@@ -9,6 +11,8 @@ def run(
     trainer: Trainer, training: Training, results: Results, module: str
 ) -> dict[str, object] | None:
     """Train, or go on with an interrupted training, and write the results.
+
+    The threads of its data end with it, also when it fails.
 
     Args:
         trainer: The networks.
@@ -24,6 +28,13 @@ def run(
         UserError: See ``TrainingLoop``; or a file cannot be written.
 
     """
+    with closing(trainer.data):
+        return _run(trainer, training, results, module)
+
+
+def _run(
+    trainer: Trainer, training: Training, results: Results, module: str
+) -> dict[str, object] | None:
     main = trainer.accelerator.is_main_process
     kept = KeptResults(training.folder.parent, training.folder.name, results, module)
     if (metrics := kept.metrics()) is not None:

@@ -1,6 +1,9 @@
 """Batches: the same bits wherever the images are held."""
 
+import threading
+
 import numpy as np
+import psutil
 import pytest
 import torch
 from conftest import demand
@@ -62,6 +65,50 @@ def test_batches_are_the_same_wherever_the_images_are() -> None:
     for stream in streams:
         assert stream.waited > 0
         stream.close()
+
+
+@pytest.mark.parametrize("memory", MEMORIES.values(), ids=MEMORIES)
+def test_no_thread_is_left_when_the_block_is(memory: Memory) -> None:
+    before = set(threading.enumerate())
+    with made(demand(5, 3, window=2, memory=memory)) as stream:
+        stream.batch(0)
+        assert set(threading.enumerate()) - before
+    assert not set(threading.enumerate()) - before
+
+
+def test_an_error_in_the_block_ends_the_threads() -> None:
+    before = set(threading.enumerate())
+    with pytest.raises(KeyError, match="mine"), made(demand(5, 3)) as stream:
+        raise KeyError(f"mine, after {len(stream.batch(0))} arrays")
+    assert not set(threading.enumerate()) - before
+
+
+def test_an_error_of_a_reading_thread_ends_the_others() -> None:
+    def read(image: int) -> list[np.ndarray[tuple[int, ...], np.dtype[np.generic]]]:
+        raise OSError(f"image {image} is gone")
+
+    before = set(threading.enumerate())
+    source = CropSource("gone", SIZES, (1, 4), (torch.float16, torch.uint8), read)
+    with (
+        pytest.raises(OSError, match="is gone"),
+        Batches(source, "test", PATCH, generators, demand(5, 3)) as stream,
+    ):
+        stream.batch(0)
+    assert not set(threading.enumerate()) - before
+
+
+def test_a_demand_has_defaults() -> None:
+    """The batch is the paper's; images may take half of the memory that is free."""
+    plain = Demand()
+    assert (plain.batch_size, plain.crops_per_image, plain.seed) == (16, 1, 0)
+    assert plain.device == torch.device("cpu")
+    free = psutil.virtual_memory().available
+    assert plain.room.device == 0
+    assert free / 4 < plain.room.host < free
+    assert Demand(memory=Memory(1, 2)).room == Memory(1, 2)
+    with made(Demand(batch_size=3)) as stream:
+        assert [part.shape for part in stream.batch(0)] == [(3, 3, 8, 8), (3, 3, 32, 32)]
+        assert "in host memory" in str(stream)
 
 
 def test_crops_come_from_the_images_of_the_schedule() -> None:

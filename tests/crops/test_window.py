@@ -7,7 +7,7 @@ from collections.abc import Sequence
 import numpy as np
 import pytest
 import torch
-from hypothesis import given
+from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from pipeline.base.errors import UserError
@@ -54,6 +54,7 @@ def schedules(draw: st.DrawFn) -> Schedule:
     return Schedule(images, crops, BatchShape(batch, shares), 3, "test", window)
 
 
+@settings(deadline=None)  # it has threads, and a busy machine lets them wait
 @given(schedules(), st.integers(0, 40), st.integers(0, 3), st.data())
 def test_a_rolling_window_stays_within_the_budget(
     schedule: Schedule, first: int, slack: int, data: st.DataObject
@@ -67,6 +68,23 @@ def test_a_rolling_window_stays_within_the_budget(
     shares = range(batch // schedule.share_size)
     window = Window(source, schedule, shares, budget)
     assert check(window, schedule, range(first, first + 25), shares) <= budget
+    window.close()
+
+
+@settings(deadline=None)
+@given(schedules(), st.integers(0, 40), st.booleans(), st.data())
+def test_one_share_of_a_batch_has_its_images(
+    schedule: Schedule, first: int, rolling: bool, data: st.DataObject
+) -> None:
+    """Also where a group, or what is left of it, has no image for the share."""
+    source = Library([(4, 4)] * schedule.images).source
+    count = schedule.batch_size // schedule.share_size
+    share = data.draw(st.integers(0, count - 1))
+    budget = 48 * (schedule.largest_group + schedule.batch_size) if rolling else None
+    window = Window(source, schedule, (share,), budget)
+    check(window, schedule, range(first, first + 25), (share,))
+    with pytest.raises(ValueError, match=rf"expected a share of \({share},\), got {count}"):
+        window.images(first, count)
     window.close()
 
 

@@ -41,6 +41,9 @@ class Held:
     def __str__(self) -> str:
         return "four images, in mind"
 
+    def close(self) -> None:
+        """It has no threads."""
+
 
 class Toy:
     """A network with buffers, Adam, and steps that depend on their number."""

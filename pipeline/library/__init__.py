@@ -1,0 +1,1 @@
+"""What reuses the stores outside of the pipeline's own trainings."""
