@@ -18,7 +18,7 @@ from tqdm import tqdm
 from pipeline.base.errors import UserError
 from pipeline.base.files import make_folder, whole
 from pipeline.base.settings import Count, Settings
-from pipeline.evaluate.full_reference import HAAR_SIDE, Lpips, haarpsi, psnr, ssim
+from pipeline.evaluate.full_reference import HAAR_SIDE, MEASURES, Lpips
 from pipeline.evaluate.niqe import BLOCK, enough, niqe
 from pipeline.evaluate.niqe_model import load_model
 from pipeline.evaluate.protocols import Name, Protocol, protocol
@@ -99,7 +99,7 @@ class Scorer:
         self.niqe = None if settings.niqe_model == "none" else load_model(Path(settings.niqe_model))
         self._require_sizes(val)
         self.lpips = None if self.lpips_weights == "none" else Lpips(self.lpips_weights)
-        self.columns = ["psnr", "ssim", "haarpsi"] if paired else []
+        self.columns = [*MEASURES] if paired else []
         self.columns += ["lpips"] if self.lpips else []
         self.columns += ["niqe"] if self.niqe else []
 
@@ -122,11 +122,7 @@ class Scorer:
         found = []
         if hr is not None:
             for one in self.protocols:
-                scores = {
-                    "psnr": psnr(sr, hr, one),
-                    "ssim": ssim(sr, hr, one),
-                    "haarpsi": haarpsi(sr, hr, one),
-                }
+                scores = {name: measure(sr, hr, one) for name, measure in MEASURES.items()}
                 if self.lpips:
                     scores["lpips"] = self.lpips(sr, hr, one)
                 found.append(ImageScores(image_id, method, one.name, scores))

@@ -1,6 +1,7 @@
 """How close an SR image is to its HR image under a protocol: PSNR, SSIM, HaarPSI and LPIPS."""
 
 import warnings
+from collections.abc import Callable, Mapping
 from pathlib import Path
 
 import lpips
@@ -55,6 +56,14 @@ def haarpsi(sr: Image, hr: Image, protocol: Protocol) -> float:
     """
     pair = [to_float(np.ascontiguousarray(protocol.shave(image)))[None] for image in (sr, hr)]
     return float(piq.haarpsi(*pair, data_range=1.0))
+
+
+MEASURES: Mapping[str, Callable[[Image, Image, Protocol], float]] = {
+    "psnr": psnr,
+    "ssim": ssim,
+    "haarpsi": haarpsi,
+}
+"""Scores of an SR image beside its HR image that need no weights, by their name in tables."""
 
 
 class Lpips:
