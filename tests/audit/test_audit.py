@@ -394,7 +394,7 @@ def test_another_reference_has_no_curve(reference: object, words: str, tmp_path:
     metrics = audit(inputs(maps, hr), SETTINGS, tmp_path / "page")
     assert metrics == {key: plain[key] for key in plain if key != "closed_form_gap"}
     summary = read_json(tmp_path / "page" / "summary.json")
-    assert summary["source"]["reference"] == reference
+    assert summary["source"]["dsn"]["reference"] == reference
     assert summary["closed_form"] is None and summary["prior_scale_gray"] == 1
     page = " ".join(parsed(tmp_path / "page").words.split())
     assert words in page and "learned theta around another reference than bicubic" in page
@@ -892,7 +892,7 @@ def rows_of(number: int, name: str) -> list[ImageRow]:
 
 def summary_of(text: str) -> Summary:
     metrics = {"images": 1, "lr_pixels": 64, **rows_of(1, "")[0].figures}
-    keys = ("maps", "digest", "hr", "lr", "hr_digest", "dsn_hash", "reference", "scale")
+    keys = ("maps", "digest", "hr", "lr", "hr_digest", "dsn_hash", "scale")
     table = Table(["x", text], [[1.0, 2.0], [2.0, None]])
     counted = DifferenceHistogram.of(np.array([1.0, 2.0, 4.0]))
     fitted = fit_laws(counted)
@@ -901,7 +901,7 @@ def summary_of(text: str) -> Summary:
         1.0, 1.0, 1.0, 1.0, None, 2.0, None, 1.0, None, None, None, None, None, (text,)
     )
     return Summary(
-        source=dict.fromkeys(keys, text),
+        source={**dict.fromkeys(keys, text), "dsn": {"reference": text}},
         settings=SETTINGS.model_dump(),
         prior_scale_gray=1.0,
         metrics=metrics,
