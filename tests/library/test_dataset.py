@@ -58,6 +58,8 @@ def loaded(
 ) -> dict[str, list[Items]]:
     """Three passes through a DataLoader without workers, with one, with two; forked, spawned.
 
+    The one reads URLs, which fsspec reads with a thread of its own.
+
     In a process of its own, so that one that hangs is an error after some minutes.
     """
     found = {}
@@ -65,7 +67,8 @@ def loaded(
     for how in ("0 none", "1 fork", "2 fork", "2 spawn"):
         workers, context = how.split()
         folder = tmp_path_factory.mktemp("loads")
-        words = [sys.executable, str(script), *map(str, flat), workers, context, "3"]
+        stores = [f"file://{path}" if workers == "1" else str(path) for path in flat]
+        words = [sys.executable, str(script), *stores, workers, context, "3"]
         done = subprocess.run(
             words, cwd=folder, capture_output=True, text=True, check=False, timeout=400
         )

@@ -1,5 +1,6 @@
 """The stream: pixels that say where they come from, and the law of the noise."""
 
+import threading
 from pathlib import Path
 
 import fsspec
@@ -367,6 +368,29 @@ def test_no_pairs_and_pairs_smaller_than_a_crop(tiny: World, tmp_path: Path) -> 
         pairs_stream(tiny.val, 20, demand(0))
     with pytest.raises(UserError, match="smaller than a crop of 144x144"):
         bicubic_stream(tiny.hr, 36, demand(0))
+
+
+# --- threads
+
+
+def test_every_stream_ends_its_threads(tiny: World) -> None:
+    before = set(threading.enumerate())
+    sampler = make_sampler(Draw("raw"))
+    for opened in (
+        SampleStream(tiny.hr, tiny.maps, 16, sampler, demand(0)),
+        bicubic_stream(tiny.hr, 16, demand(0)),
+        pairs_stream(tiny.val, 16, demand(0)),
+    ):
+        with opened as stream:
+            stream.batch(0)
+            assert threads(before)
+        assert not threads(before)
+
+
+def threads(before: set[threading.Thread]) -> set[str]:
+    """Names of the new threads that read or cut; Zarr keeps its own."""
+    names = {thread.name for thread in set(threading.enumerate()) - before}
+    return {name for name in names if name.startswith(("reader", "cutter"))}
 
 
 # --- stores at URLs
