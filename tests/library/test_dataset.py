@@ -5,7 +5,6 @@ import pickle
 import shutil
 import subprocess
 import sys
-import threading
 from collections import Counter
 from dataclasses import replace
 from itertools import islice
@@ -15,6 +14,7 @@ import numpy as np
 import pytest
 import torch
 from conftest import World
+from crop_threads import crop_threads
 from laws import STANDARD_ERRORS, UNLIKELY
 from scipy.stats import kstest
 from torch import Tensor
@@ -187,18 +187,14 @@ def test_a_worker_of_a_process_has_a_part_of_its_shares() -> None:
 
 
 def test_threads_end_with_a_pass_that_was_not_finished(flat: tuple[Path, Path]) -> None:
-    def left() -> set[str]:
-        new = set(threading.enumerate()) - before
-        return {t.name for t in new if t.name.startswith(("reader", "cutter"))}
-
     data = SampleDataset(*flat, PATCH, demand=DEMAND)
-    before = set(threading.enumerate())
+    before = crop_threads()
     begun = iter(data)
-    assert isinstance(next(begun), Pair) and left()
+    assert isinstance(next(begun), Pair) and crop_threads() - before
     begun.close()  # type: ignore[attr-defined]
-    assert not left()
+    assert not crop_threads() - before
     assert len(list(islice(data, 3))) == 3
-    assert not left()
+    assert not crop_threads() - before
 
 
 def test_a_worker_does_not_draw_on_a_gpu() -> None:
@@ -208,7 +204,7 @@ def test_a_worker_does_not_draw_on_a_gpu() -> None:
 
 
 def test_what_is_wrong_is_said_before_a_worker_starts(tiny: World, flat: tuple[Path, Path]) -> None:
-    before = set(threading.enumerate())
+    before = crop_threads()
     with pytest.raises(UserError, match="was exported from HR images with the digest"):
         SampleDataset(tiny.hr.path, flat[1], PATCH)
     with pytest.raises(UserError, match="smaller than a crop of 13x13; lower patch"):
@@ -217,8 +213,7 @@ def test_what_is_wrong_is_said_before_a_worker_starts(tiny: World, flat: tuple[P
         SampleDataset(*flat, PATCH, Draw("calibrated"))
     with pytest.raises(ValueError, match="patch must be at least 1"):
         SampleDataset(*flat, 0)
-    left = {thread.name for thread in set(threading.enumerate()) - before}
-    assert not {name for name in left if name.startswith(("reader", "cutter"))}
+    assert not crop_threads() - before
 
 
 @pytest.mark.filterwarnings("ignore:.*fork:DeprecationWarning")  # of Python 3.12 and later

@@ -1,6 +1,5 @@
 """The stream: pixels that say where they come from, and the law of the noise."""
 
-import threading
 from pathlib import Path
 
 import fsspec
@@ -8,6 +7,7 @@ import numpy as np
 import pytest
 import torch
 from conftest import HR_SIZES, World, calibration, demand
+from crop_threads import crop_threads
 from laws import STANDARD_ERRORS, UNLIKELY
 from numpy.typing import NDArray
 from scipy.stats import kstest
@@ -374,7 +374,7 @@ def test_no_pairs_and_pairs_smaller_than_a_crop(tiny: World, tmp_path: Path) -> 
 
 
 def test_every_stream_ends_its_threads(tiny: World) -> None:
-    before = set(threading.enumerate())
+    before = crop_threads()
     sampler = make_sampler(Draw("raw"))
     for opened in (
         SampleStream(tiny.hr, tiny.maps, 16, sampler, demand(0)),
@@ -383,14 +383,8 @@ def test_every_stream_ends_its_threads(tiny: World) -> None:
     ):
         with opened as stream:
             stream.batch(0)
-            assert threads(before)
-        assert not threads(before)
-
-
-def threads(before: set[threading.Thread]) -> set[str]:
-    """Names of the new threads that read or cut; Zarr keeps its own."""
-    names = {thread.name for thread in set(threading.enumerate()) - before}
-    return {name for name in names if name.startswith(("reader", "cutter"))}
+            assert crop_threads() - before
+        assert not crop_threads() - before
 
 
 # --- stores at URLs
