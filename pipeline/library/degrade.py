@@ -8,8 +8,8 @@ from numpy.typing import NDArray
 
 from pipeline.export.degrader import Degrader
 
-TILE = 256
-"""LR pixels of a tile; about a gigabyte on a DSN of the paper's size."""
+TILE = 128
+"""LR pixels along a side of a tile."""
 
 
 def degrade(
@@ -22,7 +22,8 @@ def degrade(
             type in [0, 1].
         dsn: Weights of the train_dsn stage, or a ``Degrader`` that was made of them before.
         tile: Side in LR pixels of the tiles in which a uint8 image is degraded, with the result of
-            the whole; an image of a floating type is degraded in one piece.
+            the whole; memory grows with its square.  An image of a floating type is degraded in
+            one piece.
 
     Returns:
         ``mean`` and ``theta``, (3, H / scale, W / scale) each, float32 in the unit of the image,

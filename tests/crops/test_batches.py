@@ -1,12 +1,11 @@
 """Batches: the same bits wherever the images are held."""
 
-import threading
-
 import numpy as np
 import psutil
 import pytest
 import torch
 from conftest import demand
+from crop_threads import crop_threads
 from torch import Tensor
 
 from pipeline.base.seeding import generator
@@ -69,32 +68,32 @@ def test_batches_are_the_same_wherever_the_images_are() -> None:
 
 @pytest.mark.parametrize("memory", MEMORIES.values(), ids=MEMORIES)
 def test_no_thread_is_left_when_the_block_is(memory: Memory) -> None:
-    before = set(threading.enumerate())
+    before = crop_threads()
     with made(demand(5, 3, window=2, memory=memory)) as stream:
         stream.batch(0)
-        assert set(threading.enumerate()) - before
-    assert not set(threading.enumerate()) - before
+        assert crop_threads() - before
+    assert not crop_threads() - before
 
 
 def test_an_error_in_the_block_ends_the_threads() -> None:
-    before = set(threading.enumerate())
+    before = crop_threads()
     with pytest.raises(KeyError, match="mine"), made(demand(5, 3)) as stream:
         raise KeyError(f"mine, after {len(stream.batch(0))} arrays")
-    assert not set(threading.enumerate()) - before
+    assert not crop_threads() - before
 
 
 def test_an_error_of_a_reading_thread_ends_the_others() -> None:
     def read(image: int) -> list[np.ndarray[tuple[int, ...], np.dtype[np.generic]]]:
         raise OSError(f"image {image} is gone")
 
-    before = set(threading.enumerate())
+    before = crop_threads()
     source = CropSource("gone", SIZES, (1, 4), (torch.float16, torch.uint8), read)
     with (
         pytest.raises(OSError, match="is gone"),
         Batches(source, "test", PATCH, generators, demand(5, 3)) as stream,
     ):
         stream.batch(0)
-    assert not set(threading.enumerate()) - before
+    assert not crop_threads() - before
 
 
 def test_a_demand_has_defaults() -> None:

@@ -5,7 +5,6 @@ import pickle
 import shutil
 import subprocess
 import sys
-import threading
 from collections import Counter
 from dataclasses import replace
 from itertools import islice
@@ -15,6 +14,7 @@ import numpy as np
 import pytest
 import torch
 from conftest import World
+from crop_threads import crop_threads
 from laws import STANDARD_ERRORS, UNLIKELY
 from scipy.stats import kstest
 from torch import Tensor
@@ -58,6 +58,8 @@ def loaded(
 ) -> dict[str, list[Items]]:
     """Three passes through a DataLoader without workers, with one, with two; forked, spawned.
 
+    The one reads URLs, which fsspec reads with a thread of its own.
+
     In a process of its own, so that one that hangs is an error after some minutes.
     """
     found = {}
@@ -65,7 +67,8 @@ def loaded(
     for how in ("0 none", "1 fork", "2 fork", "2 spawn"):
         workers, context = how.split()
         folder = tmp_path_factory.mktemp("loads")
-        words = [sys.executable, str(script), *map(str, flat), workers, context, "3"]
+        stores = [f"file://{path}" if workers == "1" else str(path) for path in flat]
+        words = [sys.executable, str(script), *stores, workers, context, "3"]
         done = subprocess.run(
             words, cwd=folder, capture_output=True, text=True, check=False, timeout=400
         )
@@ -184,18 +187,14 @@ def test_a_worker_of_a_process_has_a_part_of_its_shares() -> None:
 
 
 def test_threads_end_with_a_pass_that_was_not_finished(flat: tuple[Path, Path]) -> None:
-    def left() -> set[str]:
-        new = set(threading.enumerate()) - before
-        return {t.name for t in new if t.name.startswith(("reader", "cutter"))}
-
     data = SampleDataset(*flat, PATCH, demand=DEMAND)
-    before = set(threading.enumerate())
+    before = crop_threads()
     begun = iter(data)
-    assert isinstance(next(begun), Pair) and left()
+    assert isinstance(next(begun), Pair) and crop_threads() - before
     begun.close()  # type: ignore[attr-defined]
-    assert not left()
+    assert not crop_threads() - before
     assert len(list(islice(data, 3))) == 3
-    assert not left()
+    assert not crop_threads() - before
 
 
 def test_a_worker_does_not_draw_on_a_gpu() -> None:
@@ -205,7 +204,7 @@ def test_a_worker_does_not_draw_on_a_gpu() -> None:
 
 
 def test_what_is_wrong_is_said_before_a_worker_starts(tiny: World, flat: tuple[Path, Path]) -> None:
-    before = set(threading.enumerate())
+    before = crop_threads()
     with pytest.raises(UserError, match="was exported from HR images with the digest"):
         SampleDataset(tiny.hr.path, flat[1], PATCH)
     with pytest.raises(UserError, match="smaller than a crop of 13x13; lower patch"):
@@ -214,8 +213,7 @@ def test_what_is_wrong_is_said_before_a_worker_starts(tiny: World, flat: tuple[P
         SampleDataset(*flat, PATCH, Draw("calibrated"))
     with pytest.raises(ValueError, match="patch must be at least 1"):
         SampleDataset(*flat, 0)
-    left = {thread.name for thread in set(threading.enumerate()) - before}
-    assert not {name for name in left if name.startswith(("reader", "cutter"))}
+    assert not crop_threads() - before
 
 
 @pytest.mark.filterwarnings("ignore:.*fork:DeprecationWarning")  # of Python 3.12 and later

@@ -1,11 +1,11 @@
 """Stores and streams opened by their paths."""
 
-import threading
 from pathlib import Path
 
 import pytest
 import torch
 from conftest import World, calibration
+from crop_threads import crop_threads
 
 from pipeline import Demand, Draw, UserError, make_sampler, open_store, sample_stream
 from pipeline.sampling.sampler import Theta
@@ -48,13 +48,12 @@ def test_batches_are_those_of_the_stream_itself(tiny: World, tmp_path: Path, the
 
 
 def test_threads_end_with_the_block(tiny: World) -> None:
-    before = set(threading.enumerate())
+    before = crop_threads()
     with sample_stream(tiny.hr.path, tiny.maps.path, patch=16) as stream:
         lr, hr = stream.batch(0)
         assert lr.shape == (16, 3, 16, 16) and hr.shape == (16, 3, 64, 64)
-        assert set(threading.enumerate()) - before
-    left = {thread.name for thread in set(threading.enumerate()) - before}
-    assert not {name for name in left if name.startswith(("reader", "cutter"))}
+        assert crop_threads() - before
+    assert not crop_threads() - before
 
 
 def test_what_does_not_belong_together_is_refused(

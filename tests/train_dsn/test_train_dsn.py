@@ -21,6 +21,7 @@ from conftest import (
     picture,
     read_rows,
 )
+from crop_threads import crop_threads
 from numpy.typing import NDArray
 from PIL import Image
 from pydantic import ValidationError
@@ -691,8 +692,10 @@ def test_a_diverging_run_publishes_nothing(
         )
 
     monkeypatch.setattr(DsnLoss, "content", broken)
+    before = crop_threads()
     with pytest.raises(UserError, match="train_dsn: the term 'kl' is nan at step 4;"):
         run(tiny, dsn_settings(), tmp_path)
+    assert not crop_threads() - before
     assert names(tmp_path) == ["work"]
     monkeypatch.setattr(DsnLoss, "content", content)
     run(tiny, dsn_settings(), tmp_path)

@@ -7,6 +7,7 @@ import numpy as np
 import pytest
 import torch
 from conftest import HR_SIZES, World, calibration, demand
+from crop_threads import crop_threads
 from laws import STANDARD_ERRORS, UNLIKELY
 from numpy.typing import NDArray
 from scipy.stats import kstest
@@ -367,6 +368,23 @@ def test_no_pairs_and_pairs_smaller_than_a_crop(tiny: World, tmp_path: Path) -> 
         pairs_stream(tiny.val, 20, demand(0))
     with pytest.raises(UserError, match="smaller than a crop of 144x144"):
         bicubic_stream(tiny.hr, 36, demand(0))
+
+
+# --- threads
+
+
+def test_every_stream_ends_its_threads(tiny: World) -> None:
+    before = crop_threads()
+    sampler = make_sampler(Draw("raw"))
+    for opened in (
+        SampleStream(tiny.hr, tiny.maps, 16, sampler, demand(0)),
+        bicubic_stream(tiny.hr, 16, demand(0)),
+        pairs_stream(tiny.val, 16, demand(0)),
+    ):
+        with opened as stream:
+            stream.batch(0)
+            assert crop_threads() - before
+        assert not crop_threads() - before
 
 
 # --- stores at URLs

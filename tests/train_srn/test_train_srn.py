@@ -27,6 +27,7 @@ from conftest import (
     read_rows,
     srn_settings,
 )
+from crop_threads import crop_threads
 from numpy.typing import NDArray
 from pydantic import ValidationError
 from safetensors import safe_open
@@ -410,7 +411,9 @@ def test_only_the_material_that_is_used_counts(tiny: World) -> None:
 @pytest.mark.usefixtures("no_sheets")
 @pytest.mark.parametrize("lr_from", ["bicubic", "pairs"])
 def test_a_run_on_pairs(lr_from: str, tiny: World, tmp_path: Path) -> None:
+    before = crop_threads()
     result = run(tiny, srn_settings(lr_from=lr_from, theta="calibrated"), tmp_path, compact())
+    assert not crop_threads() - before
     crops = {"bicubic": 3, "pairs": 2}[lr_from] * 2 * 2
     assert result["step"] == crops // 2
     assert names(tmp_path / "out") == ["curves.csv", "srn.safetensors"]
