@@ -10,6 +10,7 @@ from typing import Any
 import numpy as np
 import pytest
 import torch
+from hypothesis import settings as hypothesis_settings
 from numpy.typing import NDArray
 
 from pipeline.crops.batches import Demand
@@ -26,6 +27,9 @@ os.environ.setdefault("ACCELERATE_USE_CPU", "true")  # golden logs and equal bit
 THREADS = int(os.environ.get("USRDU_TEST_THREADS", "1"))
 """Of torch.  The tensors are so small that more cost time; ``make test-arithmetic`` asks for 2."""
 torch.set_num_threads(THREADS)
+
+hypothesis_settings.register_profile("any machine", deadline=None)  # a busy one is slow
+hypothesis_settings.load_profile("any machine")
 
 GOLDEN = Path(__file__).parent / "golden"
 HR_SIZES = {"bridge": (144, 152), "castle": (160, 140), "ships": (140, 140)}
