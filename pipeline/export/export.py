@@ -160,7 +160,7 @@ def _read(hr: Store, ids: Sequence[str], degrader: Degrader) -> Iterator[Block]:
             yield Block(image_id, (height, width), chunk, inner, pixels)
 
 
-Arrays = Mapping[str, NDArray[np.float32]]
+BlockMaps = Mapping[str, NDArray[np.float32]]
 """Maps of a block by name."""
 
 
@@ -174,7 +174,7 @@ def _export_images(
 ) -> None:
     """Export images in this process; a thread calls ``image_written`` after each of them."""
 
-    def write(computed: Iterator[tuple[Block, Arrays]]) -> None:
+    def write(computed: Iterator[tuple[Block, BlockMaps]]) -> None:
         _write(computed, settings, writer, image_written)
 
     with write_behind(write) as put, read_ahead(_read(hr, ids, degrader)) as blocks:
@@ -185,7 +185,7 @@ def _export_images(
 
 
 def _write(
-    computed: Iterator[tuple[Block, Arrays]],
+    computed: Iterator[tuple[Block, BlockMaps]],
     settings: ExportSettings,
     writer: PartialStore,
     image_written: Callable[[], object],

@@ -19,12 +19,12 @@ import numpy as np
 
 ENDS = ("bicubic", "camera")
 """Sources with a recovery of 0 and 1."""
-MEASURES = ("psnr", "perceptual")
+COMPARED = ("psnr", "perceptual")
 """Fields of a score that are compared."""
 NAMES = {"haarpsi": "HaarPSI", "lpips": "LPIPS"}
 """The perceptual measures, as they are written."""
 
-Row = dict[str, Any]
+TableRow = dict[str, Any]
 
 
 @dataclass(frozen=True)
@@ -56,7 +56,7 @@ def recovery(score: float, bicubic: float, camera: float) -> float | None:
     return gone / way if way and math.isfinite(way) and math.isfinite(gone) else None
 
 
-def recovery_table(scores: Sequence[Score]) -> list[Row]:
+def recovery_table(scores: Sequence[Score]) -> list[TableRow]:
     """Scores and recovery of every camera, recipe and source: means over seeds, and spreads.
 
     The spread is the standard deviation (n - 1) over the seeds, zero for one seed; recovery is
@@ -65,9 +65,9 @@ def recovery_table(scores: Sequence[Score]) -> list[Row]:
     found = {(s.camera, s.recipe, s.source, s.seed): s for s in scores}
     rows = []
     for kind in dict.fromkeys(key[:3] for key in found):
-        row: Row = dict(zip(("camera", "recipe", "source"), kind, strict=True))
+        row: TableRow = dict(zip(("camera", "recipe", "source"), kind, strict=True))
         mine = [score for key, score in found.items() if key[:3] == kind]
-        for measure in MEASURES:
+        for measure in COMPARED:
             shares = []
             for score in mine:
                 ends = (found[score.camera, "", end, score.seed] for end in ENDS)
@@ -79,7 +79,7 @@ def recovery_table(scores: Sequence[Score]) -> list[Row]:
     return rows
 
 
-def by_name(rows: Sequence[Row]) -> dict[str, Row]:
+def by_name(rows: Sequence[TableRow]) -> dict[str, TableRow]:
     """Rows by ``CAMERA RECIPE SOURCE``, as metrics."""
     kind = ("camera", "recipe", "source")
     return {
@@ -90,7 +90,7 @@ def by_name(rows: Sequence[Row]) -> dict[str, Row]:
     }
 
 
-def table_text(rows: Sequence[Row], perceptual: str) -> str:
+def table_text(rows: Sequence[TableRow], perceptual: str) -> str:
     """The table as Markdown whose columns are aligned, to be read as it is.
 
     Args:
@@ -128,7 +128,7 @@ def _mean_and_spread(values: Sequence[float | None]) -> tuple[float | None, floa
     return float(np.mean(known)), float(np.std(known, ddof=1)) if len(known) > 1 else 0.0
 
 
-def _text(row: Row, key: str, times: float, decimals: int) -> str:
+def _text(row: TableRow, key: str, times: float, decimals: int) -> str:
     mean, spread = row[key], row[f"{key}_spread"]
     if mean is None:
         return "n/a"

@@ -23,7 +23,7 @@ from pipeline.training.description import Data, Training
 
 log = logging.getLogger(__name__)
 
-Row = dict[str, float | None]
+CurveRow = dict[str, float | None]
 """A row of the curves: the step, then the mean of every term and score over an interval."""
 
 
@@ -83,7 +83,7 @@ class TrainingLoop:
                 raise UserError(f"{start}: there is no such checkpoint")
         progress = progress or {"step": 0, "curves": [], "interval": []}
         self.first_step: int = progress["step"]
-        self.curves: list[Row] = progress["curves"]
+        self.curves: list[CurveRow] = progress["curves"]
         self._interval = [_Outcome(**outcome) for outcome in progress["interval"]]
         self._pending: list[_Step] = []
         found = self._of_all(torch.tensor([self.first_step])).tolist()
@@ -168,7 +168,7 @@ class TrainingLoop:
             progress = {"step": step + 1, "curves": self.curves, "interval": interval}
             save_state(self.checkpoint, self.parts, progress)
 
-    def _log(self) -> Row:
+    def _log(self) -> CurveRow:
         """End the interval: a row of the curves is the mean over its steps."""
         self._fetch()
         if not self._interval:
@@ -177,7 +177,7 @@ class TrainingLoop:
         alike = [of for of in self._interval if of.terms.keys() == latest.terms.keys()]
         values = torch.tensor([list(of.terms.values()) for of in alike])
         means = values.mean(dim=0).tolist()
-        logged: Row = {"step": latest.step + 1, **dict(zip(latest.terms, means, strict=True))}
+        logged: CurveRow = {"step": latest.step + 1, **dict(zip(latest.terms, means, strict=True))}
         for name in latest.scores:
             logged[name] = _mean([of.scores.get(name) for of in self._interval])
         self.curves.append(logged)
@@ -238,7 +238,7 @@ def _mean(values: Sequence[float | None]) -> float | None:
     return sum(there) / len(there) if there else None
 
 
-def _shown(row: Row) -> dict[str, str]:
+def _shown(row: CurveRow) -> dict[str, str]:
     """A row of the curves for the progress bar."""
     return {k: f"{v:.4g}" for k, v in row.items() if k != "step" and v is not None}
 
