@@ -1,4 +1,4 @@
-"""What the DSN is trained on: crops of HR images, and crops of real LR images of other scenes."""
+"""The training data of the DSN: crops of HR images and of real LR images of other scenes."""
 
 from collections.abc import Callable
 from dataclasses import replace
@@ -21,7 +21,7 @@ from pipeline.stores.split import training_box
 class UnpairedCrops(ClosedOnExit):
     """Crops of HR images and of real LR images that are not paired; a context manager.
 
-    Of the real LR images only the part that trainings may see, see ``stores.split``.
+    Only the training part of every real LR image is used, see ``stores.split``.
 
     Args:
         hr: Store of kind hr.
@@ -59,7 +59,7 @@ class UnpairedCrops(ClosedOnExit):
             )
         ]  # fmt: skip
         self.schedule = self.batches[0].schedule
-        """Of the HR images."""
+        """Schedule of the HR images."""
 
     def __str__(self) -> str:
         return "; ".join(map(str, self.batches))
@@ -81,13 +81,16 @@ class UnpairedCrops(ClosedOnExit):
 
 
 def split(room: int, first: int, second: int) -> tuple[int, int]:
-    """Divide memory between two sets of images; the smaller set is held whole if half is enough."""
+    """Divide bytes of memory between two sets of images of the given sizes.
+
+    The smaller set gets its size, but at most half of the memory; the other set gets the rest.
+    """
     smaller = min(first, second, room // 2)
     return (smaller, room - smaller) if first <= second else (room - smaller, smaller)
 
 
 def _source(store: Store, part: Callable[[str], Box] | None = None) -> CropSource:
-    """The images of a store, or the part of every image that is given for its id."""
+    """The images of a store; with ``part``, only the box that it gives for the id of an image."""
     boxes = [None if part is None else part(image_id) for image_id in store.ids]
 
     def read(image: int) -> list[Image]:
@@ -101,7 +104,7 @@ def _source(store: Store, part: Callable[[str], Box] | None = None) -> CropSourc
 
 
 def _generators(seed: int, purpose: str) -> Generators:
-    """One generator for the corners and then the turns of a step's crops."""
+    """One generator per step: it draws the corners of the crops, then their turns."""
 
     def drawn(step: int) -> tuple[torch.Generator, torch.Generator]:
         made = generator(seed, purpose, step)

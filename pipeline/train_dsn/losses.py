@@ -36,11 +36,11 @@ class DsnLoss(nn.Module):
             self.weights["kl_perceptual"] = settings.perceptual_weight
 
     def terms(self, degradation: Degradation, reference: Tensor) -> dict[str, Tensor]:
-        """The terms that have a weight, unweighted scalars.
+        """The terms that ``weights`` names, as unweighted scalars.
 
         Args:
-            degradation: What the DSN says of HR images.
-            reference: y_b of these, (N, 3, H, W) in [0, 1].
+            degradation: Output of the DSN for HR images.
+            reference: y_b of these HR images, (N, 3, H, W) in [0, 1], the size of the mean.
 
         """
         mean, log_theta_gray, log_sigma = degradation
@@ -50,7 +50,10 @@ class DsnLoss(nn.Module):
         return terms
 
     def content(self, mean: Tensor, log_theta_gray: Tensor, reference: Tensor) -> Tensor:
-        """Eq. 2 times the prior scale, or L1 without theta; ``log_theta_gray`` in gray levels."""
+        """Eq. 2 times the prior scale; L1 if theta is not learned.
+
+        ``log_theta_gray`` is the logarithm of theta in gray levels.
+        """
         distance = (mean - reference).abs()
         low = self.settings.content == "low_pass"
         l1 = low_pass(mean - reference, HIGH_PASS_SIZE).abs().mean() if low else distance.mean()
@@ -59,7 +62,10 @@ class DsnLoss(nn.Module):
         return scale_terms(distance, _in_unit(log_theta_gray), self.prior).mean() + l1
 
     def perceptual(self, mean: Tensor, log_sigma: Tensor | None, reference: Tensor) -> Tensor:
-        """Eq. 4 times the prior scale, on 0.5 f + 0.5 of conv5_4, or Eq. 3 without sigma."""
+        """Eq. 4 times the prior scale, on 0.5 f + 0.5 of the conv5_4 features f.
+
+        Without sigma it is Eq. 3.
+        """
         if self.vgg is None:
             raise ValueError("the perceptual term needs VGG19")
         with torch.no_grad():
@@ -70,6 +76,6 @@ class DsnLoss(nn.Module):
         return scaled_divergence(distance, _in_unit(log_sigma), self.prior).mean()
 
 
-def _in_unit(log_levels: Tensor) -> Tensor:
-    """Logarithm of a scale in the unit of the image, from one in gray levels."""
-    return log_levels + math.log(GRAY_LEVEL)
+def _in_unit(log_scale_gray: Tensor) -> Tensor:
+    """Convert the logarithm of a scale from gray levels to the unit of the image."""
+    return log_scale_gray + math.log(GRAY_LEVEL)

@@ -1,4 +1,4 @@
-"""Scores of the DSN while it trains, without pairs: its best epoch, and warnings in words."""
+"""Scores of the DSN during its training, without pairs: for the best epoch and for warnings."""
 
 from collections.abc import Callable, Mapping
 from dataclasses import asdict, dataclass
@@ -18,16 +18,16 @@ from pipeline.stores.reader import Store
 from pipeline.stores.split import held_out_box
 
 IMAGES = 16
-"""HR images that are scored at most, evenly spread over the store."""
+"""Largest number of HR images that are scored; they are evenly spread over the store."""
 SIDE = 512
-"""Longest side in HR pixels of the part of an image that is scored, its middle."""
+"""Largest side, in HR pixels, of the central part of an image that is scored."""
 TOO_QUIET = 0.75
-"""Samples with less than this share of the real noise level are warned of."""
+"""A warning is given if the samples have less than this share of the real noise level."""
 COLLAPSED = 0.5
-"""Means that correlate less with the reference than this are warned of."""
+"""A DSN has collapsed if the correlation of its mean with the reference is below this."""
 
 MapsOf = Callable[[Tensor], Maps]
-"""From HR (1, 3, H, W) in [0, 1] to maps (1, 3, H/s, W/s)."""
+"""A function from HR images (1, 3, H, W) in [0, 1] to maps (1, 3, H/s, W/s)."""
 
 
 @dataclass(frozen=True)
@@ -35,25 +35,25 @@ class DsnScores:
     """A DSN's samples compared with held-out real LR images; None where there is no score."""
 
     wasserstein: float | None
-    """Of the high-pass values, in gray levels."""
+    """Wasserstein-1 distance of the high-pass values, in gray levels."""
     noise_level: float | None
-    """Of the samples: standard deviation in gray levels."""
+    """Noise level of the samples: standard deviation in gray levels."""
     noise_level_real: float | None
-    """The same of the real images."""
+    """Noise level of the real LR images, in the same unit."""
     noise_level_difference: float | None
-    """Root mean square over the real intensities, gray levels."""
+    """Difference of the noise levels: root mean square over the real intensities, gray levels."""
     theta_level: float
-    """Noise that theta alone adds, 2^(1/2) theta: root mean square in gray levels."""
+    """Noise level that theta alone adds, 2^(1/2) theta: root mean square in gray levels."""
     content_correlation: float
-    """Of the mean with the reference."""
+    """Correlation of the mean with the reference: median over the images."""
 
     @property
     def score(self) -> float:
-        """In gray levels; the best epoch has the lowest.
+        """The score in gray levels; lower is better.
 
-        It is the distance of the noise levels, which depends little on what the images show.  Where
-        the real noise cannot be estimated it is the distance of the high-pass values, which depends
-        on it more.  A DSN that has collapsed is never the best.
+        It is ``noise_level_difference``, which depends little on the scenes.  If the real noise
+        cannot be estimated it is ``wasserstein``, which depends more on them.  It is infinite if
+        the DSN has collapsed or the value is unknown.
         """
         if self.content_correlation < COLLAPSED:
             return float("inf")
@@ -62,7 +62,7 @@ class DsnScores:
         return float("inf") if score is None else score
 
     def warnings(self) -> list[str]:
-        """Sentences on what is wrong with the DSN."""
+        """Faults of the DSN, one sentence each."""
         found = []
         real = self.noise_level_real
         level = self.theta_level if self.noise_level is None else self.noise_level
@@ -85,8 +85,8 @@ class Monitor:
     Args:
         hr: Store of kind hr.
         lr: Store of kind lr; only its held-out part is read.
-        reference: From (1, 3, H, W) to the reference, the same at every call.
-        seed: Of the samples.
+        reference: Gives the reference of HR images (1, 3, H, W), the same at every call.
+        seed: Seed of the samples and of their statistics.
 
     """
 
@@ -144,12 +144,13 @@ class BestEpoch:
         self.epoch: int | None = None
         """Counted from 0; None before the first scores."""
         self.scores: DsnScores | None = None
-        """Of that epoch."""
+        """Scores of that epoch."""
         self.latest: DsnScores | None = None
+        """Scores of the epoch that was scored last."""
         self.weights: dict[str, Tensor] = {}
 
     def update(self, epoch: int, scores: DsnScores, weights: Mapping[str, Tensor]) -> None:
-        """Take the scores of an epoch, and its weights if it is the best."""
+        """Record the scores of an epoch; keep its weights if it is the best so far."""
         self.latest = scores
         if self.scores is None or scores.score < self.scores.score:
             self.epoch, self.scores = epoch, scores
@@ -161,14 +162,14 @@ class BestEpoch:
         return {} if self.latest is None else {name: getattr(self.latest, name) for name in names}
 
     def state_dict(self) -> dict[str, Any]:
-        """Everything, for a checkpoint."""
-        scores = [of and asdict(of) for of in (self.scores, self.latest)]
+        """The whole state, for a checkpoint."""
+        scores = [one and asdict(one) for one in (self.scores, self.latest)]
         return {"epoch": self.epoch, "scores": scores, "weights": self.weights}
 
     def load_state_dict(self, state_dict: dict[str, Any]) -> None:
-        """Take it back."""
+        """Restore the state of a checkpoint."""
         self.epoch, self.weights = state_dict["epoch"], state_dict["weights"]
-        self.scores, self.latest = (of and DsnScores(**of) for of in state_dict["scores"])
+        self.scores, self.latest = (one and DsnScores(**one) for one in state_dict["scores"])
 
 
 def _middle(hr: Store, image_id: str) -> Box:

@@ -9,10 +9,13 @@ from pipeline.train_dsn.settings import TrainDsnSettings
 
 
 def with_prior(settings: TrainDsnSettings, lr: Store) -> TrainDsnSettings:
-    """The settings with a number for the prior scale, estimated from real LR images if asked.
+    """The settings with a number as prior scale; ``estimated`` is replaced by an estimate.
+
+    The estimate is the Laplace scale with the standard deviation of the noise of the real LR
+    images.
 
     Raises:
-        UserError: It cannot be estimated; says why.
+        UserError: The noise cannot be estimated; the message says why.
 
     """
     if settings.prior_scale_gray != "estimated":
@@ -31,5 +34,5 @@ def with_prior(settings: TrainDsnSettings, lr: Store) -> TrainDsnSettings:
 def known_prior_gray(settings: TrainDsnSettings) -> float:
     """The prior scale in gray levels, which must be a number."""
     if isinstance(settings.prior_scale_gray, str):
-        raise TypeError("the prior scale is still to be estimated")
+        raise TypeError("prior_scale_gray has not been estimated yet")
     return settings.prior_scale_gray

@@ -1,9 +1,9 @@
 """References y_b of the DSN (Sec. 3.1): bicubic downsampling, or blur kernels from files.
 
-A kernel reference is what KernelGAN (Bell-Kligler et al. 2019) takes for the camera: the HR image
-is correlated with a blur kernel at HR size, then every scale-th pixel is taken.  Where such a
-kernel's centre lies is not known, so every kernel is moved until its centre of mass is the centre
-of the LR pixel, as in bicubic downsampling: the mean then never has to learn a shift.
+A kernel reference is the camera model of KernelGAN (Bell-Kligler et al. 2019): the HR image is
+correlated with a blur kernel at HR size, then every scale-th pixel is taken.  The centre of such a
+kernel is not known.  So every kernel is moved until its centre of mass is the centre of the LR
+pixel, as in bicubic downsampling.  The mean then need not learn a shift.
 """
 
 import hashlib
@@ -27,24 +27,24 @@ from pipeline.images.io import read_grey_png
 
 EXTENSIONS = (".npy", ".mat", ".png")
 MAT_VARIABLE = "Kernel"
-"""What KernelGAN calls a kernel in its .mat files."""
+"""Name of the kernel in KernelGAN's .mat files."""
 SIDES = (2, 128)
-"""HR pixels; shortest and longest side of a kernel."""
+"""Shortest and longest side of a kernel, in HR pixels."""
 TOLERANCE = 1e-3
-"""Negative values down to this share of the largest are taken for zero, as those of rounding."""
+"""Negative values down to this share of the largest value count as rounding errors of zero."""
 
 Kernel = NDArray[np.float64]
-"""(H, W), of sum one."""
+"""A blur kernel (H, W) whose values add up to one."""
 
 
 class Reference(Protocol):
-    """What the mean is compared with; images (N, 3, H, W) to (N, 3, H/s, W/s) in the same unit."""
+    """Makes y_b: from HR images (N, 3, H, W) to LR images (N, 3, H/s, W/s) in the same unit."""
 
     description: object
     """``"bicubic"``, or the names of the kernels and a hash of their content; a JSON value."""
 
     def draw(self, hr: Tensor, source: torch.Generator) -> Tensor:
-        """One reference of every image, with kernels drawn from a CPU generator."""
+        """One reference per image; ``source``, a CPU generator, draws the kernels."""
 
     def expected(self, hr: Tensor) -> Tensor:
         """The expectation of ``draw``."""
@@ -140,7 +140,7 @@ def open_reference(
         scale: HR pixels per LR pixel.
 
     Raises:
-        UserError: There are no kernels, or one of them is none.
+        UserError: There are no kernels, or a file holds no kernel.
 
     """
     if kind == "bicubic":
@@ -151,10 +151,12 @@ def open_reference(
 
 
 def find_kernels(path: Path) -> list[Path]:
-    """The file, or the kernel files directly in a folder, by name; other files are passed over.
+    """The file itself, or the kernel files of a folder, sorted by name.
+
+    Subfolders and files of other types are ignored.
 
     Raises:
-        UserError: There is no such file or folder, or no kernel.
+        UserError: There is no such file or folder, or no kernel in it.
 
     """
     if path.is_file():
@@ -178,7 +180,7 @@ def read_kernel(path: Path) -> Kernel:
         (H, W), not negative, of sum one.
 
     Raises:
-        UserError: The file cannot be read, or does not hold a kernel; says why.
+        UserError: The file cannot be read, or does not hold a kernel; the message says why.
 
     """
     try:
@@ -231,7 +233,7 @@ def _read(path: Path) -> NDArray[np.generic]:
 
 
 def _fault(values: NDArray[np.generic]) -> str | None:
-    """Why an array is no kernel, in words."""
+    """Why an array is no kernel; None if it is one."""
     if values.ndim != 2 or values.dtype.kind not in "uif":
         return (
             f"it holds {values.dtype} values of the shape {values.shape}, not a matrix of numbers"

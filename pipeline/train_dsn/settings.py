@@ -20,7 +20,7 @@ class TrainDsnSettings(StepSettings):
     hr_patch: Count = 128
     """Side of an HR crop in pixels, a multiple of 16 times the scale."""
     batch_size: Count = 4
-    """Crops in a share: what one process holds at a time."""
+    """Crops in a share, the part of a batch that one process holds at a time."""
     crops_per_image: Count = 8
     """Crops of every HR image in one epoch."""
     epochs: Count = 65
@@ -30,19 +30,19 @@ class TrainDsnSettings(StepSettings):
     discriminator_learning_rate: Positive = 0.0005
     """Adam's rate at the start, for the discriminator."""
     halve_every: Count = 22
-    """Epochs after which the rate is halved, again and again."""
+    """Epochs between two halvings of the rate."""
     content: Literal["full_band", "low_pass"] = "full_band"
-    """What the distance of Eq. 2 is taken of: the images, or (released code) their 5x5 Gaussian
-    low-pass, while the terms with theta keep that of the images."""
+    """Images whose distance enters Eq. 2: the images themselves, or (released code) their 5x5
+    Gaussian low-pass.  The terms with theta use the distance of the images themselves."""
     reference: Literal["bicubic", "kernels"] = "bicubic"
     """y_b of Eq. 2 and 4: bicubic, or blur kernels from files, one drawn for every crop."""
     prior_scale_gray: Positive | Literal["estimated"] = 1.0
     """b of Eq. 2 and 4 in gray levels, the Laplace scale of the reference; ``estimated``: that of
     the noise of the real LR images."""
     learn_theta: bool = True
-    """Learn the scale of the pixels (Eq. 2); otherwise L1 and a constant scale, the prior's."""
+    """Learn theta (Eq. 2); otherwise the loss is L1 and theta is the prior scale everywhere."""
     learn_sigma: bool = True
-    """Learn the scale of the features (Eq. 4); otherwise Eq. 3."""
+    """Learn sigma, the scale of the features (Eq. 4); otherwise the loss is Eq. 3."""
     kl_weight: Weight = 1.0
     """alpha_1 of Eq. 7, a factor."""
     perceptual_weight: Weight = 0.01
@@ -50,16 +50,16 @@ class TrainDsnSettings(StepSettings):
     adversarial_weight: Weight = 0.01
     """alpha_3 of Eq. 7, a factor; zero switches the term and the discriminator off."""
     adversarial_on: Literal["mean", "sample"] = "sample"
-    """What the discriminator sees: the mean (Eq. 5, 6) or a reparameterised sample (Eq. 8), through
-    which it teaches theta as well."""
+    """Input of the discriminator: the mean (Eq. 5, 6), or a reparameterised sample (Eq. 8), whose
+    gradient reaches theta as well."""
     perceptual_weights: str = "random"
     """VGG19: ``imagenet``, ``random``, or a file."""
     channels_last: bool = False
-    """Channels innermost in memory, as tensor cores want them; slower on a CPU."""
+    """Channels innermost in memory, the layout that tensor cores prefer; slower on a CPU."""
     score_every: Count = 10
-    """Epochs between two times that the DSN is scored without pairs."""
+    """Epochs between two scorings of the DSN without pairs."""
     keep: Literal["best", "last"] = "last"
-    """Which epoch's weights are written: the best by those scores, or the last."""
+    """Epoch whose weights are written: the best by these scores, or the last."""
     log_every: Count = 25
     """Steps per row of the curves."""
 

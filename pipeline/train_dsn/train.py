@@ -54,7 +54,7 @@ class DsnTrainer:
 
     Raises:
         UserError: Scales differ, an image is smaller than a crop, the patch does not fit, or a
-            kernel is none.
+            kernel file holds no kernel.
 
     """
 
@@ -77,7 +77,7 @@ class DsnTrainer:
         demand = settings.demand(self.accelerator, memory)
         self.data = UnpairedCrops(hr, lr, settings.hr_patch, demand)
         self.schedule = self.data.schedule
-        """Of the HR images."""
+        """Schedule of the HR images."""
         self.steps = self.schedule.steps(settings.epochs)
         self.first_share = settings.own_shares(self.accelerator)[0]
         self.pictured = [
@@ -87,7 +87,7 @@ class DsnTrainer:
         self.discriminated = make_sampler(
             Draw("raw" if settings.adversarial_on == "sample" else "none")
         )
-        """Draws what the discriminator sees of the LR images that are made."""
+        """Sampler of the generated LR images that the discriminator gets."""
         self._build()
 
     def _build(self) -> None:
@@ -126,7 +126,7 @@ class DsnTrainer:
 
     @cached_property
     def monitor(self) -> Monitor:
-        """Scores the DSN while it trains; it reads images, and is made when first used."""
+        """Scores the DSN during its training; it reads images when it is first used."""
         hr, lr = self.material.hr, self.material.lr
         return Monitor(hr, lr, self.reference.expected, self.settings.seed)
 
@@ -158,7 +158,10 @@ class DsnTrainer:
         return self.discriminated.sample(maps, noise)
 
     def score(self, step: int) -> dict[str, float | None]:
-        """Scores without pairs after every so many epochs, or the latest ones."""
+        """The latest scores without pairs.
+
+        The DSN is scored after the first step, after every ``score_every`` epochs and at the end.
+        """
         epoch, following = self.schedule.epoch(step), self.schedule.epoch(step + 1)
         ended = following > epoch and following % self.settings.score_every == 0
         if ended or self.best.latest is None or step + 1 == self.steps:
@@ -201,7 +204,8 @@ class DsnTrainer:
         """Theta and high-frequency spread of the trained DSN, in gray levels, over some batches.
 
         The spreads are standard deviations of the high-pass filtered images: of the mean, of
-        samples, and of the real LR images.  Samples far below the real ones carry too little noise.
+        samples, and of the real LR images.  If that of the samples is far below that of the real LR
+        images, the samples carry too little noise.
         """
         thetas, spread = [], {"mean": [], "sample": [], "real": []}  # type: ignore[var-annotated]
         for step in range(batches):
@@ -229,7 +233,7 @@ class DsnTrainer:
         if settings.keep == "best":
             self.dsn.load_state_dict(best.weights)
         save_dsn(weights, self.dsn, self.describe())
-        kept = best.scores if settings.keep == "best" else best.latest  # the last step was scored
+        kept = best.scores if settings.keep == "best" else best.latest  # the last step is scored
         if kept is None:
             raise ValueError("no step was scored")
         return {

@@ -35,7 +35,7 @@ class SrnLoss(nn.Module):
         """Weight of every term, by its name in the curves."""
 
     def terms(self, sr: Tensor, hr: Tensor) -> dict[str, Tensor]:
-        """The content term and those that have a weight, unweighted scalars.
+        """The content term and all others that have a weight, as unweighted scalars.
 
         Args:
             sr: (N, 3, H, W).

@@ -37,17 +37,17 @@ class TrainSrnSettings(StepSettings):
     """The section ``train_srn``."""
 
     lr_from: Literal["maps", "bicubic", "pairs"] = "maps"
-    """What LR images are: samples of the maps, bicubic ones of the HR images (the baseline), or the
-    real ones of pairs (supervised training, S.T. ESRGAN)."""
+    """Source of the LR images: samples of the maps, bicubic downsampling of the HR images (the
+    baseline), or the real LR images of pairs (supervised training, S.T. ESRGAN)."""
     theta: Theta = "calibrated"
-    """What the samples are drawn with (Eq. 8): ``calibrated``, ``raw`` (the stored theta),
-    ``constant`` (Table 1, row 2), or ``none``, the mean alone."""
+    """Theta of the samples (Eq. 8): ``calibrated``, ``raw`` (the stored theta), ``constant`` (Table
+    1, row 2), or ``none``, the mean alone."""
     constant_theta_gray: Positive | None = 1.0
-    """Laplace scale in gray levels for ``theta: constant``, or null for the calibration's."""
+    """Laplace scale in gray levels for ``theta: constant``; null: that of the calibration."""
     lr_patch: int = Field(16, ge=8)
     """Side of an LR crop in pixels."""
     batch_size: Count = 8
-    """Crops in a share: what one process holds at a time."""
+    """Crops in a share, the part of a batch that one process holds at a time."""
     crops_per_image: Count = 64
     """Crops of every image in one epoch."""
     epochs: Count = 40
@@ -57,11 +57,11 @@ class TrainSrnSettings(StepSettings):
     discriminator_learning_rate: Positive = 0.0001
     """Adam's rate at the start, for the discriminator."""
     halve_every: Count = 14
-    """Epochs after which the rate is halved, again and again."""
+    """Epochs between two halvings of the rate."""
     ema_decay: float = Field(0.98, ge=0, lt=1)
     """Weight of the past in the moving average of the weights, per step; 0: no average."""
     discriminator: Literal["unet", "vgg"] = "unet"
-    """U-Net with spectral norm, a logit per pixel, or ESRGAN's, a logit per crop."""
+    """A U-Net with spectral norm and one logit per pixel, or ESRGAN's with one logit per crop."""
     discriminator_features: Count = 4
     """Width of the discriminator at full size, in channels."""
     content_weight: Weight = 1.0
@@ -74,13 +74,13 @@ class TrainSrnSettings(StepSettings):
     adversarial_weight: Weight = 0.001
     """beta_3 of Eq. 12, a factor; zero switches the term and the discriminator off."""
     adversarial_on: Literal["gradient", "pixels"] = "gradient"
-    """What the discriminator sees: the gradient map (Eq. 9 to 11) or the image (Table 1, row 4)."""
+    """Input of the discriminator: the gradient map (Eq. 9 to 11) or the image (Table 1, row 4)."""
     gradient_norm: Literal["l2", "l1"] = "l2"
     """Norm of the gradient map: L2 (Eq. 11) or L1 (released code)."""
     perceptual_weights: str = "random"
     """VGG19: ``imagenet``, ``random``, or a file."""
     channels_last: bool = True
-    """Channels innermost in memory, as tensor cores want them; faster on a CPU too."""
+    """Channels innermost in memory, the layout that tensor cores prefer; faster on a CPU too."""
     log_every: Count = 50
     """Steps per row of the curves."""
 
@@ -92,25 +92,25 @@ class TrainSrnSettings(StepSettings):
 
     @property
     def draw(self) -> Draw:
-        """What samples of the maps are drawn with."""
+        """How samples of the maps are drawn."""
         gray = self.constant_theta_gray
         constant = None if gray is None else gray * GRAY_LEVEL
         return Draw(self.theta, constant)
 
     @property
     def calibrated(self) -> bool:
-        """Whether a calibration says how samples are drawn."""
+        """Whether a calibration is needed to draw the samples."""
         return self.lr_from == "maps" and self.draw.calibrated
 
     @property
     def discriminator_input(self) -> Callable[[Tensor], Tensor]:
-        """What the discriminator sees of an image."""
+        """The function from an image to the input of the discriminator."""
         if self.adversarial_on == "pixels":
             return nn.Identity()
         return gradient_map if self.gradient_norm == "l2" else gradient_map_l1
 
     def build_discriminator(self, scale: int) -> nn.Module:
-        """The discriminator with fresh weights, for crops of this size."""
+        """The discriminator with fresh weights, for HR crops of ``lr_patch`` times the scale."""
         if self.discriminator == "unet":
             return UNetDiscriminator(self.discriminator_features)
         shorter = 0 if self.adversarial_on == "pixels" else 1

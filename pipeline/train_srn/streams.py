@@ -1,6 +1,6 @@
-"""What the SRN is trained on: crops of pairs of an LR and an HR image.
+"""The training data of the SRN: crops of pairs of an LR and an HR image.
 
-LR images are fresh samples of maps, bicubic ones, or real ones of paired data.
+LR images are fresh samples of maps, bicubic downsampling of HR images, or real LR images of pairs.
 """
 
 from collections.abc import Callable, Sequence
@@ -21,14 +21,14 @@ from pipeline.sampling.sampler import Sampler
 from pipeline.stores.reader import Store, require_exported_from, require_same_scale
 
 PURPOSE = "train_srn/images"
-"""Of the schedule."""
+"""Purpose of the schedule, see ``seeding.generator``."""
 
 
 class Pair(NamedTuple):
     """A training batch on the training device."""
 
     lr: Tensor
-    """(N, 3, S, S), a sample of the degradation; only calibrated ones are cut to [0, 1]."""
+    """(N, 3, S, S), in the unit of the image; samples reach beyond [0, 1] unless calibrated."""
     hr: Tensor
     """(N, 3, scale S, scale S) in [0, 1]."""
 
@@ -49,14 +49,14 @@ class Stream(Protocol):
         """Seconds that ``batch`` had to wait for data so far."""
 
     def batch(self, step: int, share: int = 0) -> Pair:
-        """The crops of one share of a step's batch, a function of both."""
+        """The crops of one share of a step's batch; they depend on seed, step and share alone."""
 
     def close(self) -> None:
         """End its threads."""
 
 
 class _Batched(ClosedOnExit):
-    """What the streams that are made of ``Batches`` share."""
+    """Base of the streams that take their crops from ``Batches``."""
 
     batches: Batches
 
@@ -83,7 +83,7 @@ class SampleStream(_Batched):
         hr: Store of kind hr.
         maps: Store of kind maps, exported from that HR store.
         patch: S, side of an LR crop.
-        sampler: What draws the LR images; see ``make_sampler``.
+        sampler: Draws the LR images, see ``make_sampler``.
         demand: How many crops, and where they go.
 
     Raises:
@@ -115,7 +115,7 @@ class ImageStream(_Batched):
     """Crops of pairs of 8-bit images; see ``Stream``.
 
     Args:
-        source: Of an LR and an HR image each.
+        source: Pairs of an LR and an HR image.
         scale: HR pixels per LR pixel.
         patch: Side of an LR crop.
         demand: How many crops, and where they go.
@@ -134,7 +134,7 @@ class ImageStream(_Batched):
 
 
 def bicubic_stream(hr: Store, patch: int, demand: Demand) -> ImageStream:
-    """HR images and what bicubic makes of them, rounded to 8 bit as image files are.
+    """HR images and their bicubic LR images, rounded to 8 bit as image files are.
 
     Raises:
         UserError: An image is smaller than a crop.
@@ -175,7 +175,7 @@ def pairs_stream(pairs: Store, patch: int, demand: Demand) -> ImageStream:
 
 
 def _maps_source(hr: Store, maps: Store, names: Sequence[str]) -> CropSource:
-    """Of arrays of maps, then the HR image."""
+    """Source of the named arrays of the maps, followed by the HR image."""
 
     def read(image: int) -> list[Any]:
         image_id = maps.ids[image]
@@ -198,7 +198,7 @@ def _batches(source: CropSource, patch: int, demand: Demand) -> Batches:
 
 
 def _generators(seed: int) -> Generators:
-    """Of the corners and the turns of a step's crops."""
+    """Generators of the corners and of the turns of a step's crops."""
     return lambda step: (
         generator(seed, "train_srn/crops", step),
         generator(seed, "train_srn/turns", step),

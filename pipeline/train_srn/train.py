@@ -39,22 +39,22 @@ from pipeline.training.vgg import VGG19Features, weights_hash
 
 @dataclass(frozen=True)
 class SrnMaterial:
-    """What an SR network may be trained on; ``lr_from`` says what is needed."""
+    """Everything an SR network can be trained on; ``lr_from`` decides what is needed."""
 
     hr: Store | None = None
     """Store of kind hr."""
     maps: Store | None = None
     """Store of kind maps, exported from ``hr``."""
     calibration: Calibration | None = None
-    """Of these maps."""
+    """Calibration of these maps."""
     pairs: Store | None = None
     """Store of kind val."""
 
     def used(self, settings: TrainSrnSettings) -> "SrnMaterial":
-        """Only what the settings need: changing the rest changes nothing.
+        """The part that the settings need; a change of the rest changes no result.
 
         Raises:
-            UserError: Some of it is not there.
+            UserError: A store that is needed was not given.
 
         """
         match settings.lr_from:
@@ -155,7 +155,7 @@ class SrnTrainer:
         return {**terms, **self.adversaries.learn(total, sr, pair.hr)}
 
     def score(self, step: int) -> dict[str, float | None]:
-        """Nothing: ``usrdu evaluate`` scores an SRN."""
+        """No scores: ``usrdu evaluate`` scores an SRN."""
         del step
         return {}
 
@@ -199,8 +199,8 @@ def train_srn(
 
     Args:
         material: What it is trained on.
-        name: What the architecture is called in the settings.
-        architecture: The network; one that is not trained is written as its warm start is.
+        name: Name of the architecture in the settings.
+        architecture: The network; if it is not trained, its warm start is written unchanged.
         settings: The section ``train_srn``.
         machine: The section ``machine``.
         places: Where it reads and writes.
@@ -252,7 +252,7 @@ def open_stream(material: SrnMaterial, settings: TrainSrnSettings, demand: Deman
     """The stream that the settings describe.
 
     Args:
-        material: What ``SrnMaterial.used`` says is needed.
+        material: Result of ``SrnMaterial.used``.
         settings: The section ``train_srn``.
         demand: How many crops, and where they go.
 

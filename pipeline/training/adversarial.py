@@ -1,7 +1,6 @@
 """Adversarial losses of both trainings (Eq. 5, 6, 9, 10), in their vanilla form on logits.
 
-What they are applied to, the high-pass of LR images or the gradient map of HR images, is decided by
-the caller.  The loss on the perceptual features is in ``vgg``, Eq. 2 and 4 in ``sampling.laplace``.
+The caller chooses the images: the high-pass of LR images, or the gradient map of HR images.
 """
 
 from collections.abc import Callable
@@ -23,24 +22,25 @@ def discriminator_loss(real_logits: Tensor, fake_logits: Tensor) -> Tensor:
 
 
 class Discriminated(NamedTuple):
-    """The outcome of a discriminator on generated images, computed once for both networks."""
+    """The output of a discriminator for generated images, computed once for both networks."""
 
     loss: Tensor
     """Eq. 5 or 9; a scalar without a graph."""
     gradient: Tensor
-    """Of that loss with respect to the images, in their shape."""
+    """Gradient of that loss with respect to the images, in their shape."""
     logits: Tensor
-    """With their graph to the discriminator's parameters, for Eq. 6 or 10."""
+    """Logits with their graph to the discriminator's parameters, for Eq. 6 or 10."""
 
 
 def discriminate(discriminator: Callable[[Tensor], Tensor], images: Tensor) -> Discriminated:
     """Run the discriminator on generated images that are detached from the generator.
 
-    The generator gets ``gradient`` at ``images`` when it goes backward, and no second forward is
-    needed for the discriminator's own loss, because its weights are the same in both.
+    The caller sends ``gradient`` backward from ``images`` through the generator.  The logits also
+    serve the discriminator's own loss, because its weights do not change in between; this saves a
+    second forward pass.
 
     Args:
-        discriminator: From images to logits; leaves no gradient at its parameters here.
+        discriminator: A function from images to logits; its parameters get no gradient here.
         images: (N, C, H, W) with a graph to the generator.
 
     """

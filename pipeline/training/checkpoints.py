@@ -1,4 +1,4 @@
-"""Checkpoints: the state of an interrupted training, in one file that appears when it is whole."""
+"""Checkpoints: the state of a training in one file, which appears only when it is complete."""
 
 import io
 from collections.abc import Mapping
@@ -16,14 +16,14 @@ class Stateful(Protocol):
     """A module or optimiser."""
 
     def state_dict(self) -> dict[str, Any]:
-        """Everything that must be kept."""
+        """The whole state, for a checkpoint."""
 
     def load_state_dict(self, state_dict: dict[str, Any]) -> Any:
-        """Take it back."""
+        """Restore the state of a checkpoint."""
 
 
 def save_state(path: Path, parts: Mapping[str, Stateful], progress: Mapping[str, Any]) -> None:
-    """Write the state of an interrupted training in one file.
+    """Write the state of a training into one file.
 
     Raises:
         UserError: The file cannot be written.
@@ -39,7 +39,7 @@ def save_state(path: Path, parts: Mapping[str, Stateful], progress: Mapping[str,
 
 
 def load_state(path: Path, parts: Mapping[str, Stateful]) -> dict[str, Any] | None:
-    """Give the parts their state back and return the progress; None if there is no file.
+    """Restore the state of the parts and return the progress; None if there is no file.
 
     Raises:
         UserError: The file is damaged.

@@ -1,4 +1,4 @@
-"""What a training is: a description of the run, and what a trainer can do."""
+"""The description of a training run, and the interfaces of its data and its trainer."""
 
 from collections.abc import Mapping
 from dataclasses import dataclass
@@ -54,10 +54,10 @@ class Training:
     """A run of a training."""
 
     name: str
-    """Of the stage, for the progress bar and for messages."""
+    """Name of the stage, for the progress bar and for messages."""
     folder: Path
-    """Where the checkpoint and the curves of this very run live; a run with other settings or
-    inputs has another folder."""
+    """Folder of the checkpoint and the curves of this run; a run with other settings or inputs has
+    another folder."""
     steps: int
     """Length of the run."""
     log_every: int
@@ -69,11 +69,11 @@ class Training:
 
 
 class Data(Protocol):
-    """The data of a training; as a string, where they are held."""
+    """The data of a training; ``str`` of it says where the images are held."""
 
     @property
     def schedule(self) -> Schedule:
-        """Which images make the batch of a step; its epochs halve the rate."""
+        """Which images make the batch of a step; the rate is halved by its epochs."""
 
     @property
     def waited(self) -> float:
@@ -96,16 +96,16 @@ class Trainer(Protocol):
 
     @property
     def parts(self) -> Mapping[str, Stateful]:
-        """What a checkpoint holds: networks, optimisers and the like, by name."""
+        """The content of a checkpoint by name: networks, optimisers and other state."""
 
     def step(self, step: int) -> Mapping[str, Tensor]:
-        """Make a step; returns scalar terms by name, on the device."""
+        """Train for one step; returns scalar terms by name, on the device."""
 
     def score(self, step: int) -> Mapping[str, float | None]:
         """The latest scores of the networks after a step; None where a score is unknown."""
 
     def contact_sheet(self, path: Path) -> None:
-        """Draw pictures of the same crops at every call."""
+        """Write pictures of crops, the same crops at every call."""
 
     def finish(self, weights: Path) -> Mapping[str, object]:
-        """Write the weights after the last step; returns metrics beside the last row of curves."""
+        """Write the weights after the last step; returns metrics beside those of the curves."""
