@@ -1,9 +1,9 @@
 """USR-DU: unsupervised real-world super-resolution with learned degradation uncertainty.
 
-The library behind the ``usrdu`` commands.  It knows no command line, no environment variable and no
+The library behind the ``usrdu`` commands.  It reads no command line, no environment variable and no
 ``params.yaml``: settings and paths are arguments.
 
-The names below are what reuses the maps elsewhere; docs/library.md shows them at work.  Each is
+The names below serve programs that reuse the maps; docs/library.md shows examples.  Each is
 imported when it is first used, so ``import pipeline`` alone loads neither torch nor Zarr.
 """
 
@@ -69,5 +69,5 @@ def __getattr__(name: str) -> object:
 
 
 def __dir__() -> list[str]:
-    """All names, those that were not used yet too."""
+    """All names, including those that were not imported yet."""
     return sorted({*globals(), *__all__})

@@ -1,4 +1,4 @@
-"""What the commands have in common: options, messages, and files of results."""
+"""Shared parts of the commands: options, messages, and files of results."""
 
 import json
 import math
@@ -29,7 +29,7 @@ class StoreType(click.ParamType[Path | str]):
     def convert(
         self, value: Any, param: click.Parameter | None, ctx: click.Context | None
     ) -> Path | str:
-        """Keep a URL as it is, for a path would lose its second slash."""
+        """Keep a URL as it is, because a path would lose its second slash."""
         del param, ctx
         return str(value) if "://" in str(value) else Path(value)
 
@@ -56,7 +56,7 @@ def params_option(*sections: str) -> Callable[[F], F]:
     """The options ``--params`` and ``--set``: the argument ``params``, of type ``Params``.
 
     Args:
-        sections: What the command reads.
+        sections: The sections that the command reads.
 
     """
     read = " and ".join(", ".join(sections).rsplit(", ", 1))
@@ -69,8 +69,8 @@ def params_option(*sections: str) -> Callable[[F], F]:
             default=["params.yaml"],
             show_default=True,
             metavar="FILE",
-            help=f"File with the settings; {read} of it are read.  More of them, or FILE:KEY for a "
-            "mapping in a file, say what differs.",
+            help=f"File with the settings; {read} of it are read.  Each further FILE, or FILE:KEY "
+            "for a mapping in a file, changes some of them.",
         )
         @click.option(
             "--set",
@@ -118,7 +118,7 @@ def plain_errors(command: F) -> F:
 
 
 def write_json(path: Path, content: Mapping[str, object]) -> None:
-    """Write a strict JSON file; it appears only when it is whole.
+    """Write a strict JSON file; it appears only when it is complete.
 
     JSON has no infinity and no NaN: numbers that are not finite become null.
     """
@@ -137,7 +137,7 @@ def _finite(content: object) -> object:
 
 
 def report(metrics: Mapping[str, object], *written: Path) -> None:
-    """Print the metrics of a stage, nested ones as ``a.b``, and what it wrote."""
+    """Print the metrics of a stage, nested ones as ``a.b``, and the files that it wrote."""
     for name, value in flat(metrics):
         click.echo(f"  {name}: {value:.4f}" if isinstance(value, float) else f"  {name}: {value}")
     for path in written:

@@ -51,10 +51,10 @@ def command(
 ) -> None:
     """Train an SR network on sampled degradations.
 
-    The noise of every crop of every step is drawn anew on the training device.  With other values
-    of the setting lr_from the network is trained on bicubic LR images or on real pairs.  Writes
-    contact_sheet.png, curves.csv, metrics.json and srn.safetensors, which chaiNNer, ComfyUI and
-    every other program that uses spandrel can open.
+    The noise of every crop of every step is drawn anew on the training device.  The setting lr_from
+    also allows a training on bicubic LR images or on real pairs.  Writes contact_sheet.png,
+    curves.csv, metrics.json and srn.safetensors.  chaiNNer, ComfyUI and every other program that
+    uses spandrel can open the last one.
     """
     from pipeline.base.settings import load_section
     from pipeline.crops.memory import MachineSettings

@@ -1,4 +1,4 @@
-"""Params files: YAML that is read with care, and what a command line changes of it."""
+"""Params files: safe reading of YAML, and the changes that a command line makes."""
 
 import json
 import re
@@ -17,11 +17,11 @@ from ruamel.yaml.events import AliasEvent, CollectionEndEvent, CollectionStartEv
 from pipeline.base.errors import UserError, one_line
 
 LARGEST = 2**20
-"""Bytes of a YAML file."""
+"""Largest size of a YAML file, in bytes."""
 DEEPEST = 20
-"""Levels of a YAML file; ours have five."""
+"""Largest number of levels of a YAML file; those of this project have five."""
 COMMENT = 31
-"""Column at which comments begin, where values leave room."""
+"""Column at which a comment begins, unless the value is longer."""
 AMBIGUOUS = {"true", "false", "null", "yes", "no", "on", "off"}
 """Words that are no strings in YAML 1.1 or 1.2 unless they are quoted."""
 
@@ -57,20 +57,20 @@ def _parse(text: str, path: Path) -> dict[str, object]:
 
 
 def _value(text: str, name: str) -> object:
-    """What some YAML says; ``name`` says in messages where it is from."""
+    """The value of a YAML text; ``name`` is its origin in messages."""
     try:
         if fault := _trap(text):
             raise UserError(f"{name}: is not valid YAML: {fault}")
         content: object = YAML(typ="safe", pure=True).load(text)
     except UserError:
         raise
-    except Exception as error:  # besides its own, the library lets those of int, date, dict through
+    except Exception as error:  # errors of int, date and dict come through the library
         raise UserError(f"{name}: is not valid YAML: {_yaml_fault(error)}") from error
     return content
 
 
 def _trap(text: str) -> str | None:
-    """Why a text could take for ever to load, if it could: a few aliases make a billion values."""
+    """Why a text must not be loaded, or None; a few aliases can make a billion values."""
     depth = 0
     for event in YAML(typ="safe", pure=True).parse(text):
         line = f"line {event.start_mark.line + 1}"
@@ -90,7 +90,7 @@ class Line(NamedTuple):
     """Dotted, such as ``train_srn.epochs``."""
     value: object
     comment: str
-    """What stands behind it on its line; empty for nothing."""
+    """The comment on its line; empty if there is none."""
 
 
 def load_lines(path: Path) -> list[Line]:
@@ -104,7 +104,7 @@ def load_lines(path: Path) -> list[Line]:
 
 
 def parse_lines(text: str, path: Path) -> list[Line]:
-    """``load_lines`` of a text that may become a file; ``path`` is named in messages.
+    """Like ``load_lines``, from the text of a file; ``path`` is named in messages.
 
     Raises:
         UserError: See ``load_yaml``.
@@ -119,14 +119,14 @@ def parse_lines(text: str, path: Path) -> list[Line]:
 
 
 def with_values(text: str, values: Mapping[str, object]) -> str:
-    """A YAML text with other values, in whose lines nothing else changes.
+    """Change values in a YAML text; the rest of their lines stays as it is.
 
-    What has no line, or stands on several, stays as it is: see what ``parse_lines`` says of the
-    result.
+    A value without a line, or on several lines, is not changed.  ``parse_lines`` of the result shows
+    such values.
 
     Args:
         text: A mapping, as ``load_yaml`` takes it.
-        values: The values to be, by dotted key.
+        values: The new values, by dotted key.
 
     """
     rows = text.splitlines()
@@ -159,7 +159,7 @@ def _places(content: CommentedMap, prefix: str) -> Iterator[_Place]:
 
 
 def _is_whole(value: object, text: str) -> bool:
-    """Whether a text is all of a value."""
+    """Whether a text is the whole of a value."""
     try:
         return bool(YAML(typ="safe", pure=True).load(text) == value)
     except YAMLError:
@@ -190,15 +190,15 @@ def _yaml_fault(error: Exception) -> str:
 
 @dataclass(frozen=True)
 class Params:
-    """A params file, and what is changed in it for one run without editing it."""
+    """A params file and the changes to it for one run; the file itself stays as it is."""
 
     path: Path
     """The file; it has every section."""
     overlays: tuple[str, ...] = ()
-    """Mappings that say what differs in its sections, later ones last: ``FILE``, or ``FILE:KEY``
-    for the mapping at a dotted key of a file."""
+    """Mappings that change its sections, one after the other: ``FILE``, or ``FILE:KEY`` for the
+    mapping at a dotted key of a file."""
     values: tuple[str, ...] = ()
-    """Single values, ``KEY=VALUE`` with a dotted key and a YAML value; they come after the
+    """Single values, ``KEY=VALUE`` with a dotted key and a YAML value; they are set after the
     overlays."""
     sections: tuple[str, ...] = ()
     """Sections that ``values`` may change: those that the command reads."""
@@ -209,11 +209,11 @@ class Params:
 
     @cached_property
     def content(self) -> dict[str, object]:
-        """What the file says after all changes.
+        """The content of the file after all changes.
 
         Raises:
-            UserError: A file cannot be read, a change is not written as it must be, or it is of a
-                section that is not there.
+            UserError: A file cannot be read, a change is malformed, or the section that it changes
+                does not exist.
 
         """
         content = load_yaml(self.path)
@@ -256,7 +256,7 @@ def _overlay(name: str) -> dict[str, object]:
 
 
 def _merged(base: Mapping[str, object], changes: Mapping[str, object]) -> dict[str, object]:
-    """A mapping with some values changed, mappings in it likewise."""
+    """A mapping with some values changed, also inside of nested mappings."""
     made = dict(base)
     for key, value in changes.items():
         old = made.get(key)
@@ -266,7 +266,7 @@ def _merged(base: Mapping[str, object], changes: Mapping[str, object]) -> dict[s
 
 
 def flat(content: Mapping[str, object], prefix: str = "") -> Iterator[tuple[str, object]]:
-    """The values of a nested mapping with their dotted keys, such as ``a.b``; no empty mappings."""
+    """Dotted keys, such as ``a.b``, and values of a nested mapping, without empty mappings."""
     for key, value in content.items():
         if isinstance(value, Mapping):
             yield from flat(value, f"{prefix}{key}.")

@@ -19,8 +19,8 @@ Weight = Annotated[float, Field(ge=0)]
 class Settings(BaseModel):
     """Base of every settings class: frozen, strictly typed, unknown keys refused.
 
-    The defaults of a section are what ``params.yaml`` comes with; without a default a key must be
-    there.
+    The defaults of a section are the values that ``params.yaml`` comes with.  A key without a
+    default must be given.
     """
 
     model_config = ConfigDict(frozen=True, extra="forbid", strict=True, allow_inf_nan=False)
@@ -29,7 +29,7 @@ class Settings(BaseModel):
 S = TypeVar("S", bound=Settings)
 
 SHOWN = 60
-"""Letters of a bad value that a message shows."""
+"""Largest number of characters of a bad value in a message."""
 
 
 def load_section(params: Path | Params, section: str, kind: type[S]) -> S:

@@ -1,9 +1,9 @@
-"""Units: intensities and scales are in the unit of the image, [0, 1], unless a name says more.
+"""Units: intensities and scales are in the unit of the image, [0, 1], unless a name says otherwise.
 
-A name that ends with ``_gray`` is in 8-bit gray levels: 255 of them are one unit of the image.  A
-variance of such a name is in gray levels squared, a logarithm is that of a number of gray levels.
-The packages ``noise`` and ``audit`` only measure, and are in gray levels throughout; so are the
-columns of curves, tables and metrics, as published figures are.
+A value whose name ends with ``_gray`` is in 8-bit gray levels: 255 of them are one unit of the
+image.  A variance with such a name is in gray levels squared; a logarithm is that of a value in
+gray levels.  The packages ``noise`` and ``audit`` only measure, and use gray levels throughout; so
+do the columns of curves, tables and metrics, as published figures do.
 """
 
 from typing import Annotated

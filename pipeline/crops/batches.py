@@ -19,14 +19,14 @@ from pipeline.crops.schedule import BatchShape, Schedule
 from pipeline.crops.window import MIB, CropSource, Window
 
 Generators = Callable[[int], tuple[torch.Generator, torch.Generator]]
-"""From a step to the CPU generators of its crops' corners and turns."""
+"""A function from a step to two CPU generators: of the corners and of the turns of its crops."""
 
 CPU = torch.device("cpu")
 
 
 @dataclass(frozen=True)
 class Demand:
-    """What a training asks of its crops: how many, in which order, on which device."""
+    """The crops that a training needs: how many, in which order, on which device."""
 
     batch_size: int = 16
     """Crops in a share of a batch."""
@@ -37,7 +37,7 @@ class Demand:
     seed: int = 0
     """Seed of the run."""
     device: torch.device = CPU
-    """Where batches go."""
+    """Device of the batches."""
     memory: Memory | None = None
     """Memory that the images may take; None: half of what is free when the stream is opened."""
     shares: int = 1
@@ -93,8 +93,8 @@ class Batches(ClosedOnExit):
         source: The images.
         purpose: Names the use of the schedule, see ``seeding.generator``.
         patch: Side of a crop of the first array.
-        generators: Of corners and turns.
-        demand: Everything else.
+        generators: Generators of the corners and turns.
+        demand: How many crops, in which order, on which device.
 
     Raises:
         UserError: The memory is smaller than what a group of the schedule may take.
@@ -131,8 +131,8 @@ class Batches(ClosedOnExit):
         """One crop, cut and turned, of every image of a share of a step's batch.
 
         Returns:
-            For every array of the source (N, 3, S, S), S the patch times how much finer the array
-            is, of the array's type, on the device.
+            For every array of the source a tensor (N, 3, S, S) of its type, on the device; S is the
+            patch times ``CropSource.finer`` of the array.
 
         Raises:
             UserError: An image cannot be read.
@@ -147,13 +147,13 @@ class Batches(ClosedOnExit):
         return [part.to(self.demand.device, non_blocking=True) for part in crops]
 
     def close(self) -> None:
-        """End all threads: what they have begun is finished and dropped."""
+        """End all threads; what they have begun is completed and dropped."""
         self._cutter.shutdown(wait=False, cancel_futures=True)
         self.window.close()
         self._cutter.shutdown()
 
     def _cut_before(self, step: int, share: int) -> list[Tensor]:
-        """The crops of a share, cut during the step before; starts to cut those of the next one."""
+        """The crops of a share, cut ahead if possible; starts to cut those of the next share."""
         wanted = (step, share)
         if self._next is not None and self._next[0] == wanted:
             crops = self._next[1].result()

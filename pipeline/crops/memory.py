@@ -13,7 +13,7 @@ PART = 0.5
 
 
 class MachineSettings(Settings):
-    """The section ``machine``: what changes no result, so that no stage is run again for it."""
+    """The section ``machine``: settings that change no result, so no stage runs again for them."""
 
     memory: Positive | Literal["auto"] = "auto"
     """GiB that the images of a training may take, on the training device or else in host memory;

@@ -1,4 +1,4 @@
-"""Random square crops of whole images: draws their places and symmetries, and cuts them.
+"""Random square crops of whole images: their places and symmetries are drawn, then they are cut.
 
 A crop is cut from arrays of the same scene, such as HR and mean, at the same place of each.
 """
@@ -58,7 +58,7 @@ def cut(
 
     Args:
         images: (C, H, W) each.
-        places: Of the crops, on a grid that is ``finer`` times coarser.
+        places: Places of the crops, on a grid that is ``finer`` times coarser.
         patch: Side of a crop on that grid.
         finer: How many times finer the images are.
         pinned: Put the result in pinned memory, so that the copy to a CUDA device is asynchronous.
@@ -96,7 +96,7 @@ def gather(
         flat: All images, one after the other.
         starts: Index in ``flat`` of the first pixel of each image to cut.
         sizes: (H, W) of these images, on the grid of the places.
-        places: Of the crops, on a grid that is ``finer`` times coarser than the images.
+        places: Places of the crops, on a grid that is ``finer`` times coarser than the images.
         patch: Side of a crop on that grid.
         finer: How many times finer the images are.
 

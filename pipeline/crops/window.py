@@ -64,7 +64,7 @@ class _Need(NamedTuple):
 
 
 Key = tuple[int, int]
-"""Group and image; where every image stays, 0 and image."""
+"""Group and image; 0 and image if every image stays in memory."""
 
 
 class _Held(NamedTuple):
@@ -104,14 +104,14 @@ class Window:
         self._held: dict[Key, _Held] = {}
         self._reading: list[Future[Arrays]] = []
         self._restart(0)
-        self._step = -1  # step 0 has not been asked for, and need not be
+        self._step = -1  # so that step 0 is the next one
 
     def images(self, step: int, share: int) -> dict[int, Arrays]:
         """The images of a share of a step's batch, by index; waits until they are read.
 
         Raises:
-            UserError: One cannot be read.
-            ValueError: The share is none that the window was made for.
+            UserError: An image cannot be read.
+            ValueError: The window was not made for this share.
 
         """
         if share not in self.shares:
@@ -133,7 +133,7 @@ class Window:
         return {image: self._held[_, image].arrays.result() for _, image in needed}
 
     def forget(self, image: int) -> None:
-        """Drop the arrays of an image that was returned; from now on it is returned without any."""
+        """Drop the arrays of an image; from now on ``images`` returns an empty list for it."""
         nothing: Future[Arrays] = Future()
         nothing.set_result([])
         self._held[0, image] = _Held(self._held[0, image].need, nothing)

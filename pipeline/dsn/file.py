@@ -17,7 +17,7 @@ DSN_FORMAT: Literal["usrdu-dsn-2"] = "usrdu-dsn-2"
 
 
 class DsnDescription(Settings):
-    """What a DSN is, and what it was trained on."""
+    """The shape of a DSN, and what it was trained on."""
 
     format: Literal["usrdu-dsn-2"] = DSN_FORMAT
     """Version of the file."""
@@ -32,13 +32,13 @@ class DsnDescription(Settings):
     prior_scale_gray: float = Field(gt=0)
     """b of Eq. 2 in gray levels."""
     reference: Any
-    """y_b of Eq. 2: ``bicubic``, or what is known of blur kernels; ``unknown`` for other files."""
+    """y_b of Eq. 2: ``bicubic``, names and hash of blur kernels, or ``unknown``."""
     hr_digest: str | None = None
     """Digest of the HR images."""
     lr_digest: str | None = None
     """Digest of the real LR images."""
     training: dict[str, object] = Field(default_factory=dict)
-    """The settings of the training, for people: no code reads them."""
+    """The settings of the training, for readers of the file; no code uses them."""
     imported_from: dict[str, str] | None = None
     """Name and SHA-256 of the foreign file it was converted from."""
 
@@ -57,10 +57,10 @@ class DsnFile(NamedTuple):
 
 
 def describe(maps: Store) -> DsnDescription:
-    """The DSN that a store of maps was exported with.
+    """The description of the DSN that a store of maps was exported with.
 
     Raises:
-        UserError: The store does not say.
+        UserError: The store has no such description.
 
     """
     try:

@@ -9,7 +9,7 @@ MIN_LOG_THETA_GRAY = -1.0
 """The ELU at the end of the head bounds log theta in gray levels from below."""
 
 STRIDES = {2: (2,), 3: (3,), 4: (2, 2)}
-"""Of the strided convolutions, by scale."""
+"""Strides of the strided convolutions, by scale."""
 
 
 class ResidualBlock(nn.Module):
@@ -37,7 +37,7 @@ class Degradation(NamedTuple):
     """Logarithm of the feature scale, (N, 512, H/16s, W/16s), if it was asked for; at least -1."""
 
     def maps(self) -> dict[str, Tensor]:
-        """What a store of maps holds, by name: (N, 3, H/s, W/s) each, in the unit of the image."""
+        """The arrays of a store of maps, by name: (N, 3, H/s, W/s), in the unit of the image."""
         return {"mean": self.mean, "theta": theta_from_log(self.log_theta_gray)}
 
 
@@ -56,12 +56,13 @@ class DSN(nn.Module):
         blocks: Residual blocks; 8 in the paper.
 
     Attributes:
-        halo: HR pixels around an area of the input on which mean and theta of that area depend,
-            rounded up to a multiple of the scale: 1 + 2 blocks at HR size, at most scale - 1 in the
-            strided convolutions, 3 scale in the theta head; 32 for the paper's network.
+        halo: Width in HR pixels of the border around an area of the input that mean and theta of
+            the area depend on, rounded up to a multiple of the scale: 1 + 2 blocks at HR size, at
+            most scale - 1 in the strided convolutions, 3 scale in the theta head; 32 for the
+            paper's network.
 
     Raises:
-        ValueError: The scale is another.
+        ValueError: The scale is not 2, 3 or 4.
 
     """
 
@@ -118,7 +119,7 @@ class DSN(nn.Module):
         )
 
     def maps(self, hr: Tensor) -> dict[str, Tensor]:
-        """What a store of maps holds of HR images, by name: mean and theta.
+        """Mean and theta of HR images, by name, as a store of maps holds them.
 
         Args:
             hr: (N, 3, H, W) in [0, 1]; H and W multiples of the scale.

@@ -1,1 +1,1 @@
-"""What reuses the stores outside of the pipeline's own trainings."""
+"""Functions that reuse the stores outside of the pipeline's own trainings."""

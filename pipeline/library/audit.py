@@ -19,7 +19,7 @@ def audit_maps(
     calibration: Path | str | None = None,
     settings: AuditSettings = DEFAULTS,
 ) -> dict[str, Any]:
-    """Are the LR images that are drawn from maps like the real ones?  Tables and a page say it.
+    """Compare LR images that are drawn from maps with real ones; writes tables and a page.
 
     Args:
         maps: Store of kind maps.

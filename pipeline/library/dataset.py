@@ -17,7 +17,7 @@ from pipeline.sampling.sampler import Draw
 from pipeline.train_srn.streams import Pair, SampleStream
 
 MOST_WORKERS = 1024
-"""Workers of one DataLoader."""
+"""Largest number of workers of one DataLoader."""
 
 
 @dataclass(frozen=True)
@@ -37,20 +37,20 @@ class _Worker:
 class SampleDataset(IterableDataset[Pair]):
     """Pairs of an LR and an HR crop, LR freshly drawn from mean and theta; for a ``DataLoader``.
 
-    Every pass over it gives ``crops_per_image`` crops of every image, and no crop nor noise of the
-    passes before.  The workers of a DataLoader share the crops of a pass, so that none comes twice.
-    What a pass gives depends on the seed, its number and the number of workers alone.  Of several
-    processes that train together each takes its own part: ``Demand(shares=PROCESSES,
+    Every pass over it gives ``crops_per_image`` crops of every image; crops and noise are drawn
+    anew in every pass.  The workers of a DataLoader share the crops of a pass, so that none comes
+    twice.  The content of a pass depends on the seed, its number and the number of workers alone.
+    Of several processes that train together each takes its own part: ``Demand(shares=PROCESSES,
     own=(NUMBER,))``.
 
     An item is a ``Pair`` of ``lr`` (3, S, S) and ``hr`` (3, scale S, scale S), float32 in [0, 1];
-    LR samples reach beyond it unless they are calibrated.  The batch size is the DataLoader's.
+    LR samples reach beyond it unless they are calibrated.  The DataLoader sets the batch size.
 
     Args:
         hr: Store of kind hr.
         maps: Store of kind maps, exported from that HR store.
         patch: S, side of an LR crop in pixels.
-        draw: Where the noise is from, see ``sample_stream``.
+        draw: Source of the noise, see ``sample_stream``.
         calibration: File of the calibrate stage, for ``Draw("calibrated")``.
         demand: How many crops; ``batch_size`` are drawn at a time.  Workers share its memory.
 
@@ -72,16 +72,16 @@ class SampleDataset(IterableDataset[Pair]):
         self.hr, self.maps, self.patch = hr, maps, patch
         self.draw, self.calibration, self.demand = draw, calibration, demand
         self._epochs = _shared(torch.zeros(MOST_WORKERS, dtype=torch.int64))
-        """The number of every worker's next pass, which all processes see."""
-        with self._open(demand):  # what is wrong is said here, not in a worker
+        """Number of the next pass of every worker, in memory that all processes share."""
+        with self._open(demand):  # so that errors are raised here, not in a worker
             pass
 
     def __setstate__(self, state: dict[str, Any]) -> None:
         self.__dict__.update(state)
-        self._epochs = _shared(self._epochs)  # that of a copy is not yet
+        self._epochs = _shared(self._epochs)  # a copy is in memory of its own
 
     def set_epoch(self, epoch: int) -> None:
-        """Let the next pass be the one of this number, from 0, as when a training is resumed.
+        """Set the number of the next pass, from 0; for a training that is resumed.
 
         Raises:
             ValueError: It is negative.
@@ -123,7 +123,7 @@ def _shared(numbers: Tensor) -> Tensor:
 
 
 def _part(demand: Demand, worker: _Worker) -> Demand:
-    """A worker's part of what a process wants: of each of its shares, one of as many as workers.
+    """A worker's part of the demand of its process: each share is divided among the workers.
 
     Raises:
         UserError: The device is not the CPU.

@@ -15,15 +15,15 @@ TILE = 128
 def degrade(
     image: NDArray[np.generic], dsn: Degrader | Path | str, tile: int = TILE
 ) -> dict[str, NDArray[np.float32]]:
-    """What a DSN says an HR image becomes: its mean and its theta.
+    """Compute mean and theta of an HR image with a DSN.
 
     Args:
         image: HR image (3, H, W), H and W multiples of the scale; uint8, 0..255, or of a floating
             type in [0, 1].
-        dsn: Weights of the train_dsn stage, or a ``Degrader`` that was made of them before.
-        tile: Side in LR pixels of the tiles in which a uint8 image is degraded, with the result of
-            the whole; memory grows with its square.  An image of a floating type is degraded in
-            one piece.
+        dsn: Weights of the train_dsn stage, or a ``Degrader`` that was made of them.
+        tile: Side in LR pixels of the tiles in which a uint8 image is degraded.  The result is that
+            of the whole image; memory grows with the square of the side.  An image of a floating
+            type is degraded in one piece.
 
     Returns:
         ``mean`` and ``theta``, (3, H / scale, W / scale) each, float32 in the unit of the image,
@@ -31,7 +31,7 @@ def degrade(
 
     Raises:
         UserError: The file is missing, damaged or not a DSN.
-        ValueError: The image is not as said above, or the tile not positive.
+        ValueError: The image has another shape, type or range, or the tile is not positive.
 
     """
     degrader = dsn if isinstance(dsn, Degrader) else Degrader.load(Path(dsn))

@@ -1,4 +1,4 @@
-"""Stores of any kind, opened by their paths; what only looks at theta needs no torch for it."""
+"""Stores of any kind, opened by their paths; to read them needs no torch."""
 
 from pathlib import Path
 

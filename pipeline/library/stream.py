@@ -30,7 +30,7 @@ def sample_stream(
         hr: Store of kind hr.
         maps: Store of kind maps, exported from that HR store.
         patch: S, side of an LR crop in pixels.
-        draw: Where the noise is from; ``Draw("calibrated")`` needs a calibration.
+        draw: Source of the noise; ``Draw("calibrated")`` needs a calibration.
         calibration: File of the calibrate stage.
         demand: How many crops, and where they go.
 

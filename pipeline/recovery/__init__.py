@@ -1,1 +1,1 @@
-"""What a learned degradation is worth downstream, as a table of recovery/dvc.yaml."""
+"""Recovery: the gain of SR networks from a learned degradation, the table of recovery/dvc.yaml."""

@@ -15,11 +15,11 @@ from pipeline.recovery.table import ENDS, Score
 
 PROTOCOL = "usrdu"
 Name = Annotated[str, Field(pattern=r"^[A-Za-z][A-Za-z0-9_-]*$")]
-"""Of a camera, recipe or source: it is part of paths and stands in a shell command."""
+"""Name of a camera, recipe or source; it is part of paths and of shell commands."""
 Names = Annotated[list[Name], Field(min_length=1)]
 Seeds = Annotated[list[Annotated[int, Field(ge=0)]], Field(min_length=1)]
 Changes = Annotated[dict[Name, dict[str, Any]], Field(min_length=1)]
-"""By name, what is changed in the sections of the params file."""
+"""By name, changes in the sections of the params file."""
 
 
 class Cell(NamedTuple):
@@ -27,7 +27,7 @@ class Cell(NamedTuple):
 
     camera: str
     recipe: str
-    """Of the DSN; empty for sources that need none."""
+    """Recipe of the DSN; empty for sources that need no DSN."""
     source: str
     seed: int
 
@@ -39,7 +39,7 @@ class Cell(NamedTuple):
 
 @dataclass(frozen=True)
 class Plan:
-    """What recovery/params.yaml names."""
+    """The entries of recovery/params.yaml."""
 
     cameras: list[str]
     recipes: list[str]
@@ -63,8 +63,8 @@ def load_plan(path: Path) -> Plan:
     """Read recovery/params.yaml.
 
     Raises:
-        UserError: An entry is missing or is not what it must be, or bicubic or camera is not among
-            the anchors.
+        UserError: An entry is missing or has a bad value, or bicubic or camera is not among the
+            anchors.
 
     """
     anchors = list(load_value(path, "anchors", Changes))
@@ -93,13 +93,14 @@ def read_scores(plan: Plan, folder: Path) -> Scored:
     """Read what the command ``evaluate`` wrote for every cell.
 
     Raises:
-        UserError: A file is missing or is not one of ``evaluate``, or LPIPS was not the same.
+        UserError: A file is missing or was not written by ``evaluate``, or the cells have LPIPS
+            with different weights.
 
     """
     found = {cell: _read(cell.scores(folder)) for cell in plan.cells()}
     weights = {metrics["lpips_weights"] for metrics in found.values()}
     if len(weights) > 1:
-        raise UserError(f"{folder}: has scores with other weights of LPIPS: {sorted(weights)}")
+        raise UserError(f"{folder}: has scores with different weights of LPIPS: {sorted(weights)}")
     (lpips_weights,) = weights
     perceptual = "haarpsi" if lpips_weights == "none" else "lpips"
     scores = []
@@ -111,7 +112,7 @@ def read_scores(plan: Plan, folder: Path) -> Scored:
 
 
 def _read(path: Path) -> dict[str, Any]:
-    """The metrics of one cell, which has all measures."""
+    """The metrics of one cell; none of the measures may be missing."""
     try:
         metrics: dict[str, Any] = json.loads(path.read_text(encoding="utf-8"))
         means = metrics["protocols"][PROTOCOL]["model"]

@@ -1,11 +1,11 @@
-"""Recovery: what a learned degradation is worth downstream, on cameras whose truth is known.
+"""Recovery: the gain of an SRN from a learned degradation, on cameras whose truth is known.
 
 For every simulated camera the same small SRN is trained from several sources of LR images: bicubic,
 those of a DSN, and the true camera.  With the score on held-out photographs under the true camera,
 
     recovery = (score - score of bicubic) / (score of the true camera - score of bicubic).
 
-recovery/dvc.yaml trains and scores the SRNs; here the scores become a table.
+recovery/dvc.yaml trains and scores the SRNs; this module makes a table of the scores.
 """
 
 import csv
@@ -22,18 +22,18 @@ ENDS = ("bicubic", "camera")
 COMPARED = ("psnr", "perceptual")
 """Fields of a score that are compared."""
 NAMES = {"haarpsi": "HaarPSI", "lpips": "LPIPS"}
-"""The perceptual measures, as they are written."""
+"""Names of the perceptual measures in the table."""
 
 TableRow = dict[str, Any]
 
 
 @dataclass(frozen=True)
 class Score:
-    """What one SRN reached on the held-out photographs."""
+    """The scores of one SRN on the held-out photographs."""
 
     camera: str
     recipe: str
-    """Empty for sources that need no DSN."""
+    """Recipe of the DSN; empty for sources that need no DSN."""
     source: str
     seed: int
     psnr: float
@@ -43,17 +43,16 @@ class Score:
 
 
 def recovery(score: float, bicubic: float, camera: float) -> float | None:
-    """Share of the way from the score of bicubic to that of the true camera.
+    """The gain over bicubic as a share of the true camera's gain.
 
-    It is the same for measures where higher and where lower is better.
+    The formula is the same for measures where higher and where lower is better.
 
     Returns:
-        0 at bicubic, 1 at the true camera; None where the two do not differ, or where a score is
-        infinite: there is no way to measure.
+        0 at bicubic, 1 at the true camera; None if the two do not differ or a score is infinite.
 
     """
-    way, gone = camera - bicubic, score - bicubic
-    return gone / way if way and math.isfinite(way) and math.isfinite(gone) else None
+    whole, gain = camera - bicubic, score - bicubic
+    return gain / whole if whole and math.isfinite(whole) and math.isfinite(gain) else None
 
 
 def recovery_table(scores: Sequence[Score]) -> list[TableRow]:
@@ -91,7 +90,7 @@ def by_name(rows: Sequence[TableRow]) -> dict[str, TableRow]:
 
 
 def table_text(rows: Sequence[TableRow], perceptual: str) -> str:
-    """The table as Markdown whose columns are aligned, to be read as it is.
+    """The table as Markdown with aligned columns, readable as plain text.
 
     Args:
         rows: See ``recovery_table``.

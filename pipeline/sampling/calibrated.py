@@ -20,12 +20,12 @@ GRID = 32
 class CalibratedSampler:
     """Draws y = mean + eps theta (Eq. 8) with the theta of a calibration; see ``sampler.Sampler``.
 
-    Where the real noise is correlated so is eps; its variance is 2, that of L(0, 1).  If the real
-    images are JPEG files, the samples are compressed like them.
+    Where the real noise is correlated, eps is correlated too.  The variance of eps is 2, that of
+    L(0, 1).  If the real images are JPEG files, the samples are compressed like them.
 
     Args:
-        calibration: What it is like.
-        device: Where it is drawn.
+        calibration: Variance, correlation and tails of the noise, and the JPEG tables.
+        device: Device of the samples.
 
     """
 
@@ -75,8 +75,8 @@ class CalibratedSampler:
 def noise_filter(correlation: NDArray[np.floating]) -> NDArray[np.float64]:
     """Kernels that give independent noise of unit variance a correlation.
 
-    The symmetric square root of the cross-spectral matrix at every frequency, so the kernels are
-    those of least delay; a correlation that no noise can have is replaced by the nearest one.
+    They are the symmetric square root of the cross-spectral matrix at every frequency, and so the
+    kernels of least delay.  A correlation that no noise can have is replaced by the nearest one.
 
     Args:
         correlation: (3, 3, 2 L + 1, 2 L + 1) of channel c at a pixel with channel d at the pixel

@@ -1,8 +1,8 @@
-"""The calibration file: what is added to a mean so that samples agree with the real LR images.
+"""The calibration file: the noise that makes samples agree with the real LR images.
 
 The paper's theta says how far the mean moved from the reference, not how much noise the camera has
-(Eq. 2).  A calibration holds what the noise of the real LR images was measured to be: its variance
-by intensity and channel, its correlation between pixels and channels, and its tails.
+(Eq. 2).  A calibration holds the measured noise of the real LR images: its variance by intensity
+and channel, its correlation between pixels and channels, and its tails.
 """
 
 from pathlib import Path
@@ -20,7 +20,7 @@ CALIBRATION_FORMAT: Literal["usrdu-calibration-2"] = "usrdu-calibration-2"
 
 
 class Calibration(Settings):
-    """What is added to the mean so that samples agree with the real LR images."""
+    """The noise that is added to the mean so that samples agree with the real LR images."""
 
     format: Literal["usrdu-calibration-2"]
     """Version of this file."""
@@ -39,11 +39,12 @@ class Calibration(Settings):
     """(3, 3, k, k): kernels that turn independent into correlated noise of unit variance, from
     channel (second index) to channel (first); null where noise is independent."""
     laplace_share: float = Field(ge=0, le=1)
-    """1: eps is Laplace, 0: Gaussian, between: a Laplace variable times it plus a Gaussian one."""
+    """1: eps is Laplace; 0: it is Gaussian; between: it is this share times a Laplace variable plus
+    a Gaussian one."""
     jpeg: JpegTables | None
-    """How the real LR images are compressed, which samples then are too; null for not at all."""
+    """Compression of the real LR images, which the samples get as well; null for none."""
     constant_theta_gray: float = Field(ge=0)
-    """The one Laplace scale of the same mean variance over the maps, in gray levels."""
+    """The constant Laplace scale with the same mean variance over the maps, in gray levels."""
 
     @model_validator(mode="after")
     def _shapes(self) -> "Calibration":
@@ -85,7 +86,7 @@ def read_calibration(path: Path) -> Calibration:
 
 
 def _other_version(error: ValueError) -> bool:
-    """Whether the file names another version of itself."""
+    """Whether the file has another version of the format."""
     faults = error.errors() if isinstance(error, ValidationError) else []
     return any(fault["loc"] == ("format",) for fault in faults)
 
@@ -119,10 +120,10 @@ def require_calibration(
     Args:
         calibration: The calibration.
         maps: Store of kind maps.
-        name: What it is called in the message, such as its path.
+        name: Name of the calibration in the message, such as its path.
 
     Raises:
-        UserError: It was not; names both scales, or else both digests.
+        UserError: It was made for another store; the message names both scales or both digests.
 
     """
     if calibration.scale != maps.scale:

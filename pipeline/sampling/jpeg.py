@@ -1,7 +1,7 @@
-"""JPEG on the training device: what a file's compression does to an image, without the file.
+"""JPEG on the training device: the loss of a compression, without a file.
 
-The steps of the baseline standard (ITU-T T.81) and of JFIF that lose something: colour planes of
-half size, quantised cosine transforms of 8x8 blocks, 8-bit samples.
+It makes the lossy steps of the baseline standard (ITU-T T.81) and of JFIF: colour planes of half
+size, quantised cosine transforms of 8x8 blocks, 8-bit samples.
 """
 
 import math
@@ -16,7 +16,7 @@ from pipeline.base.settings import Settings
 
 BLOCK = 8
 TIE = 1e-4
-"""What is so little under a half counts as one: flat blocks often lie on it."""
+"""A fraction this little below a half counts as a half: values of flat blocks often lie there."""
 TO_YCBCR = (
     (0.299, 0.587, 0.114),
     (-0.168735892, -0.331264108, 0.5),
@@ -39,8 +39,8 @@ class Jpeg:
     """Compresses and decompresses images; no gradient goes through it.
 
     Args:
-        tables: How.
-        device: Where the images are.
+        tables: Quantisation steps, and size of the colour planes.
+        device: Device of the images.
 
     """
 

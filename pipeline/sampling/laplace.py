@@ -14,8 +14,8 @@ from torch import Tensor
 from pipeline.base.units import GRAY_LEVEL
 
 Maps = Mapping[str, Tensor]
-"""What a store of maps holds of HR images, by name: ``mean``, ``theta``.  (N, 3, H, W) each, in the
-unit of the image; float32 or float64."""
+"""Maps of HR images by name: ``mean`` and ``theta``, (N, 3, H, W) each, in the unit of the image;
+float32 or float64."""
 
 
 def standard_laplace(like: Tensor, generator: torch.Generator) -> Tensor:
@@ -77,9 +77,9 @@ def scaled_divergence(distance: Tensor, log_scale: Tensor, prior_scale: float) -
 
 
 def scale_terms(distance: Tensor, log_scale: Tensor, prior_scale: float) -> Tensor:
-    """``scaled_divergence`` without the distance itself: the terms in which the scale stands.
+    """``scaled_divergence`` without the distance itself: the terms that contain the scale.
 
-    The released code adds to them, instead of the distance, that of low-passed images.
+    The released code adds the distance of low-passed images to them instead.
 
     Args:
         distance: See ``scaled_divergence``.

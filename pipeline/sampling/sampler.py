@@ -1,4 +1,4 @@
-"""How LR images are drawn from maps: the one place that decides it.
+"""How LR images are drawn from maps; no other module decides it.
 
 Trainings, calibration, audit and ``usrdu degrade`` ask ``make_sampler`` for a ``Sampler``, and read
 from the store of maps the arrays that it names.
@@ -19,8 +19,9 @@ from pipeline.sampling.laplace import Maps, sample
 from pipeline.stores.reader import Store
 
 Theta = Literal["raw", "constant", "calibrated", "none"]
-"""The stored theta (Eq. 8), one scale everywhere (Table 1, row 2), that of a calibration, or none:
-the LR image is the mean."""
+"""Theta of the samples: ``raw``, that of the maps (Eq. 8); ``constant``, one scale everywhere
+(Table 1, row 2); ``calibrated``, that of a calibration; ``none``, zero: the LR image is the
+mean."""
 
 
 class Sampler(Protocol):
@@ -48,12 +49,12 @@ class Sampler(Protocol):
 
 @dataclass(frozen=True)
 class Draw:
-    """What LR images are drawn with."""
+    """How LR images are drawn."""
 
     theta: Theta
-    """Where the scale of the noise is from."""
+    """Source of the noise scale."""
     constant_theta: float | None = None
-    """For ``constant``, in the unit of the image; None: the calibration's."""
+    """Scale for ``constant``, in the unit of the image; None: that of the calibration."""
 
     @property
     def calibrated(self) -> bool:
@@ -68,7 +69,7 @@ class MeanSampler:
     reads = ("mean",)
 
     def theta(self, maps: Maps) -> Tensor:
-        """Zero."""
+        """Zeros in the shape of the mean."""
         return torch.zeros_like(maps["mean"])
 
     def sample(self, maps: Maps, generator: torch.Generator) -> Tensor:
@@ -83,7 +84,7 @@ class RawSampler:
     reads = ("mean", "theta")
 
     def theta(self, maps: Maps) -> Tensor:
-        """That of the maps."""
+        """The theta of the maps."""
         return maps["theta"]
 
     def sample(self, maps: Maps, generator: torch.Generator) -> Tensor:
@@ -100,7 +101,7 @@ class ConstantSampler:
     reads = ("mean",)
 
     def theta(self, maps: Maps) -> Tensor:
-        """The same everywhere."""
+        """The same value everywhere."""
         return torch.full_like(maps["mean"], self.constant_theta)
 
     def sample(self, maps: Maps, generator: torch.Generator) -> Tensor:
@@ -114,20 +115,20 @@ def make_sampler(
     maps: Store | None = None,
     device: torch.device | str = "cpu",
 ) -> Sampler:
-    """Make what draws LR images.
+    """Make the sampler that draws LR images.
 
     Args:
-        draw: What they are drawn with.
-        calibration: Of the maps; used only if ``draw.calibrated``.
+        draw: How they are drawn.
+        calibration: Calibration of the maps; used only if ``draw.calibrated``.
         maps: The store they are drawn from, if the calibration is to be compared with it.
-        device: Where they are drawn.
+        device: Device of the LR images.
 
     Raises:
         UserError: A calibration is needed, and there is none, or it is of other maps.
 
     """
     if draw.calibrated and calibration is None:
-        why = "is calibrated" if draw.theta == "calibrated" else "is constant and of no given size"
+        why = "is calibrated" if draw.theta == "calibrated" else "is constant and has no value"
         raise UserError(f"theta {why}, but no calibration was given")
     match draw.theta:
         case "none":

@@ -1,4 +1,4 @@
-"""Files of SR models, of this project or any that spandrel reads; nothing in them is run."""
+"""Files of SR models, of this project or of any kind that spandrel reads; no code in them runs."""
 
 from collections.abc import Mapping
 from pathlib import Path
@@ -31,7 +31,7 @@ def open_model(path: Path) -> SrModel:
     require_whole(path)
     try:
         model = ModelLoader(device="cpu").load_from_file(path)
-    except Exception as error:  # spandrel raises whatever its many loaders raise
+    except Exception as error:  # spandrel's loaders raise many types
         raise _not_a_model(path, error) from error
     return _checked(path, model)
 
@@ -40,7 +40,7 @@ def open_state(state: Mapping[str, Tensor], path: Path) -> SrModel:
     """Like ``open_model``, from tensors that were read from ``path``."""
     try:
         model = ModelLoader(device="cpu").load_from_state_dict(dict(state))
-    except Exception as error:  # spandrel raises whatever its many loaders raise
+    except Exception as error:  # spandrel's loaders raise many types
         raise _not_a_model(path, error) from error
     return _checked(path, model)
 
@@ -48,13 +48,13 @@ def open_state(state: Mapping[str, Tensor], path: Path) -> SrModel:
 def unwrapped(content: Mapping[str, Any]) -> dict[str, Any]:
     """The tensors of a model file without the wrappers and prefixes that programs put around them.
 
-    Such as ``params_ema``, ``params``, ``state_dict``, and ``module.`` before every name.
+    Examples are ``params_ema``, ``params``, ``state_dict``, and ``module.`` before every name.
     """
     return dict(canonicalize_state_dict(_named(content)))
 
 
 def _named(content: Mapping[Any, Any]) -> dict[str, Any]:
-    """The same with text for every key, as spandrel expects; optimizers number theirs."""
+    """The same content with a string for every key, as spandrel expects; optimisers use numbers."""
     return {
         str(key): _named(value) if isinstance(value, Mapping) else value
         for key, value in content.items()

@@ -1,7 +1,7 @@
 """SR networks: any architecture of spandrel, built by name.
 
-Built from spandrel's own classes, so that what is trained here opens in every program that reads
-models through spandrel, such as chaiNNer and ComfyUI.
+The networks are instances of spandrel's own classes.  So a network that is trained here opens in
+every program that reads models through spandrel, such as chaiNNer and ComfyUI.
 """
 
 import importlib
@@ -17,7 +17,7 @@ from torch import nn
 from pipeline.base.errors import UserError
 
 SCALE_NAMES = ("scale", "upscale", "up_scale", "upscale_factor", "upscaling_factor")
-"""What the constructors of spandrel's networks call the scale."""
+"""Names of the scale in the constructors of spandrel's networks."""
 
 
 def architectures() -> list[str]:
@@ -38,8 +38,8 @@ def build(name: str, scale: int, options: Mapping[str, object]) -> nn.Module:
         A network from (N, 3, H, W) in [0, 1] to (N, 3, scale H, scale W).
 
     Raises:
-        UserError: No such architecture, its constructor refuses the options or the scale, or its
-            files do not say that scale.
+        UserError: There is no such architecture, its constructor refuses the options or the scale,
+            or spandrel would open its files at another scale.
 
     """
     known = {known.lower(): known for known in architectures()}
@@ -63,7 +63,7 @@ def build(name: str, scale: int, options: Mapping[str, object]) -> nn.Module:
         network = constructor(**arguments)
         with torch.no_grad():
             side = network.eval()(torch.zeros(1, 3, 64, 64)).shape[-1]
-    except Exception as error:  # forty constructors raise whatever they like
+    except Exception as error:  # the constructors raise many types
         raise UserError(f"architecture '{name}' cannot be built: {error}") from error
     if side != 64 * scale:
         raise UserError(
@@ -74,12 +74,12 @@ def build(name: str, scale: int, options: Mapping[str, object]) -> nn.Module:
 
 
 def _require_readable(network: nn.Module, name: str, scale: int) -> None:
-    """A file of its weights is opened as a network of that scale; ESRGAN's at scale 3 is not."""
+    """Check that spandrel opens the weights at this scale; for ESRGAN at scale 3 it does not."""
     state = dict(network.state_dict())
     try:
-        with torch.random.fork_rng(devices=[]):  # the network that is opened first draws weights
+        with torch.random.fork_rng(devices=[]):  # opening draws random weights
             found = ModelLoader(device="cpu").load_from_state_dict(state).scale
-    except Exception as error:  # spandrel raises whatever its many loaders raise
+    except Exception as error:  # spandrel's loaders raise many types
         raise UserError(
             f"architecture '{name}': no program could open its file: {error}"
         ) from error

@@ -1,10 +1,10 @@
 """Profiles: settings that belong together, such as the paper's.
 
-A profile is a file that says what differs from the defaults of the sections in ``KINDS``, each line
-with its source, and which ``architectures`` there are.  It may go on ``from:`` another profile, and
-then says what differs from that one.  Taking a profile writes its values into the params file,
-where every setting has a line with its unit; comments and other sections, such as ``folders``, stay
-as they are.  The line ``profile:`` of the params file says which one was taken last.
+A profile is a file that states what differs from the defaults of the sections in ``KINDS``, each
+line with its source, and the ``architectures``.  A profile with the line ``from: NAME`` builds on
+another one, and states what differs from that.  Taking a profile writes its values into the params
+file, where every setting has a line with its unit; comments and other sections, such as
+``folders``, stay as they are.  The line ``profile:`` of the params file names the one taken last.
 """
 
 import re
@@ -22,8 +22,8 @@ from pipeline.train_dsn.settings import TrainDsnSettings
 from pipeline.train_srn.settings import Architecture, TrainSrnSettings
 
 NAME, BASE, NETWORKS = "profile", "from", "architectures"
-"""Keys: of the params file, that names the profile; of a profile, that names the one it goes on
-from; of both, the section of the networks, which a profile replaces as a whole."""
+"""Keys: in the params file, the name of the profile; in a profile, the name of the one it builds
+on; in both, the section of the networks, which a profile replaces as a whole."""
 KINDS: Mapping[str, type[Settings]] = {
     "train_dsn": TrainDsnSettings,
     "train_srn": TrainSrnSettings,
@@ -43,15 +43,15 @@ class Stated(NamedTuple):
 
 @dataclass(frozen=True)
 class Profile:
-    """A profile, with all that it goes on from."""
+    """A profile, merged with those it builds on."""
 
     path: Path
     stated: Mapping[str, Stated]
-    """By dotted key, such as ``train_dsn.epochs``; the networks too."""
+    """Settings by dotted key, such as ``train_dsn.epochs``, those of the networks included."""
     networks: str
     """The text of the section ``architectures``."""
     network_file: Path
-    """Where that text stands."""
+    """File of that text."""
 
     def settings(self, section: str, kind: type[S]) -> S:
         """The settings of one of the sections in ``KINDS``.
@@ -97,7 +97,7 @@ def find_profile(folder: Path, name: str) -> Path:
     """The file of a profile.
 
     Raises:
-        UserError: There is none of that name; names those there are.
+        UserError: There is no profile of that name; the message names those that exist.
 
     """
     path = folder / f"{name}.yaml"
@@ -108,18 +108,19 @@ def find_profile(folder: Path, name: str) -> Path:
 
 
 def load_profile(path: Path, above: tuple[Path, ...] = ()) -> Profile:
-    """Read a profile and those it goes on from.
+    """Read a profile and those it builds on.
 
     Args:
         path: Its file.
-        above: The files of profiles that go on from it.
+        above: Files of the profiles that build on it.
 
     Raises:
-        UserError: A file cannot be read, has another section, or there are no networks.
+        UserError: A file cannot be read or has an unknown section, there are no networks, or a
+            profile builds on itself.
 
     """
     if path in above:
-        raise UserError(f"{path}: goes on from itself")
+        raise UserError(f"{path}: builds on itself")
     content = load_yaml(path)
     for section in content.keys() - {BASE, NETWORKS, *KINDS}:
         raise UserError(f"{path}: a profile has no section '{section}'")
@@ -144,7 +145,7 @@ def in_force(params: Path, folder: Path) -> list[Value]:
 
     Args:
         params: The params file.
-        folder: Where the profiles are.
+        folder: Folder of the profiles.
 
     Raises:
         UserError: A file cannot be read, or the profile that the params file names is not there.
@@ -199,7 +200,7 @@ def take(params: Path, profile: Profile) -> None:
 
     Raises:
         UserError: A file cannot be read, or the params file lacks a section or a line, or has a
-            line for what is no setting.
+            line that is no setting.
         OSError: It cannot be written.
 
     """
@@ -216,8 +217,8 @@ def take(params: Path, profile: Profile) -> None:
     text = with_values("".join(parts).rstrip() + "\n", written)
     if left := _differing(parse_lines(text, params), wanted):
         raise UserError(
-            f"{params}: {', '.join(left)}: {profile.path} cannot set what has no line of its own, "
-            "or is no setting"
+            f"{params}: {', '.join(left)}: {profile.path} cannot change them; every setting "
+            "must have a line of its own, and every line must be a setting"
         )
     with whole(params) as partial:
         partial.write_text(text, encoding="utf-8")

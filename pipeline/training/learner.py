@@ -1,9 +1,9 @@
 """How the networks of both trainings learn: the optimiser, speed, and several processes.
 
-The generator and the discriminator of a training are a ``Learner`` each, both of them
-``Adversaries``.  A step's batch is made of shares: every process takes ``accumulate`` of them one
-after the other, and the gradient is the mean over all, so that processes and accumulation may be
-exchanged for each other.
+The generator and the discriminator of a training are one ``Learner`` each; ``Adversaries`` trains
+both.  A step's batch is made of shares.  Every process takes ``accumulate`` of them, one after the
+other, and the gradient is the mean over all shares.  So two processes make the same step as one
+process with ``accumulate`` doubled.
 """
 
 import copy
@@ -33,9 +33,9 @@ AdamBetas = Annotated[
 
 
 class StepSettings(Settings):
-    """What the sections of both trainings say of their steps.
+    """The settings of a step, which the sections of both trainings have.
 
-    What has no default here has one in each of the two.
+    A field without a default here has one in each of the two sections.
     """
 
     seed: int = Field(0, ge=0)
@@ -43,25 +43,25 @@ class StepSettings(Settings):
     crops_per_image: Count
     """Crops of every (HR) image in one epoch."""
     window: Count = 256
-    """Images that are shuffled together; twice as many are in memory at most."""
+    """Images that are shuffled together; at most twice as many are in memory."""
     batch_size: Count
-    """Crops in a share: what one process holds at a time."""
+    """Crops in a share, the part of a batch that one process holds at a time."""
     accumulate: Count = 1
-    """Shares of a process in a step, one after the other."""
+    """Shares that a process takes in a step, one after the other."""
     learning_rate: Positive
     """Adam's rate at the start."""
     discriminator_learning_rate: Positive
     """Adam's rate at the start, for the discriminator."""
     halve_every: Count
-    """Epochs after which the rate is halved, again and again."""
+    """Epochs between two halvings of the rate."""
     adam_betas: AdamBetas = (0.9, 0.999)
     """Adam's decay of the mean and of the square of the gradient, for both networks."""
     clip_gradient: float = Field(0.0, ge=0)
-    """Largest L2 norm of a network's gradient, which is scaled down to it; 0: any."""
+    """Largest L2 norm of a network's gradient; a larger one is scaled down to it; 0: no limit."""
     precision: Literal["no", "bf16"] = "no"
     """``bf16``: networks and VGG19 run in mixed precision, losses and weights stay float32."""
     channels_last: bool
-    """Channels innermost in memory, as tensor cores want them."""
+    """Channels innermost in memory, the layout that tensor cores prefer."""
     compile: bool = False
     """``torch.compile`` both networks: minutes at the start, faster steps."""
     fused: bool = True
@@ -73,7 +73,7 @@ class StepSettings(Settings):
         return range(first, first + self.accumulate)
 
     def demand(self, accelerator: Accelerator, memory: Memory) -> Demand:
-        """What the training asks of its data."""
+        """The crops that the training needs."""
         return Demand(
             self.batch_size,
             self.crops_per_image,
@@ -91,10 +91,10 @@ class StepSettings(Settings):
 
 
 class _BuffersStay(DistributedDataParallelKwargs):  # type: ignore[misc]
-    """Buffers are not broadcast between two forward passes of one step.
+    """No broadcast of buffers between two forward passes of one step.
 
-    They follow from weights that are equal (spectral norm), or training does not read them (batch
-    norm).  The keyword has another name in torch than in accelerate.
+    Buffers follow from equal weights (spectral norm), or training does not read them (batch norm).
+    The keyword has another name in torch than in accelerate.
     """
 
     def to_kwargs(self) -> dict[str, Any]:
@@ -108,8 +108,8 @@ def make_accelerator(settings: StepSettings) -> Accelerator:
     """
     known = AcceleratorState._shared_state
     if known and known.get("_mixed_precision") != settings.precision:
-        AcceleratorState._reset_state()  # it keeps the first one
-    cpu = not torch.accelerator.is_available()  # processes find each other on CPUs only if told
+        AcceleratorState._reset_state()  # it would keep the first precision
+    cpu = not torch.accelerator.is_available()  # else processes on CPUs would form no group
     accelerator = Accelerator(mixed_precision=settings.precision, cpu=cpu)
     accelerator.ddp_handler = _BuffersStay()
     return accelerator
@@ -127,7 +127,7 @@ class Learner:
     Args:
         network: Every parameter that requires a gradient must get one in every step.
         rate: Adam's rate at the start.
-        settings: Of the step.
+        settings: Settings of the step.
         accelerator: From ``make_accelerator``.
 
     Attributes:
@@ -149,7 +149,7 @@ class Learner:
         """Run the network on (N, C, H, W).
 
         Raises:
-            UserError: It cannot be compiled on this machine.
+            UserError: The network cannot be compiled on this machine.
 
         """
         if self.settings.channels_last:
@@ -194,7 +194,7 @@ def _fast(network: nn.Module, settings: StepSettings) -> nn.Module:
         network.to(memory_format=torch.channels_last)
     if settings.compile:
         network.compile()  # in place: the state keeps its keys, and a copy is not compiled
-        # Of a discriminator's logits two gradients are taken, one after the other.
+        # Two gradients of a discriminator's logits are taken, so its buffers must be kept.
         torch._functorch.config.donated_buffer = False
     return network
 
@@ -204,10 +204,10 @@ class Adversaries:
 
     Args:
         learner: The network, which generates images.
-        discriminator: Tells them from others.
-        settings: Of the step.
-        weight: Of the adversarial term.
-        discriminator_input: What of an image the discriminator sees.
+        discriminator: The network that distinguishes them from real images.
+        settings: Settings of the step.
+        weight: Weight of the adversarial term.
+        discriminator_input: The function from an image to the input of the discriminator.
 
     """
 
@@ -224,14 +224,14 @@ class Adversaries:
         self._discriminator, self._input = discriminator, discriminator_input
 
     def step(self, decay: float, learn: Callable[[int], dict[str, Tensor]]) -> dict[str, Tensor]:
-        """Make a step of both from the shares of this process.
+        """Train both networks for one step, on the shares of this process.
 
         Their gradients are averaged over the processes once, with the last share.
 
         Args:
-            decay: What both rates are multiplied by.
-            learn: Runs forward and ``learn`` for a share, given its number among those of all
-                processes; returns scalar terms.
+            decay: Factor of both rates.
+            learn: Gets the number of a share among those of all processes, runs the networks and
+                ``Adversaries.learn`` on it, and returns scalar terms.
 
         Returns:
             The mean of each term, on the device.
@@ -250,7 +250,7 @@ class Adversaries:
             learner.update(decay)
         if len(terms) == 1:
             return terms[0]
-        return {name: torch.stack([of[name] for of in terms]).mean() for name in terms[0]}
+        return {name: torch.stack([part[name] for part in terms]).mean() for name in terms[0]}
 
     def _logits(self, images: Tensor) -> Tensor:
         logits: Tensor = self._discriminator(self._input(images))
@@ -261,8 +261,8 @@ class Adversaries:
 
         Args:
             total: The weighted sum of the other terms, with its graph.
-            fake: Images (N, C, H, W) that were generated, with their graph.
-            real: Images that were not.
+            fake: Generated images (N, C, H, W), with their graph.
+            real: Real images (N, C, H, W).
 
         Returns:
             ``total``, with the adversarial term if there is one, ``adversarial``, unweighted, and
@@ -286,20 +286,21 @@ class Adversaries:
 
 
 def weighted_sum(terms: Mapping[str, Tensor], weights: Mapping[str, float]) -> Tensor:
-    """The sum of scalar terms, each times its weight; every term has one."""
+    """The sum of scalar terms, each times its weight; every term must have a weight."""
     first, *others = (weights[name] * term for name, term in terms.items())
     return sum(others, start=first)
 
 
 class Average:
-    """The exponential moving average of a network's parameters, a_1 = w_1, buffers as they are.
+    """The exponential moving average of a network's parameters.
 
-    ``torch.optim.swa_utils.AveragedModel`` counts on the device, and reads the count back in every
-    step.
+    It starts with the parameters after the first step, a_1 = w_1.  Buffers are copied.
+    ``torch.optim.swa_utils.AveragedModel`` is not used: it counts on the device and reads the count
+    back in every step.
 
     Args:
         network: The bare network.
-        decay: Weight of the past; 0 gives the network itself.
+        decay: Weight of the past, in [0, 1); 0 gives the network itself.
 
     """
 
@@ -310,7 +311,7 @@ class Average:
 
     @torch.no_grad()
     def update(self, network: nn.Module) -> None:
-        """Average in the weights after a step."""
+        """Add the weights after a step to the average."""
         own: list[Tensor] = list(self.module.parameters())
         new: list[Tensor] = list(network.parameters())
         if self.updates:
@@ -322,11 +323,11 @@ class Average:
         self.updates += 1
 
     def state_dict(self) -> dict[str, Any]:
-        """Everything, for a checkpoint."""
+        """The whole state, for a checkpoint."""
         return {"updates": self.updates, "module": self.module.state_dict()}
 
     def load_state_dict(self, state_dict: dict[str, Any]) -> None:
-        """Take it back."""
+        """Restore the state of a checkpoint."""
         self.updates = state_dict["updates"]
         self.module.load_state_dict(state_dict["module"])
 

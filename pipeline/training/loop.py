@@ -57,8 +57,8 @@ class TrainingLoop:
     Args:
         training: The run.
         parts: Networks and optimisers by name.
-        accelerator: Knows the other processes.
-        data: Of the steps.
+        accelerator: Device and processes.
+        data: The data of the steps.
 
     Raises:
         UserError: A checkpoint is damaged or of other parts, or not all processes see it.
@@ -94,7 +94,10 @@ class TrainingLoop:
             )
 
     def __iter__(self) -> Iterator[int]:
-        """Yield the steps that are left; says where data and files are, and what data cost."""
+        """Yield the remaining steps; logs where data and files are, and the time spent on waiting.
+
+        The time is the share that the steps wait for data.
+        """
         folder, total = self.training.folder, self.training.steps
         lock = claim(folder, folder) if self.main else None
         start = f"goes on at step {self.first_step}" if self.first_step else "starts"
@@ -132,7 +135,7 @@ class TrainingLoop:
         terms: Mapping[str, Tensor],
         scores: Mapping[str, float | None] | None = None,
     ) -> None:
-        """Take the outcome of a step.
+        """Record the outcome of a step.
 
         Args:
             step: Its number.
@@ -144,7 +147,7 @@ class TrainingLoop:
         self._pending.append(_Step(step, kept, scores or {}))
 
     def write_curves(self, path: Path) -> None:
-        """Write the curves so far as CSV, one row per interval; without any just ``step``."""
+        """Write the curves so far as CSV: a header, then one row per interval."""
         text = io.StringIO(newline="")
         columns = dict.fromkeys(key for row in self.curves for key in row)
         writer = csv.DictWriter(text, columns or ["step"])
@@ -154,7 +157,7 @@ class TrainingLoop:
         write_whole(path, text.getvalue().encode())
 
     def close(self) -> None:
-        """Delete the folder: the results are published, there is nothing to go on with."""
+        """Delete the folder: the results are written, and no run will resume from it."""
         if self.main:
             shutil.rmtree(self.training.folder, ignore_errors=True)
         self.accelerator.wait_for_everyone()
@@ -174,12 +177,12 @@ class TrainingLoop:
         if not self._interval:
             return {}
         latest = self._interval[-1]
-        alike = [of for of in self._interval if of.terms.keys() == latest.terms.keys()]
-        values = torch.tensor([list(of.terms.values()) for of in alike])
+        alike = [one for one in self._interval if one.terms.keys() == latest.terms.keys()]
+        values = torch.tensor([list(one.terms.values()) for one in alike])
         means = values.mean(dim=0).tolist()
         logged: CurveRow = {"step": latest.step + 1, **dict(zip(latest.terms, means, strict=True))}
         for name in latest.scores:
-            logged[name] = _mean([of.scores.get(name) for of in self._interval])
+            logged[name] = _mean([one.scores.get(name) for one in self._interval])
         self.curves.append(logged)
         self._interval.clear()
         if self.main:
@@ -191,22 +194,22 @@ class TrainingLoop:
         if not self._pending:
             return
         names, device = list(self._pending[0].terms), self.accelerator.device
-        own = [[of.terms[name].to(device).float() for name in names] for of in self._pending]
+        own = [[one.terms[name].to(device).float() for name in names] for one in self._pending]
         values = self._of_all(torch.stack([torch.stack(row) for row in own])[None])
-        for of, rows in zip(self._pending, values.unbind(1), strict=True):
+        for one, rows in zip(self._pending, values.unbind(1), strict=True):
             for row in rows.tolist():
                 for name, value in zip(names, row, strict=True):
                     if not math.isfinite(value):
-                        raise self._diverged(f"the term '{name}' is {value} at step {of.step}")
-        for of, means in zip(self._pending, values.mean(dim=0).tolist(), strict=True):
+                        raise self._diverged(f"the term '{name}' is {value} at step {one.step}")
+        for one, means in zip(self._pending, values.mean(dim=0).tolist(), strict=True):
             terms = dict(zip(names, means, strict=True))
-            self._interval.append(_Outcome(of.step, terms, dict(of.scores)))
+            self._interval.append(_Outcome(one.step, terms, dict(one.scores)))
         self._pending.clear()
 
     def _of_all(self, own: Tensor) -> Tensor:
         """Gather a tensor of all processes along the first axis, on the CPU.
 
-        All of them see the same, so that all of them go on or all of them stop.
+        Every process gets the same values, so all processes go on or all of them stop.
         """
         gathered: Tensor = self.accelerator.gather(own.to(self.accelerator.device))
         return gathered.cpu()
@@ -253,10 +256,10 @@ def _written(key: str, value: float | None) -> str:
 class Waits:
     """Shares of the time that a training waits for data.
 
-    Time on the CPU: while a GPU is still busy with the step before, it waits less than that.
+    They are measured on the CPU.  A GPU that is still busy with the step before waits less.
 
     Args:
-        data: Of the steps.
+        data: The data of the steps.
 
     """
 
@@ -264,17 +267,17 @@ class Waits:
         self.data = data
         self._begin = self._epoch = (time.perf_counter(), data.waited)
         self.latest = 0.0
-        """In the last epoch that ended."""
+        """Share in the last complete epoch."""
         self.most = 0.0
-        """In the epoch with the largest share."""
+        """Largest share of an epoch."""
 
     @property
     def whole(self) -> float:
-        """Since the start."""
+        """Share since the start."""
         return self._share(self._begin)
 
     def note(self, step: int) -> None:
-        """Take note that a step is over."""
+        """Record the end of a step."""
         schedule = self.data.schedule
         if schedule.epoch(step + 1) > schedule.epoch(step):
             self.latest = self._share(self._epoch)

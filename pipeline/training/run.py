@@ -1,4 +1,4 @@
-"""One run for both trainings: it takes kept results again, or trains from the last checkpoint."""
+"""The run of both trainings: it restores kept results, or trains from the last checkpoint."""
 
 from contextlib import closing
 
@@ -12,16 +12,16 @@ def run(
 ) -> dict[str, object] | None:
     """Train, or go on with an interrupted training, and write the results.
 
-    The threads of its data end with it, also when it fails.
+    The threads of the data end with the run, also when it fails.
 
     Args:
-        trainer: The networks.
+        trainer: The networks and their data.
         training: The run.
-        results: Where its files go.
-        module: Name of the module that makes the trainer; other code voids kept results.
+        results: The files to write.
+        module: Name of the module that makes the trainer; kept results of other code are not used.
 
     Returns:
-        Metrics: the last row of the curves, without a training ``{"step": 0}``, and those of the
+        Metrics: the last row of the curves (``{"step": 0}`` without a training) and those of the
         trainer.  Of several processes the main one alone writes; the others return None.
 
     Raises:
@@ -51,6 +51,6 @@ def _run(
         metrics |= trainer.finish(results.weights)
         trainer.contact_sheet(results.sheet)
         loop.write_curves(results.curves)
-        kept.keep(metrics)  # it lets the checkpoint go
+        kept.keep(metrics)  # before the checkpoint is deleted
     loop.close()
     return metrics

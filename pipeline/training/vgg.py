@@ -24,11 +24,11 @@ class VGG19Features(nn.Module):
 
     Args:
         weights: ``"imagenet"`` (torchvision's, downloaded once), ``"random"`` (a fixed seed, for
-            machines without network; its distances mean nothing to an eye), or a file with
+            machines without network; its distances are not perceptual), or a file with
             torchvision's ``vgg19`` state dict (``.pth``).
 
     Raises:
-        UserError: The weights cannot be had or do not fit.
+        UserError: The weights cannot be loaded or do not fit.
 
     """
 
@@ -68,7 +68,7 @@ class VGG19Features(nn.Module):
             )
         except Exception as error:  # network, file, unpickling and shape errors, all the user's
             raise UserError(
-                f"VGG19 weights '{weights}' cannot be had ({one_line(error)}); "
+                f"VGG19 weights '{weights}' cannot be loaded ({one_line(error)}); "
                 "name a vgg19 state dict file, or 'random' on a machine without network"
             ) from error
 
@@ -79,5 +79,5 @@ class VGG19Features(nn.Module):
 
 
 def weights_hash(weights: str) -> str | None:
-    """SHA-256 of the file that ``VGG19Features`` reads; None where the name says everything."""
+    """SHA-256 of the file that ``VGG19Features`` reads; None for weights without a file."""
     return None if weights in ("imagenet", "random") else file_hash(Path(weights))

@@ -1,4 +1,4 @@
-"""The commands ``params show`` and ``params use``: what is in force, and whole profiles of it."""
+"""The commands ``params show`` and ``params use``: the settings in force, and profiles."""
 
 from pathlib import Path
 
@@ -27,10 +27,10 @@ def command() -> None:
 @params_file_option
 @plain_errors
 def show(section: str | None, changed: bool, profiles: Path, params: Path) -> None:
-    """Print every setting in force, or those of a SECTION: value, where it is from, what it is.
+    """Print every setting in force, or those of a SECTION: value, source and comment.
 
-    A value is the default, or from a profile, which says why, or from the params file, with the
-    value that it changed.  The comment gives unit, equation and the published value.
+    The source is the default, a profile with its reason, or the params file with the value that it
+    replaces.  The comment gives unit, equation and the published value.
     """
     from pipeline.base.errors import UserError
     from pipeline.tools.profiles import changes, in_force
@@ -51,15 +51,15 @@ def show(section: str | None, changed: bool, profiles: Path, params: Path) -> No
 
 @command.command("use", epilog="Example: usrdu params use paper")
 @click.argument("name")
-@click.option("--force", is_flag=True, help="Drop own changes in the sections of profiles.")
+@click.option("--force", is_flag=True, help="Drop your changes in the sections of profiles.")
 @profiles_option
 @params_file_option
 @plain_errors
 def use(name: str, force: bool, profiles: Path, params: Path) -> None:
     """Put the values of profile NAME into the params file; 'dvc repro' then runs with them.
 
-    They are the defaults but for what the profile names.  Comments and other sections, such as
-    folders, stay as they are.  Settings that were changed since the last profile was taken are not
+    They are the defaults, except for the settings that the profile names.  Comments and other
+    sections, such as folders, stay as they are.  Settings that were changed since the last profile was taken are not
     dropped without --force.
     """
     from pipeline.base.errors import UserError
@@ -68,6 +68,8 @@ def use(name: str, force: bool, profiles: Path, params: Path) -> None:
     profile = load_profile(find_profile(profiles, name))
     own = changes(params, profiles)
     if own and not force:
-        raise UserError(f"{params}: {', '.join(own)} differ from its profile; --force drops that")
+        raise UserError(
+            f"{params}: {', '.join(own)} differ from its profile; --force drops these changes"
+        )
     take(params, profile)
     click.echo(f"{params} has the settings of {profile.path}")

@@ -197,4 +197,4 @@ def test_files_that_are_no_scores(text: str, tmp_path: Path) -> None:
 def test_lpips_of_other_weights_is_not_compared(tmp_path: Path) -> None:
     cell = Cell("second", "one", "mean", 2)
     cell.scores(write_scores(tmp_path)).write_text(json.dumps(metrics(cell, "other.pth")))
-    one_sentence(call(tmp_path), "other weights of LPIPS: ['none', 'other.pth']")
+    one_sentence(call(tmp_path), "different weights of LPIPS: ['none', 'other.pth']")

@@ -254,7 +254,7 @@ def test_changes_are_named_and_kept_unless_forced(params: Path) -> None:
     assert changes(params, PROFILES) == [*own, "train_dsn.epochs"]
     refused = call(params, "use", "paper")
     assert refused.exit_code == 1 and params.read_text() == text
-    assert "train_dsn.epochs differ from its profile; --force drops that" in refused.output
+    assert "train_dsn.epochs differ from its profile; --force drops these changes" in refused.output
     assert call(params, "use", "paper", "--force").exit_code == 0
     assert changes(params, PROFILES) == []
 
@@ -357,8 +357,8 @@ def test_a_value_that_is_the_default_needs_no_line(params: Path) -> None:
         ("train_dsn: [", r"mine\.yaml: is not valid YAML"),
         ("train_dsn: {}\nprepare: {}\n", "a profile has no section 'prepare'"),
         ("train_dsn: {}\n", "the section 'architectures' is missing"),
-        ("from: mine\n", r"mine\.yaml: goes on from itself"),
-        ("from: other\n", r"mine\.yaml: goes on from itself"),
+        ("from: mine\n", r"mine\.yaml: builds on itself"),
+        ("from: other\n", r"mine\.yaml: builds on itself"),
         ("from: no\n", "has no profile 'no'; there are: mine, other, paper"),
         ("from: paper\ntrain_dsn:\n  epoch: 3\n", r"mine\.yaml: train_dsn\.epoch is not a known"),
         ("from: paper\ntrain_dsn:\n  epochs: 0\n", r"mine\.yaml: train_dsn\.epochs: input should"),

@@ -243,7 +243,7 @@ def test_no_constant_theta_asks_the_calibration(tiny: World) -> None:
     ).batch(0)
     other = open_stream(SrnMaterial(tiny.hr, tiny.maps), told, told.demand(cpu, PLENTY)).batch(0)
     assert torch.equal(one.lr, other.lr)
-    with pytest.raises(UserError, match="constant and of no given size, but no calibration"):
+    with pytest.raises(UserError, match="constant and has no value, but no calibration"):
         open_stream(SrnMaterial(tiny.hr, tiny.maps), asking, asking.demand(cpu, PLENTY))
     not_asked = srn_settings(constant_theta_gray=None)
     open_stream(SrnMaterial(tiny.hr, tiny.maps), not_asked, not_asked.demand(cpu, PLENTY))
@@ -760,7 +760,7 @@ def test_command_with_a_calibration(
     ("of", "changes", "parts"),
     [
         (None, {"theta": "calibrated"}, ["theta is calibrated", "no calibration was given"]),
-        (None, NO_CONSTANT, ["of no given size", "no calibration was given"]),
+        (None, NO_CONSTANT, ["has no value", "no calibration was given"]),
         ("other", {"theta": "calibrated"}, ["maps.zarr", "run the calibrate stage again"]),
         ("fault", {"theta": "calibrated"}, ["calibration.json", "too little"]),
         ("fault", NO_CONSTANT, ["calibration.json", "too little"]),
