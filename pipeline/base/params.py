@@ -121,8 +121,8 @@ def parse_lines(text: str, path: Path) -> list[Line]:
 def with_values(text: str, values: Mapping[str, object]) -> str:
     """Change values in a YAML text; the rest of their lines stays as it is.
 
-    A value without a line, or on several lines, is not changed.  ``parse_lines`` of the result shows
-    such values.
+    A value without a line, or on several lines, is not changed.  ``parse_lines`` of the result
+    shows such values.
 
     Args:
         text: A mapping, as ``load_yaml`` takes it.

@@ -59,8 +59,8 @@ def use(name: str, force: bool, profiles: Path, params: Path) -> None:
     """Put the values of profile NAME into the params file; 'dvc repro' then runs with them.
 
     They are the defaults, except for the settings that the profile names.  Comments and other
-    sections, such as folders, stay as they are.  Settings that were changed since the last profile was taken are not
-    dropped without --force.
+    sections, such as folders, stay as they are.  Settings that were changed since the last profile
+    was taken are not dropped without --force.
     """
     from pipeline.base.errors import UserError
     from pipeline.tools.profiles import changes, find_profile, load_profile, take
