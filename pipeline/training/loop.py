@@ -94,9 +94,9 @@ class TrainingLoop:
             )
 
     def __iter__(self) -> Iterator[int]:
-        """Yield the remaining steps; logs where data and files are, and the time spent on waiting.
+        """Yield the remaining steps.
 
-        The time is the share that the steps wait for data.
+        The log says where data and files are, and which share of the time the steps wait for data.
         """
         folder, total = self.training.folder, self.training.steps
         lock = claim(folder, folder) if self.main else None
