@@ -326,8 +326,12 @@ def test_a_params_file_that_is_not_one(params: Path) -> None:
     for old, new, fault in (
         ("profile: demo", "other: demo", "the line 'profile: NAME' is missing"),
         ("architectures:", "networks:", "has no section 'architectures'"),
-        ("  epochs: 65 ", "  # ", r"train_dsn\.epochs: .* cannot set what has no line"),
-        ("  epochs: 65 ", "  epoch: 65 ", r"train_dsn\.epoch, train_dsn\.epochs: .* no setting"),
+        ("  epochs: 65 ", "  # ", r"train_dsn\.epochs: .* must have a line of its own"),
+        (
+            "  epochs: 65 ",
+            "  epoch: 65 ",
+            r"train_dsn\.epoch, train_dsn\.epochs: .* every line must be a setting",
+        ),
         ("[0.9, 0.999] ", "[0.9,\n    0.99] ", "train_srn.adam_betas"),
         ("  epochs: 65 ", "  epochs: 65\n  epochs: 66 ", "is not valid YAML"),
     ):
