@@ -12,7 +12,7 @@ from typing import NamedTuple
 from ruamel.yaml import YAML
 from ruamel.yaml.comments import CommentedMap
 from ruamel.yaml.error import MarkedYAMLError, YAMLError
-from ruamel.yaml.events import AliasEvent, CollectionEndEvent, CollectionStartEvent
+from ruamel.yaml.events import AliasEvent, CollectionEndEvent, CollectionStartEvent, ScalarEvent
 
 from pipeline.base.errors import UserError, one_line
 
@@ -76,6 +76,8 @@ def _trap(text: str) -> str | None:
         line = f"line {event.start_mark.line + 1}"
         if isinstance(event, AliasEvent):
             return f"{line}: aliases, such as *{event.anchor}, are not taken"
+        if isinstance(event, ScalarEvent) and event.value == "<<":
+            return f"{line}: merge keys, <<, are not taken"
         depth += isinstance(event, CollectionStartEvent)
         depth -= isinstance(event, CollectionEndEvent)
         if depth > DEEPEST:
@@ -154,6 +156,9 @@ def _places(content: CommentedMap, prefix: str) -> Iterator[_Place]:
     for key, value in content.items():
         if isinstance(value, CommentedMap) and value:
             yield from _places(value, f"{prefix}{key}.")
+        elif value is None:  # an empty value has the place of the token behind it
+            row, column = content.lc.key(key)
+            yield _Place(f"{prefix}{key}", value, row, column + len(str(key)) + 1)
         else:
             yield _Place(f"{prefix}{key}", value, *content.lc.value(key))
 

@@ -26,7 +26,12 @@ CPU = torch.device("cpu")
 
 @dataclass(frozen=True)
 class Demand:
-    """The crops that a training needs: how many, in which order, on which device."""
+    """The crops that a training needs: how many, in which order, on which device.
+
+    Raises:
+        ValueError: A number is not positive, or a share is not one of the batch.
+
+    """
 
     batch_size: int = 16
     """Crops in a share of a batch."""
@@ -44,6 +49,14 @@ class Demand:
     """Parts of a step's batch, one per process and accumulation of gradients."""
     own: Sequence[int] = (0,)
     """The shares of this process, in the order in which it asks for them."""
+
+    def __post_init__(self) -> None:
+        for name in ("batch_size", "crops_per_image", "window", "shares"):
+            if (value := getattr(self, name)) < 1:
+                raise ValueError(f"{name} must be at least 1, got {value}")
+        if not all(0 <= share < self.shares for share in self.own):
+            raise ValueError(f"own must be among {self.shares} shares, got {list(self.own)}")
+        object.__setattr__(self, "device", torch.device(self.device))
 
     @property
     def room(self) -> Memory:

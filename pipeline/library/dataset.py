@@ -18,6 +18,8 @@ from pipeline.train_srn.streams import Pair, SampleStream
 
 MOST_WORKERS = 1024
 """Largest number of workers of one DataLoader."""
+SEEDS = 1_000_003
+"""Distance of the seeds of passes with different numbers of workers."""
 
 
 @dataclass(frozen=True)
@@ -71,8 +73,10 @@ class SampleDataset(IterableDataset[Pair]):
     ) -> None:
         self.hr, self.maps, self.patch = hr, maps, patch
         self.draw, self.calibration, self.demand = draw, calibration, demand
-        self._epochs = _shared(torch.zeros(MOST_WORKERS, dtype=torch.int64))
-        """Number of the next pass of every worker, in memory that all processes share."""
+        self._epochs = _shared(torch.zeros(MOST_WORKERS, MOST_WORKERS, dtype=torch.int32))
+        """Number of the next pass, by the number of workers and the worker, in shared memory.
+
+        Each number of workers has passes of its own, so that all workers of a pass agree."""
         with self._open(demand):  # so that errors are raised here, not in a worker
             pass
 
@@ -94,10 +98,16 @@ class SampleDataset(IterableDataset[Pair]):
     def __iter__(self) -> Iterator[Pair]:
         """Begin a pass; its threads end with it."""
         worker = _Worker.current()
-        number = 0 if worker is None else worker.number
-        epoch = int(self._epochs[number])
-        self._epochs[number] = epoch + 1
-        return self._pass(epoch, self.demand if worker is None else _part(self.demand, worker))
+        if worker is None:
+            return self._pass(self._next(_Worker(0, 1)), self.demand)
+        demand = replace(self.demand, seed=self.demand.seed + SEEDS * (worker.count - 1))
+        return self._pass(self._next(worker), _part(demand, worker))
+
+    def _next(self, worker: _Worker) -> int:
+        """Number of the pass that a worker begins, among those with as many workers."""
+        epoch = int(self._epochs[worker.count - 1, worker.number])
+        self._epochs[worker.count - 1, worker.number] = epoch + 1
+        return epoch
 
     def _pass(self, epoch: int, demand: Demand) -> Iterator[Pair]:
         """Crops of an epoch that lie in the shares of the demand, in order."""

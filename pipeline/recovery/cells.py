@@ -116,11 +116,20 @@ def _read(path: Path) -> dict[str, Any]:
     try:
         metrics: dict[str, Any] = json.loads(path.read_text(encoding="utf-8"))
         means = metrics["protocols"][PROTOCOL]["model"]
+        if not isinstance(metrics["lpips_weights"], str):
+            raise TypeError("lpips_weights is no text")
         needed = ["psnr", "haarpsi"] if metrics["lpips_weights"] == "none" else ["psnr", "lpips"]
         for measure in needed:
-            means[measure]
+            _require_score(means[measure])
     except OSError as error:
         raise UserError(f"{path}: cannot be read: {error.strerror}") from error
-    except (ValueError, KeyError, TypeError) as error:
+    except (ValueError, KeyError, TypeError, RecursionError) as error:
         raise UserError(f"{path}: has no scores under the protocol {PROTOCOL}") from error
     return metrics
+
+
+def _require_score(value: object) -> None:
+    """Check a mean of a score: a number, or null where it is infinite."""
+    number = isinstance(value, int | float) and not isinstance(value, bool)
+    if value is not None and not (number and math.isfinite(float(str(value)))):
+        raise TypeError(f"{value!r} is no score")

@@ -99,14 +99,14 @@ def _reason(error: ValueError) -> str:
     return str(error)
 
 
-def load_calibration(path: Path) -> Calibration:
+def load_calibration(path: Path | str) -> Calibration:
     """Read a calibration file to draw with it.
 
     Raises:
         UserError: It is missing or damaged, or says that nothing could be measured.
 
     """
-    calibration = read_calibration(path)
+    calibration = read_calibration(Path(path))
     if calibration.fault:
         raise UserError(f"{path}: the noise could not be measured: {calibration.fault}")
     return calibration

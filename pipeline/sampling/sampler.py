@@ -6,7 +6,7 @@ from the store of maps the arrays that it names.
 
 from collections.abc import Sequence
 from dataclasses import dataclass
-from typing import Literal, Protocol
+from typing import Literal, Protocol, get_args
 
 import torch
 from torch import Tensor
@@ -49,12 +49,24 @@ class Sampler(Protocol):
 
 @dataclass(frozen=True)
 class Draw:
-    """How LR images are drawn."""
+    """How LR images are drawn.
+
+    Raises:
+        ValueError: The theta is unknown, or the constant is not positive.
+
+    """
 
     theta: Theta
     """Source of the noise scale."""
     constant_theta: float | None = None
     """Scale for ``constant``, in the unit of the image; None: that of the calibration."""
+
+    def __post_init__(self) -> None:
+        if self.theta not in get_args(Theta):
+            known = ", ".join(get_args(Theta))
+            raise ValueError(f"theta must be one of {known}, got {self.theta!r}")
+        if self.constant_theta is not None and not 0 < self.constant_theta < float("inf"):
+            raise ValueError(f"constant_theta must be positive, got {self.constant_theta}")
 
     @property
     def calibrated(self) -> bool:

@@ -44,7 +44,8 @@ DTYPE = {"hr": "uint8", "lr": "uint8", "val": "uint8", "maps": "float16"}
 AXES = ["channel", "row", "column"]
 CODECS = ("bytes", "blosc", "crc32c")
 
-SCHEMA = 2
+SCHEMA = {"hr": 2, "lr": 2, "val": 2, "maps": 3}
+"""Version of the format of each kind of store."""
 LARGEST = 2**30
 """Most pixels of an image, in writing and in reading."""
 LARGEST_CHUNK = 2**27

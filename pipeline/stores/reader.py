@@ -86,10 +86,14 @@ class Store:
             raise UserError(f"{path}: cannot be read as a Zarr store: {one_line(error)}") from error
         if not isinstance(attributes, dict) or "digest" not in attributes:
             raise UserError(f"{path}: was not written by usrdu, or is not complete")
-        for key, accepted in (("schema", (SCHEMA,)), ("kind", kinds)):
-            if (found := attributes.get(key)) not in accepted:
-                expected = " or ".join(str(value) for value in accepted)
-                raise UserError(f"{path}: has the {key} {found}, expected {expected}")
+        if (found := attributes.get("kind")) not in kinds:
+            raise UserError(f"{path}: has the kind {found}, expected {' or '.join(kinds)}")
+        if (schema := attributes.get("schema")) != SCHEMA[found]:
+            stage = "export" if found == "maps" else "prepare"
+            raise UserError(
+                f"{path}: has the schema {schema}, expected {SCHEMA[found]}; run the {stage} stage "
+                "again"
+            )
         if harm := description_fault(attributes):
             raise UserError(f"{path}: its description, in zarr.json, is damaged: {harm}")
         checksums.update(attributes["checksums"])

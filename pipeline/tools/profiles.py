@@ -252,6 +252,8 @@ def _sections(text: str) -> Iterator[tuple[str, str]]:
     """Names and texts of the top-level sections, one after the other; the head has no name."""
     starts = [match.start() for match in re.finditer(r"(?m)^\w", text)]
     yield "", text[: starts[0] if starts else len(text)]
+    if not starts:
+        return
     for start, end in zip(starts, [*starts[1:], len(text)], strict=True):
         yield text[start:].split(":")[0], text[start:end].rstrip() + "\n" * 2
 

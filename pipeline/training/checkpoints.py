@@ -7,7 +7,7 @@ from typing import Any, Protocol
 
 import torch
 
-from pipeline.base.errors import UserError
+from pipeline.base.errors import UserError, one_line
 from pipeline.base.files import write_whole
 from pipeline.stores.weights import SHA, digest_comment, require_whole
 
@@ -42,7 +42,7 @@ def load_state(path: Path, parts: Mapping[str, Stateful]) -> dict[str, Any] | No
     """Restore the state of the parts and return the progress; None if there is no file.
 
     Raises:
-        UserError: The file is damaged.
+        UserError: The file is damaged, is no checkpoint, or is one of other networks.
 
     """
     if not path.is_file():
@@ -51,8 +51,14 @@ def load_state(path: Path, parts: Mapping[str, Stateful]) -> dict[str, Any] | No
         if require_whole(path) != SHA:
             raise ValueError("no checksum")
         saved = torch.load(path, map_location="cpu", weights_only=True)
-        for name, part in parts.items():
-            part.load_state_dict(saved["parts"][name])
-        return dict(saved["progress"])
+        states, progress = saved["parts"], dict(saved["progress"])
     except Exception as error:  # torch raises many types on damaged files
-        raise UserError(f"{path}: is damaged; delete it to start the training again") from error
+        raise UserError(f"{path}: is damaged, or is no checkpoint of a training") from error
+    try:
+        for name, part in parts.items():
+            part.load_state_dict(states[name])
+    except (KeyError, RuntimeError, ValueError, TypeError) as error:
+        raise UserError(
+            f"{path}: is a checkpoint of other networks: {one_line(error, 160)}"
+        ) from error
+    return progress

@@ -76,11 +76,19 @@ class TrainingLoop:
         self.accelerator, self.main = accelerator, accelerator.is_main_process
         self.checkpoint = training.folder / "checkpoint.pt"
         start = training.start
-        progress = load_state(self.checkpoint, parts)
+        try:
+            progress = load_state(self.checkpoint, parts)
+        except UserError as error:
+            raise UserError(f"{error}; delete it to start the training again") from error
         if progress is None and start is not None:
             progress = load_state(start, parts)
             if progress is None:
                 raise UserError(f"{start}: there is no such checkpoint")
+            if progress["step"] > training.steps:
+                raise UserError(
+                    f"{start}: is at step {progress['step']}, beyond the end of this training at "
+                    f"step {training.steps}"
+                )
         progress = progress or {"step": 0, "curves": [], "interval": []}
         self.first_step: int = progress["step"]
         self.curves: list[CurveRow] = progress["curves"]

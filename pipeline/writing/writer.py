@@ -64,7 +64,7 @@ class StoreWriter(PartialStore):
         self.kind: Kind = kind
         self.ids = list(ids)
         self.described = {
-            "schema": SCHEMA,
+            "schema": SCHEMA[kind],
             "kind": kind,
             "scale": scale,
             "axes": AXES,

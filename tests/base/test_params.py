@@ -7,7 +7,7 @@ import pytest
 from pydantic import Field
 
 from pipeline.base.errors import UserError
-from pipeline.base.params import Params, flat, load_yaml, with_values
+from pipeline.base.params import Params, flat, load_lines, load_yaml, with_values
 from pipeline.base.settings import Settings, load_section, load_value
 
 
@@ -210,3 +210,16 @@ def test_a_value_that_was_empty_is_written_with_a_space(tmp_path: Path) -> None:
     (tmp_path / "params.yaml").write_text(changed)
     assert load_yaml(tmp_path / "params.yaml") == {"a": {"b": 1.5, "c": 6}}
     assert "  b: 1.5" in changed.splitlines()
+
+
+@pytest.mark.parametrize("text", ["a:\n  b: 1 # x\n  c:\n", "a:\n  c:\n  b: 1 # x\n"])
+def test_an_empty_value_has_its_own_line(tmp_path: Path, text: str) -> None:
+    (tmp_path / "params.yaml").write_text(text)
+    lines = {line.key: (line.value, line.comment) for line in load_lines(tmp_path / "params.yaml")}
+    assert lines == {"a.b": (1, "x"), "a.c": (None, "")}
+
+
+def test_merge_keys_are_not_taken(tmp_path: Path) -> None:
+    (tmp_path / "params.yaml").write_text("a:\n  <<: {b: 1}\n")
+    with pytest.raises(UserError, match="line 2: merge keys"):
+        load_yaml(tmp_path / "params.yaml")

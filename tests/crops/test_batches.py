@@ -1,5 +1,7 @@
 """Batches: the same bits wherever the images are held."""
 
+from typing import Any
+
 import numpy as np
 import psutil
 import pytest
@@ -148,3 +150,22 @@ def test_only_images_of_the_first_batches_are_read_at_the_start() -> None:
         stream.batch(0)
         stream.close()
         assert len(reads) < 100
+
+
+@pytest.mark.parametrize(
+    ("changes", "words"),
+    [
+        ({"batch_size": 0}, "batch_size must be at least 1, got 0"),
+        ({"crops_per_image": -1}, "crops_per_image must be at least 1, got -1"),
+        ({"window": 0}, "window must be"),
+        ({"shares": 0}, "shares must be"),
+        ({"shares": 2, "own": (2,)}, "own must be among 2 shares"),
+    ],
+)
+def test_a_demand_that_cannot_be_met(changes: dict[str, Any], words: str) -> None:
+    with pytest.raises(ValueError, match=words):
+        Demand(**changes)
+
+
+def test_a_device_may_be_named() -> None:
+    assert Demand(device="cpu").device == torch.device("cpu")  # type: ignore[arg-type]

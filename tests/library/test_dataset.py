@@ -231,3 +231,17 @@ def test_a_store_that_goes_away_is_named(
 
 def test_there_is_room_for_more_workers_than_anybody_has() -> None:
     assert MOST_WORKERS >= 1024
+
+
+def test_passes_with_other_numbers_of_workers_are_whole(flat: tuple[Path, Path]) -> None:
+    """The workers of a pass agree on its number, whatever passes there were before."""
+    data = SampleDataset(*flat, patch=8, demand=Demand(batch_size=2, crops_per_image=4))
+    counts = []
+    for workers in (1, 1, 2, 3, 2, 1):
+        items = 0
+        for number in range(workers):
+            worker = module._Worker(number, workers)
+            demand = module._part(data.demand, worker)
+            items += len(list(data._pass(data._next(worker), demand)))
+        counts.append(items)
+    assert len(set(counts)) == 1 and counts[0] > 0

@@ -185,6 +185,11 @@ def test_plans_with_mistakes(changes: dict[str, object], part: str, tmp_path: Pa
         "{", "[]", "{}", '{"protocols": {"y": {}}}', '{"protocols": null, "lpips_weights": "none"}',
         '{"protocols": {"usrdu": {"model": {"psnr": 1}}}, "lpips_weights": "none"}',
         '{"protocols": {"usrdu": {"model": {"psnr": 1, "haarpsi": 1}}}, "lpips_weights": "a.pth"}',
+        '{"protocols": {"usrdu": {"model": {"psnr": "1", "haarpsi": 1}}}, "lpips_weights": "none"}',
+        '{"protocols": {"usrdu": {"model": {"psnr": NaN, "haarpsi": 1}}}, "lpips_weights": "none"}',
+        '{"protocols": {"usrdu": {"model": {"psnr": true}}}, "lpips_weights": "none"}',
+        '{"protocols": {"usrdu": {"model": {"psnr": 1, "haarpsi": 1}}}, "lpips_weights": null}',
+        "[" * 100_000,
     ],
 )  # fmt: skip
 def test_files_that_are_no_scores(text: str, tmp_path: Path) -> None:

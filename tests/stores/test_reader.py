@@ -191,7 +191,10 @@ def test_wrong_kind_and_schema(tmp_path: Path) -> None:
     content = root_json(path)
     content["attributes"]["usrdu"]["schema"] = 1
     (path / "zarr.json").write_text(json.dumps(content))
-    assert fault(lambda: Store(path, "lr")) == f"{path}: has the schema 1, expected 2"
+    assert (
+        fault(lambda: Store(path, "lr"))
+        == f"{path}: has the schema 1, expected 2; run the prepare stage again"
+    )
 
 
 def test_require_same_scale(tmp_path: Path) -> None:

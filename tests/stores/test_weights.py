@@ -264,14 +264,25 @@ def test_states_that_are_damaged(tmp_path: Path) -> None:
     whole = path.read_bytes()
     for damaged in (b"", whole[:100], whole[:-30], b"junk" * 100):
         path.write_bytes(damaged)
-        with pytest.raises(UserError, match="is damaged; delete it") as caught:
+        with pytest.raises(UserError, match="is damaged, or is no checkpoint") as caught:
             load_state(path, parts(2))
         assert str(path) in one_sentence(caught.value)
-    others: list[object] = [{"parts": {}, "progress": {}}, {"parts": {}}, [1]]
+    others: list[object] = [{"parts": {}}, [1]]
     for incomplete in others:
         torch.save(incomplete, path)
-        with pytest.raises(UserError, match="is damaged; delete it"):
+        with pytest.raises(UserError, match="is damaged, or is no checkpoint"):
             load_state(path, parts(2))
+
+
+def test_states_of_other_networks(tmp_path: Path) -> None:
+    """The file is good: nobody is told to delete it."""
+    path = tmp_path / "c.pt"
+    for other in ({}, {"network": torch.nn.Linear(2, 7)}):
+        save_state(path, other, {"step": 1})
+        with pytest.raises(UserError, match="is a checkpoint of other networks") as caught:
+            load_state(path, parts(2))
+        assert "delete" not in one_sentence(caught.value)
+    assert path.exists()
 
 
 class Hostile:

@@ -256,7 +256,7 @@ def test_calibrated_trains_on_calibrated_samples(tiny: World) -> None:
     trainer.step(0)
     wanted = settings.demand(trainer.accelerator, PLENTY)
     expected = SampleStream(
-        tiny.hr, tiny.maps, 16, make_sampler(Draw("calibrated", 0.0), measured, tiny.maps), wanted
+        tiny.hr, tiny.maps, 16, make_sampler(Draw("calibrated"), measured, tiny.maps), wanted
     ).batch(0)
     assert np.array_equal(seen.inputs[0], exact(expected.lr))
 
@@ -546,7 +546,7 @@ def test_spandrel_opens_the_averaged_weights(golden_run: tuple[Path, SrnTrainer]
     assert opened.keys() == average.keys()
     assert all(torch.equal(opened[name], average[name]) for name in average)
     assert not all(torch.equal(opened[name], last[name]) for name in last)
-    lr, _ = trainer.data.batch(0)
+    lr = trainer.pictured.lr
     with torch.no_grad():
         expected = trainer.ema.module(lr).clamp(0, 1)
         assert torch.allclose(model(lr), expected, atol=1e-6)

@@ -404,3 +404,11 @@ def test_a_run_goes_on_from_the_checkpoint_of_another(at: int, saved: int, tmp_p
 def test_a_checkpoint_that_is_not_there(tmp_path: Path) -> None:
     with pytest.raises(UserError, match="there is no such checkpoint"):
         begin(tmp_path / "work", Toy(), start=tmp_path / "nothing.pt")
+
+
+def test_a_checkpoint_beyond_the_end(tmp_path: Path) -> None:
+    with pytest.raises(UserError):
+        diverge(tmp_path / "first", Toy(), at=7)
+    checkpoint = tmp_path / "first" / "checkpoint.pt"
+    with pytest.raises(UserError, match="is at step 6, beyond the end of this training at step 4"):
+        begin(tmp_path / "second", Toy(), steps=4, start=checkpoint)

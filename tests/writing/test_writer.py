@@ -83,7 +83,7 @@ def test_attributes(tmp_path: Path, kind: Kind) -> None:
     assert len(last) == sum(len(arrays) for arrays in images.values())
     first = next(iter(ARRAYS[kind]))
     assert attributes == {
-        "schema": 2,
+        "schema": 3 if kind == "maps" else 2,
         "kind": kind,
         "scale": 4,
         "axes": ["channel", "row", "column"],
