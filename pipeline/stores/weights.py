@@ -59,7 +59,8 @@ def load_weights(path: Path, format_name: str) -> tuple[dict[str, Tensor], dict[
     state, described = _load_safetensors(path)
     if described.get("format") != json.dumps(format_name):
         found = described.get("format", "no format")
-        raise UserError(f"{path}: is marked {found}, expected {format_name}")
+        older = "; it is of an older version" if format_name.startswith(found.strip('"')) else ""
+        raise UserError(f"{path}: is marked {found}, expected {format_name}{older}")
     if checked != SHA:
         raise UserError(f"{path}: carries no SHA-256, so it is damaged or of an older version")
     try:

@@ -210,8 +210,8 @@ def take(params: Path, profile: Profile) -> None:
         if section not in load_yaml(params):
             raise UserError(f"{params}: has no section '{section}' for {profile.path} to change")
     parts = [
-        profile.networks if name == NETWORKS else text
-        for name, text in _sections(params.read_text(encoding="utf-8"))
+        part.comments + (profile.networks if part.name == NETWORKS else part.text)
+        for part in _parts(params.read_text(encoding="utf-8"))
     ]
     written = {**wanted, NAME: profile.path.stem}
     text = with_values("".join(parts).rstrip() + "\n", written)
@@ -245,17 +245,41 @@ def _section(key: str) -> str:
 
 
 def _networks(path: Path) -> str:
-    return dict(_sections(path.read_text(encoding="utf-8")))[NETWORKS]
+    """The text of the section of the networks, checked.
+
+    Raises:
+        UserError: The section is empty, holds what is no network, or does not begin with its plain
+            name.
+
+    """
+    content = load_yaml(path)[NETWORKS]
+    if not isinstance(content, dict) or not content:
+        raise UserError(f"{path}: the section '{NETWORKS}' names no network")
+    for name in content:
+        load_section(path, f"{NETWORKS}.{name}", Architecture)
+    for part in _parts(path.read_text(encoding="utf-8")):
+        if part.name == NETWORKS:
+            return part.text
+    raise UserError(f"{path}: the section '{NETWORKS}' must begin with a line '{NETWORKS}:'")
 
 
-def _sections(text: str) -> Iterator[tuple[str, str]]:
-    """Names and texts of the top-level sections, one after the other; the head has no name."""
-    starts = [match.start() for match in re.finditer(r"(?m)^\w", text)]
-    yield "", text[: starts[0] if starts else len(text)]
-    if not starts:
-        return
-    for start, end in zip(starts, [*starts[1:], len(text)], strict=True):
-        yield text[start:].split(":")[0], text[start:end].rstrip() + "\n" * 2
+class _Part(NamedTuple):
+    """A part of a params file."""
+
+    name: str
+    """Of the section; empty for the head of the file."""
+    comments: str
+    """The lines of comments directly above it."""
+    text: str
+
+
+def _parts(text: str) -> Iterator[_Part]:
+    """The head and the sections of a params file, one after the other."""
+    found = list(re.finditer(r"(?m)^((?:#[^\n]*\n)*)(\w[^:\n]*)", text))
+    ends = [match.start() for match in found] + [len(text)]
+    yield _Part("", "", text[: ends[0]])
+    for match, end in zip(found, ends[1:], strict=True):
+        yield _Part(match[2], match[1], text[match.start(2) : end].rstrip() + "\n" * 2)
 
 
 def _current(params: Path) -> str:

@@ -20,7 +20,11 @@ def command() -> None:
     """Show the settings in force, or take those of a profile."""
 
 
-@command.command("show", epilog="Example: usrdu params show train_srn")
+@command.command(
+    "show",
+    short_help="Print settings: value, source, meaning.",
+    epilog="Example: usrdu params show train_srn",
+)
 @click.argument("section", required=False)
 @click.option("--changed", is_flag=True, help="Only what differs from the profile.")
 @profiles_option
@@ -49,7 +53,9 @@ def show(section: str | None, changed: bool, profiles: Path, params: Path) -> No
         click.echo(f"{line}  [{value.source}]  {value.comment}".rstrip())
 
 
-@command.command("use", epilog="Example: usrdu params use paper")
+@command.command(
+    "use", short_help="Set the settings of a profile.", epilog="Example: usrdu params use paper"
+)
 @click.argument("name")
 @click.option("--force", is_flag=True, help="Drop your changes in the sections of profiles.")
 @profiles_option

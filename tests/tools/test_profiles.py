@@ -395,3 +395,36 @@ def test_profiles_of_another_folder(tmp_path: Path) -> None:
         find_profile(tmp_path, "paper")
     shutil.copy(PROFILES / "paper.yaml", tmp_path / "mine.yaml")
     assert find_profile(tmp_path, "mine") == tmp_path / "mine.yaml"
+
+
+def test_comments_above_a_section_stay(tmp_path: Path) -> None:
+    params = tmp_path / "params.yaml"
+    text = (ROOT / "params.yaml").read_text()
+    for section in ("architectures", "evaluate", "audit"):
+        text = text.replace(f"\n{section}:", f"\n# my note on {section}\n# and another\n{section}:")
+    params.write_text(text)
+    for name in ("paper", "official", "demo"):
+        take(params, load_profile(find_profile(PROFILES, name)))
+        kept = params.read_text()
+        for section in ("architectures", "evaluate", "audit"):
+            assert f"\n# my note on {section}\n# and another\n{section}:" in kept
+    assert kept == text
+
+
+@pytest.mark.parametrize(
+    ("networks", "words"),
+    [
+        ("architectures: null\n", "the section 'architectures' names no network"),
+        ("architectures: {}\n", "names no network"),
+        ("architectures:\n  esrgan:\n    network: 3\n", "architectures.esrgan.network"),
+        ("architectures:\n  esrgan: 3\n", "architectures.esrgan must be a mapping"),
+        (
+            '"architectures":\n  a:\n    network: Compact\n',
+            "must begin with a line 'architectures:'",
+        ),
+    ],
+)
+def test_networks_that_are_none(networks: str, words: str, tmp_path: Path) -> None:
+    (tmp_path / "mine.yaml").write_text(networks)
+    with pytest.raises(UserError, match=words):
+        load_profile(tmp_path / "mine.yaml")
