@@ -71,18 +71,18 @@ def _value(text: str, name: str) -> object:
 
 def _trap(text: str) -> str | None:
     """Why a text must not be loaded, or None; a few aliases can make a billion values."""
-    depth = 0
+    depth, merged = 0, None
     for event in YAML(typ="safe", pure=True).parse(text):
         line = f"line {event.start_mark.line + 1}"
         if isinstance(event, AliasEvent):
             return f"{line}: aliases, such as *{event.anchor}, are not taken"
         if isinstance(event, ScalarEvent) and event.value == "<<":
-            return f"{line}: merge keys, <<, are not taken"
+            merged = f"{line}: merge keys, <<, are not taken"
         depth += isinstance(event, CollectionStartEvent)
         depth -= isinstance(event, CollectionEndEvent)
         if depth > DEEPEST:
             return f"{line}: it has more than {DEEPEST} levels"
-    return None
+    return merged
 
 
 class Line(NamedTuple):
