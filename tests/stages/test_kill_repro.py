@@ -13,6 +13,7 @@ from typing import NamedTuple
 
 import pytest
 from repository import clone, copy_repository, edit_params, environment, ok, ran, run
+from ruamel.yaml import YAML
 from small_stores import require_whole_stores
 
 pytestmark = pytest.mark.slow
@@ -84,9 +85,12 @@ def test_no_stage_that_had_ended_ran_again(killed: Killed) -> None:
 
 def test_the_results_are_those_of_an_undisturbed_run(killed: Killed) -> None:
     """The lock file has the hashes of everything that went in and came out."""
-    straight, found = ((repo / "dvc.lock").read_text() for repo in (killed.straight, killed.repo))
+    straight, found = (  # DVC may take note of independent stages in another order
+        YAML(typ="safe", pure=True).load((repo / "dvc.lock").read_text())["stages"]
+        for repo in (killed.straight, killed.repo)
+    )
     assert straight == found
-    assert "maps.zarr" in found and "compact/srn.safetensors" in found
+    assert {"export", "train_srn@compact"} <= found.keys()
     for path in (killed.straight / "data").rglob("metrics.json"):
         other = killed.repo / path.relative_to(killed.straight)
         assert path.read_text() == other.read_text()
