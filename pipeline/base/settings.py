@@ -39,11 +39,7 @@ def load_section(params: Path | Params, section: str, kind: type[S]) -> S:
         UserError: The section is missing, or a key in it is unknown, missing or has a bad value.
 
     """
-    content = _content(params)
-    for name in section.split("."):
-        if not isinstance(content, dict) or name not in content:
-            raise UserError(f"{params}: the section '{section}' is missing")
-        content = content[name]
+    content = _at(params, section, f"the section '{section}' is missing")
     return _validated(content, kind, params, section)
 
 
@@ -54,11 +50,7 @@ def load_value(params: Path | Params, key: str, kind: Any) -> Any:
         UserError: The key is missing, or its value is not of this kind.
 
     """
-    content = _content(params)
-    for name in key.split("."):
-        if not isinstance(content, dict) or name not in content:
-            raise UserError(f"{params}: {key} is missing")
-        content = content[name]
+    content = _at(params, key, f"{key} is missing")
     try:
         return TypeAdapter(kind).validate_python(content, strict=True)
     except ValidationError as error:
@@ -83,8 +75,14 @@ def changed(base: S, changes: Mapping[str, object], path: Path, section: str) ->
     return _validated(base.model_dump() | dict(changes), type(base), path, section)
 
 
-def _content(params: Path | Params) -> object:
-    return params.content if isinstance(params, Params) else load_yaml(params)
+def _at(params: Path | Params, key: str, fault: str) -> object:
+    """What a params file holds at a dotted key; ``fault`` says in words that it is not there."""
+    content: object = params.content if isinstance(params, Params) else load_yaml(params)
+    for name in key.split("."):
+        if not isinstance(content, dict) or name not in content:
+            raise UserError(f"{params}: {fault}")
+        content = content[name]
+    return content
 
 
 def _validated(content: object, kind: type[S], params: Path | Params, section: str) -> S:

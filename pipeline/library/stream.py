@@ -51,6 +51,6 @@ def sample_stream(
     if not degradation.ids:
         raise UserError(f"{maps}: holds no images")
     require_crop(degradation, patch, "patch")
-    measured = load_calibration(Path(calibration)) if calibration and draw.calibrated else None
+    measured = load_calibration(calibration) if calibration and draw.calibrated else None
     sampler = make_sampler(draw, measured, degradation, demand.device)
     return SampleStream(images, degradation, patch, sampler, demand)

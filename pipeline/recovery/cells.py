@@ -10,6 +10,7 @@ from typing import Annotated, Any, NamedTuple
 from pydantic import Field
 
 from pipeline.base.errors import UserError
+from pipeline.base.params import Params
 from pipeline.base.settings import load_value
 from pipeline.recovery.table import ENDS, Score
 
@@ -67,16 +68,17 @@ def load_plan(path: Path) -> Plan:
             anchors.
 
     """
-    anchors = list(load_value(path, "anchors", Changes))
+    params = Params(path)  # it parses the file once
+    anchors = list(load_value(params, "anchors", Changes))
     for end in ENDS:
         if end not in anchors:
             raise UserError(f"{path}: anchors has no '{end}', which recovery is measured from")
     return Plan(
-        load_value(path, "cameras", Names),
-        list(load_value(path, "recipes", Changes)),
+        load_value(params, "cameras", Names),
+        list(load_value(params, "recipes", Changes)),
         anchors,
-        list(load_value(path, "sources", Changes)),
-        load_value(path, "seeds", Seeds),
+        list(load_value(params, "sources", Changes)),
+        load_value(params, "seeds", Seeds),
     )
 
 
@@ -102,7 +104,7 @@ def read_scores(plan: Plan, folder: Path) -> Scored:
     if len(weights) > 1:
         raise UserError(f"{folder}: has scores with different weights of LPIPS: {sorted(weights)}")
     (lpips_weights,) = weights
-    perceptual = "haarpsi" if lpips_weights == "none" else "lpips"
+    perceptual = _perceptual(lpips_weights)
     scores = []
     for cell, metrics in found.items():
         means = metrics["protocols"][PROTOCOL]["model"]
@@ -118,14 +120,18 @@ def _read(path: Path) -> dict[str, Any]:
         means = metrics["protocols"][PROTOCOL]["model"]
         if not isinstance(metrics["lpips_weights"], str):
             raise TypeError("lpips_weights is no text")
-        needed = ["psnr", "haarpsi"] if metrics["lpips_weights"] == "none" else ["psnr", "lpips"]
-        for measure in needed:
+        for measure in ("psnr", _perceptual(metrics["lpips_weights"])):
             _require_score(means[measure])
     except OSError as error:
         raise UserError(f"{path}: cannot be read: {error.strerror}") from error
     except (ValueError, KeyError, TypeError, RecursionError) as error:
         raise UserError(f"{path}: has no scores under the protocol {PROTOCOL}") from error
     return metrics
+
+
+def _perceptual(lpips_weights: str) -> str:
+    """The perceptual measure that is compared."""
+    return "haarpsi" if lpips_weights == "none" else "lpips"
 
 
 def _require_score(value: object) -> None:

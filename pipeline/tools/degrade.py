@@ -254,7 +254,7 @@ def _write(images: Iterator[tuple[Path, Image]]) -> None:
 def _measured(
     source: MapsSource, settings: DegradeSettings, calibration: Path | None
 ) -> Calibration | None:
-    if (settings.theta == "calibrated") != (calibration is not None):
+    if Draw(settings.theta).calibrated != (calibration is not None):
         raise UserError("a calibration is needed for calibrated theta, and only for that")
     if calibration is None:
         return None

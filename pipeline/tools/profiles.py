@@ -15,7 +15,7 @@ from typing import NamedTuple
 
 from pipeline.base.errors import UserError
 from pipeline.base.files import whole
-from pipeline.base.params import Line, load_lines, load_yaml, parse_lines, with_values
+from pipeline.base.params import Line, Params, load_lines, load_yaml, parse_lines, with_values
 from pipeline.base.settings import S, Settings, changed, load_section
 from pipeline.evaluate.evaluate import EvaluateSettings
 from pipeline.train_dsn.settings import TrainDsnSettings
@@ -206,8 +206,9 @@ def take(params: Path, profile: Profile) -> None:
     """
     _current(params)
     wanted = profile.values()
+    there = load_yaml(params)
     for section in (*KINDS, NETWORKS):
-        if section not in load_yaml(params):
+        if section not in there:
             raise UserError(f"{params}: has no section '{section}' for {profile.path} to change")
     parts = [
         part.comments + (profile.networks if part.name == NETWORKS else part.text)
@@ -252,11 +253,12 @@ def _networks(path: Path) -> str:
             name.
 
     """
-    content = load_yaml(path)[NETWORKS]
+    params = Params(path)  # it parses the file once
+    content = params.content[NETWORKS]
     if not isinstance(content, dict) or not content:
         raise UserError(f"{path}: the section '{NETWORKS}' names no network")
     for name in content:
-        load_section(path, f"{NETWORKS}.{name}", Architecture)
+        load_section(params, f"{NETWORKS}.{name}", Architecture)
     for part in _parts(path.read_text(encoding="utf-8")):
         if part.name == NETWORKS:
             return part.text

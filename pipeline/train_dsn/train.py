@@ -84,9 +84,8 @@ class DsnTrainer:
             part[: drawing.SHEET_ROWS] for part in self.data.batch(0, self.first_share)
         ]
         self.raw = make_sampler(Draw("raw"))
-        self.discriminated = make_sampler(
-            Draw("raw" if settings.adversarial_on == "sample" else "none")
-        )
+        sampled = settings.adversarial_on == "sample" and settings.adversarial_weight > 0
+        self.discriminated = make_sampler(Draw("raw" if sampled else "none"))
         """Sampler of the generated LR images that the discriminator gets."""
         self._build()
 
