@@ -2,19 +2,32 @@
 
 A camera blurs the HR image, samples it on the LR grid, and adds noise whose strength depends on the
 brightness.  It may also interpolate the noise from a Bayer mosaic, reduce its colour, and write a
-JPEG.
+JPEG.  A camera with an image processor does what a real one does: its lens and its pixels gather
+linear light, its sensor counts electrons behind a mosaic, and its processor develops them.
 """
 
 import math
-from typing import Literal
+from typing import Any, Literal, NamedTuple
 
 import torch
 import torch.nn.functional as F
-from pydantic import Field, model_validator
+from pydantic import Field, SerializerFunctionWrapHandler, model_serializer, model_validator
 from torch import Tensor
 
+from pipeline.base.seeding import generator as seeded
 from pipeline.base.settings import Settings
 from pipeline.base.units import GRAY_LEVEL
+from pipeline.demo.development import LUMA, linear_light
+from pipeline.demo.mosaic import demosaicing_transfer, interpolate_mosaic
+from pipeline.demo.optics import (
+    bicubic_area,
+    blur_kernel,
+    kernel_transfer,
+    pixel_area,
+    project,
+    with_halo,
+)
+from pipeline.demo.processor import Processor
 from pipeline.images.filters import bicubic_downsample
 from pipeline.images.io import Image, Subsampling, jpeg_round_trip, to_float, to_uint8
 from pipeline.sampling.laplace import standard_laplace
@@ -24,10 +37,25 @@ NARROWEST_TURNED = 0.5
 SMALLEST_GAIN = 1e-9
 """Intensity of one photon in the unit of the image.  With a smaller gain there are more photons
 than torch can count, and their law is Gaussian."""
-BILINEAR = ((1.0, 2.0, 1.0), (2.0, 4.0, 2.0), (1.0, 2.0, 1.0))
-"""Kernel that interpolates red and blue from a quarter of the sites, times 4."""
-BILINEAR_GREEN = ((0.0, 1.0, 0.0), (1.0, 4.0, 1.0), (0.0, 1.0, 0.0))
-"""Kernel that interpolates green from half of the sites, times 4."""
+NO_NOISE: dict[str, object] = {
+    "noise": "gaussian",
+    "noise_at_black_gray": 0.0,
+    "noise_at_white_gray": 0.0,
+    "mosaic": False,
+    "chroma_denoising": 0.0,
+}
+"""The settings of noise that a camera with an image processor does not have."""
+CAPTURES = 16
+"""Captures that the noise of an image processor is measured on."""
+
+
+class Transfer(NamedTuple):
+    """Transfer functions of a camera, as functions of the frequency; one at frequency zero."""
+
+    luma: Tensor
+    """(n,), float64."""
+    chroma: Tensor
+    """(n,), float64; the same for both colour differences."""
 
 
 class Camera(Settings):
@@ -53,7 +81,27 @@ class Camera(Settings):
     jpeg_quality: int | None = Field(ge=1, le=100)
     """Quality of the JPEG the camera writes, or null."""
     jpeg_subsampling: Subsampling
-    """Size of the JPEG's colour planes: whole, or half along both sides."""
+    """Size of the JPEG's colour planes: whole, half along the rows, or half along both sides."""
+    processor: Processor | None = None
+    """Sensor and image processor, in the place of all settings of noise; or null."""
+
+    @model_validator(mode="before")
+    @classmethod
+    def _processor_makes_the_noise(cls, content: Any) -> Any:
+        if not isinstance(content, dict) or content.get("processor") is None:
+            return content
+        if given := sorted(NO_NOISE.keys() & content.keys()):
+            raise ValueError(
+                f"{', '.join(given)} must not be given with a processor, whose sensor makes the "
+                "noise"
+            )
+        return content | NO_NOISE
+
+    @model_serializer(mode="wrap")
+    def _as_given(self, handler: SerializerFunctionWrapHandler) -> dict[str, Any]:
+        content: dict[str, Any] = handler(self)
+        left_out = {"processor"} if self.processor is None else NO_NOISE.keys()
+        return {key: value for key, value in content.items() if key not in left_out}
 
     @model_validator(mode="after")
     def _photons_add(self) -> "Camera":
@@ -76,25 +124,106 @@ class Camera(Settings):
         return self
 
     def clean(self, hr: Image, scale: int) -> Tensor:
-        """The blurred and downsampled image (3, H/s, W/s) in [0, 1] of an HR image (3, H, W)."""
-        kernel = blur_kernel(self.blur_along, self.blur_across, self.blur_angle)
-        radius = kernel.shape[-1] // 2
+        """What reaches the sensor of an HR image (3, H, W): (3, H/s, W/s) in [0, 1].
+
+        Without a processor this is the blurred and downsampled image.  With one it is linear light,
+        sampled without antialiasing.
+        """
+        lens = blur_kernel(self.blur_along, self.blur_across, self.blur_angle)
+        if self.processor is not None:
+            lens = with_halo(lens, self.processor.halo_share, self.processor.halo_deviation)
+            area = pixel_area(scale, self.processor.fill_factor)
+            return project(linear_light(to_float(hr)), lens, area).clamp(0, 1)
+        radius = lens.shape[-1] // 2
         padded = F.pad(to_float(hr)[None], (radius,) * 4, mode="replicate")
-        blurred = F.conv2d(padded, kernel.float().expand(3, 1, -1, -1), groups=3)
+        blurred = F.conv2d(padded, lens.float().expand(3, 1, -1, -1), groups=3)
         return bicubic_downsample(blurred, scale)[0].clamp(0, 1)
 
+    def developed(self, clean: Tensor) -> Tensor:
+        """What the camera delivers of ``clean`` without noise, rounding and JPEG, same shape."""
+        if self.processor is None:
+            return clean
+        return self.processor.develop(self.processor.sense(clean, None))
+
     def noise_deviation(self, clean: Tensor) -> Tensor:
-        """Standard deviation of the noise at a site, in the unit of ``clean``, per value."""
+        """Standard deviation of the noise, in the unit of ``developed``, per value.
+
+        Without a processor this is its law at a site, before any interpolation.  With one it is
+        measured, on CAPTURES captures around their mean; every value has the error of so few.
+        """
+        if self.processor is not None:
+            captures = [
+                to_float(self.capture(clean, seeded(0, "demo/noise deviation", k)))
+                for k in range(CAPTURES)
+            ]
+            return torch.stack(captures).std(dim=0)
         black, white = self.noise_at_black_gray * GRAY_LEVEL, self.noise_at_white_gray * GRAY_LEVEL
         if self.noise == "poisson":
             return (black**2 + (white**2 - black**2) * clean).sqrt()
         return black + (white - black) * clean
 
+    def transfer(self, frequencies: Tensor, angle: float, scale: int) -> Transfer:
+        """Transfer functions of the camera's linear part, relative to the HR image.
+
+        Without a processor: lens and bicubic downsampling.  With one: lens and pixel area, times
+        the sharpening in luma and the chroma smoothing in chroma, for waves so weak that they see
+        no curve and no limit.  Demosaicing has its own, see ``demosaicing``; denoising, which
+        depends on the contrast, and JPEG have none.
+
+        Args:
+            frequencies: (n,), float64, cycles per LR pixel.  Above 1/2 the wave has an alias.
+            angle: Direction in which the wave runs, in degrees, from left to right turning towards
+                the bottom.
+            scale: HR pixels per LR pixel.
+
+        """
+        across, down = _split(frequencies, angle)
+        lens = blur_kernel(self.blur_along, self.blur_across, self.blur_angle)
+        if self.processor is None:
+            area = bicubic_area(scale)
+        else:
+            lens = with_halo(lens, self.processor.halo_share, self.processor.halo_deviation)
+            area = pixel_area(scale, self.processor.fill_factor)
+        optics = kernel_transfer(lens, across / scale, down / scale)
+        optics = optics * kernel_transfer(area, across / scale, down / scale)
+        if self.processor is None:
+            return Transfer(optics, optics)
+        return Transfer(
+            optics * self.processor.luma_transfer(across, down),
+            optics * self.processor.chroma_transfer(across, down),
+        )
+
+    def demosaicing(self, frequencies: Tensor, angle: float) -> Transfer:
+        """What the mosaic and its interpolation leave of a wave, a factor of ``transfer``.
+
+        It is the part of the answer that has the wave's own frequency; the rest is aliases.
+        Without a mosaic in front of the image it is one.
+
+        Args:
+            frequencies: As for ``transfer``.
+            angle: Likewise.
+
+        Returns:
+            Luma: of a gray wave.  Chroma: the mean of those of waves in Cb and Cr.
+
+        """
+        method = "none" if self.processor is None else self.processor.demosaicing
+        across, down = _split(frequencies, angle)
+        luma, red, blue = LUMA.double().flatten(), 0, 2
+        gray = demosaicing_transfer(method, torch.ones(3).double(), across, down) @ luma
+        parts = []
+        for channel in (red, blue):
+            colour = torch.zeros(3).double()  # of one colour difference: no luma, the other zero
+            colour[channel], colour[1] = 1, -luma[channel] / luma[1]
+            answer = demosaicing_transfer(method, colour, across, down)
+            parts.append((answer[:, channel] - answer @ luma) / (1 - luma @ colour))
+        return Transfer(gray, (parts[0] + parts[1]) / 2)
+
     def expose(self, clean: Tensor, generator: torch.Generator) -> Image:
         """One photograph of a clean LR image, as it is in the file that the camera writes.
 
         Args:
-            clean: (3, H, W) in [0, 1].
+            clean: (3, H, W) in [0, 1], from ``clean``.
             generator: Source of the noise.
 
         Returns:
@@ -109,12 +238,16 @@ class Camera(Settings):
     def capture(self, clean: Tensor, generator: torch.Generator) -> Image:
         """One photograph without JPEG compression: noise is added, then rounded to 8 bit.
 
+        With a processor the noise is the sensor's, and developed with the image.
+
         Raises:
             ValueError: The clean image is not (3, H, W).
 
         """
         if clean.ndim != 3 or clean.shape[0] != 3:
             raise ValueError(f"clean must be (3, H, W), got {tuple(clean.shape)}")
+        if self.processor is not None:
+            return to_uint8(self.processor.develop(self.processor.sense(clean, generator)))
         noise = self._site_noise(clean, generator)
         if self.mosaic:
             noise = interpolate_mosaic(noise)
@@ -136,49 +269,7 @@ class Camera(Settings):
         return photons * gain - clean + gaussian * read
 
 
-def blur_kernel(along: float, across: float, angle: float) -> Tensor:
-    """A Gaussian blur kernel (k, k) of sum one, float64; k is odd.
-
-    It is sampled at the pixels, up to four standard deviations from the centre.  So below about 0.7
-    pixels it is narrower than its standard deviation says, and if both are zero, it is a single 1.
-
-    Args:
-        along: Standard deviation in pixels, in the direction of ``angle``.
-        across: The same, at a right angle to it.
-        angle: Degrees, from left to right turning towards the bottom.
-
-    """
-    radius = max(math.ceil(4 * max(along, across)), 1)
-    place = torch.arange(-radius, radius + 1, dtype=torch.float64)
-    y, x = torch.meshgrid(place, place, indexing="ij")
+def _split(frequencies: Tensor, angle: float) -> tuple[Tensor, Tensor]:
+    """Frequencies from left to right and from top to bottom of waves that run at an angle."""
     turn = math.radians(angle)
-    u, v = x * math.cos(turn) + y * math.sin(turn), y * math.cos(turn) - x * math.sin(turn)
-    exponent = (u / max(along, 1e-3)) ** 2 + (v / max(across, 1e-3)) ** 2  # exp(-5e5) is zero
-    kernel = torch.exp(-exponent / 2)
-    return kernel / kernel.sum()
-
-
-def interpolate_mosaic(sites: Tensor) -> Tensor:
-    """Keep the values at the sites of an RGGB mosaic and interpolate the others bilinearly.
-
-    Args:
-        sites: (3, H, W), any unit; H and W at least 2.
-
-    Returns:
-        The same shape.  White noise of variance one has, on average over the four sites, a variance
-        of 9/16 in red and blue and of 5/8 in green.
-
-    Raises:
-        ValueError: The shape is another.
-
-    """
-    if sites.ndim != 3 or sites.shape[0] != 3 or min(sites.shape) < 2:
-        raise ValueError(f"sites must be (3, H, W) of at least 2x2, got {tuple(sites.shape)}")
-    seen = torch.zeros_like(sites)
-    seen[0, ::2, ::2] = sites[0, ::2, ::2]
-    seen[1, ::2, 1::2] = sites[1, ::2, 1::2]
-    seen[1, 1::2, ::2] = sites[1, 1::2, ::2]
-    seen[2, 1::2, 1::2] = sites[2, 1::2, 1::2]
-    kernels = torch.tensor([BILINEAR, BILINEAR_GREEN, BILINEAR])[:, None].to(sites) / 4
-    padded = F.pad(seen[None], (1, 1, 1, 1), mode="reflect")  # keeps even and odd apart
-    return F.conv2d(padded, kernels, groups=3)[0]
+    return frequencies * math.cos(turn), frequencies * math.sin(turn)

@@ -77,7 +77,9 @@ def _shoot(name: str, folder: Path, target: Path, scale: int, seed: int, camera:
     for where in (target, folder / "truth" / "clean"):
         where.mkdir(parents=True, exist_ok=True)
     _write_lr(target, Path(name).stem, image, camera)
-    write_png(folder / "truth" / "clean" / f"{Path(name).stem}.png", to_uint8(clean))
+    write_png(
+        folder / "truth" / "clean" / f"{Path(name).stem}.png", to_uint8(camera.developed(clean))
+    )
     return camera.noise_deviation(clean).square().mean().item()
 
 

@@ -33,8 +33,8 @@ TIFF = (b"II*\x00", b"MM\x00*", b"II+\x00", b"MM\x00+")
 
 Image = NDArray[np.uint8]
 """An RGB image (3, H, W), 0..255."""
-Subsampling = Literal["4:4:4", "4:2:0"]
-"""Colour planes of a JPEG: whole, or half along both sides."""
+Subsampling = Literal["4:4:4", "4:2:2", "4:2:0"]
+"""Colour planes of a JPEG: whole, half along the rows, or half along both sides."""
 
 FORMATS = ("PNG", "JPEG", "TIFF", "WEBP", "BMP", "GIF")
 """Formats that Pillow may decode; some of its other decoders run programs."""

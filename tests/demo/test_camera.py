@@ -16,7 +16,9 @@ from scipy.stats import kurtosis, skew
 
 from pipeline.base.errors import UserError
 from pipeline.base.settings import load_section
-from pipeline.demo.camera import Camera, blur_kernel, interpolate_mosaic
+from pipeline.demo.camera import Camera
+from pipeline.demo.mosaic import interpolate_mosaic
+from pipeline.demo.optics import blur_kernel
 
 Array = NDArray[np.float64]
 PLAIN: dict[str, object] = {
@@ -74,7 +76,7 @@ def picture(height: int, width: int) -> NDArray[np.uint8]:
         ({"chroma_denoising": 1.1}, "chroma_denoising"),
         ({"jpeg_quality": 0}, "jpeg_quality"),
         ({"jpeg_quality": 101}, "jpeg_quality"),
-        ({"jpeg_subsampling": "4:2:2"}, "jpeg_subsampling"),
+        ({"jpeg_subsampling": "4:1:1"}, "jpeg_subsampling"),
         ({"gain": 3}, "gain"),
         (
             {"noise": "poisson", "noise_at_white_gray": 1.5},
