@@ -30,7 +30,8 @@ def write_demo(
 ) -> dict[str, float]:
     """Write ``hr/``, ``lr/``, ``val/hr/`` and ``val/lr/``, and the ground truth in ``truth/``.
 
-    ``truth/clean`` holds the LR images before noise and JPEG, ``truth/camera.json`` the camera.
+    ``truth/clean`` holds the LR images without noise and JPEG, as the camera's processor develops
+    them where it has one, ``truth/camera.json`` the camera.
     With captures there are pairs in ``pairs/hr/`` and ``pairs/lr/``: ``NAME_00`` and so on, the
     same HR image with fresh noise.
 
@@ -42,7 +43,8 @@ def write_demo(
 
     Returns:
         Metrics: numbers of images, and the true noise level of the LR images in gray levels, which
-        is the root of the mean variance at the sites; every image has the same weight.
+        is the root of the mean variance at the sites, or with a processor of captures around their
+        mean; every image has the same weight.
 
     """
     for name in HR:
@@ -71,7 +73,7 @@ def _write_hr(target: Path, name: str, scale: int) -> None:
 
 
 def _shoot(name: str, folder: Path, target: Path, scale: int, seed: int, camera: Camera) -> float:
-    """Write the camera's file and the clean view; returns the mean variance at the sites."""
+    """Write the camera's file and the clean view; returns the mean variance of the noise."""
     clean = camera.clean(photograph(name, scale), scale)
     image = camera.capture(clean, generator(seed, f"demo/{name}"))
     for where in (target, folder / "truth" / "clean"):

@@ -17,6 +17,7 @@ from pipeline.calibrate.calibrate import CalibrateSettings
 from pipeline.crops.memory import MachineSettings
 from pipeline.demo.camera import Camera
 from pipeline.demo.demo import DemoSettings
+from pipeline.demo.processor import Processor
 from pipeline.evaluate.evaluate import EvaluateSettings
 from pipeline.export.export import ExportSettings
 from pipeline.prepare.prepare import PrepareSettings
@@ -319,7 +320,7 @@ def test_every_knob_is_explained_with_its_unit(kind: type[Settings], field: str)
         assert UNITS.search(words), words
 
 
-@pytest.mark.parametrize("kind", [*KINDS, Camera, Calibration])
+@pytest.mark.parametrize("kind", [*KINDS, Camera, Processor, Calibration])
 def test_what_is_in_gray_levels_says_so_in_its_name(kind: type[Settings]) -> None:
     for field in kind.model_fields:
         assert ("gray level" in docstring(kind, field)) == field.endswith("_gray"), field

@@ -617,7 +617,7 @@ def test_write_jpeg(tmp_path: Path, quality: int) -> None:
     assert list(tmp_path.iterdir()) == [path]
 
 
-@pytest.mark.parametrize(("subsampling", "code"), [("4:4:4", 0), ("4:2:0", 2)])
+@pytest.mark.parametrize(("subsampling", "code"), [("4:4:4", 0), ("4:2:2", 1), ("4:2:0", 2)])
 def test_jpeg_subsampling(tmp_path: Path, subsampling: Subsampling, code: int) -> None:
     """The size of the colour planes as the file's own header has it."""
     path = tmp_path / "a.jpg"
@@ -629,7 +629,7 @@ def test_jpeg_subsampling(tmp_path: Path, subsampling: Subsampling, code: int) -
     assert path.read_bytes() == expected
 
 
-@pytest.mark.parametrize("subsampling", ["4:4:4", "4:2:0"])
+@pytest.mark.parametrize("subsampling", ["4:4:4", "4:2:2", "4:2:0"])
 @pytest.mark.parametrize("quality", [10, 75, 100])
 @pytest.mark.parametrize("shape", [(13, 17), (16, 32), (1, 1)])
 def test_jpeg_round_trip(
