@@ -12,6 +12,7 @@ from laws import STANDARD_ERRORS
 from numpy.typing import NDArray
 from PIL import Image, JpegImagePlugin
 from pydantic import ValidationError
+from scipy.ndimage import gaussian_filter
 
 from pipeline.base.errors import UserError
 from pipeline.base.seeding import generator
@@ -238,6 +239,39 @@ def test_captures_lie_around_what_is_developed() -> None:
     error = taken.capture(clean, source()) / 255 - taken.developed(clean).numpy()
     assert abs(error.mean()) < 0.5 / 255
     assert error.std() > 1.5 / 255
+
+
+def test_a_saturated_site_is_white() -> None:
+    """Balanced red is cut off at 1 before it is interpolated: (0.6 + 1) / 2 beside 0.3 and 1."""
+    raw = torch.full((3, 12, 12), 0.3)
+    raw[:, 6, 6] = 1.0
+    found = processor(demosaicing="bilinear").develop(raw)
+    assert found[0, 6, 7].item() == pytest.approx(srgb(torch.tensor(0.8)).item(), abs=1e-6)
+
+
+def test_sharpening_sees_what_the_curve_delivers() -> None:
+    """In NumPy and SciPy: values below black are black before the sharpening."""
+    raw = np.random.default_rng(6).uniform(-0.1, 0.6, (3, 16, 16))
+    light = np.clip(raw * GAINS[:, None, None], 0, 1)
+    power = 1.055 * light ** (1 / 2.4) - 0.055
+    encoded = np.where(light <= 0.0031308, light * 12.92, power)
+    luma = np.einsum("c,chw->hw", WEIGHTS, encoded)
+    added = 1.5 * (luma - gaussian_filter(luma, 1.0, mode="nearest", truncate=4))
+    found = processor(sharpening_amount=1.5).develop(torch.from_numpy(raw))
+    np.testing.assert_allclose(found, np.clip(encoded + added, 0, 1), atol=1e-6)
+
+
+@pytest.mark.arithmetic
+@pytest.mark.parametrize("strength", [1.0, 2.0])
+def test_denoising_is_in_units_of_the_noise(strength: float) -> None:
+    """In large windows of a flat area the luma keeps 1 / (1 + strength^2) of its noise."""
+    light = torch.full((3, 256, 256), 0.4)
+    kept = []
+    for used in (0.0, strength):
+        taken = processor(full_well_electrons=1e5, denoising_strength=used, denoising_radius=12)
+        image = taken.develop(taken.sense(light, source()))[:, 30:-30, 30:-30]
+        kept.append(np.einsum("c,chw->hw", WEIGHTS, image).std())
+    assert kept[1] / kept[0] == pytest.approx(1 / (1 + strength**2), rel=0.05)
 
 
 def test_denoising_takes_noise_from_flat_areas_and_keeps_edges() -> None:
