@@ -36,9 +36,10 @@ class Architecture(Settings):
 class TrainSrnSettings(StepSettings):
     """The section ``train_srn``."""
 
-    lr_from: Literal["maps", "bicubic", "pairs"] = "maps"
+    lr_from: Literal["maps", "bicubic", "generic", "pairs"] = "maps"
     """Source of the LR images: samples of the maps, bicubic downsampling of the HR images (the
-    baseline), or the real LR images of pairs (supervised training, S.T. ESRGAN)."""
+    baseline), the HR images degraded at random without regard to the camera (see ``generic``), or
+    the real LR images of pairs (supervised training, S.T. ESRGAN)."""
     theta: Theta = "calibrated"
     """Theta of the samples (Eq. 8): ``calibrated``, ``raw`` (the stored theta), ``constant`` (Table
     1, row 2), or ``none``, the mean alone."""

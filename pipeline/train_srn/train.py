@@ -22,7 +22,14 @@ from pipeline.stores.reader import Store
 from pipeline.stores.weights import save_weights
 from pipeline.train_srn.losses import SrnLoss
 from pipeline.train_srn.settings import Architecture, TrainSrnSettings
-from pipeline.train_srn.streams import Pair, SampleStream, Stream, bicubic_stream, pairs_stream
+from pipeline.train_srn.streams import (
+    GenericStream,
+    Pair,
+    SampleStream,
+    Stream,
+    bicubic_stream,
+    pairs_stream,
+)
 from pipeline.training.checkpoints import Stateful
 from pipeline.training.description import Places, Training
 from pipeline.training.learner import (
@@ -61,7 +68,7 @@ class SrnMaterial:
             case "maps":
                 stores = _given("hr", self.hr), _given("maps", self.maps)
                 return SrnMaterial(*stores, self.calibration if settings.calibrated else None)
-            case "bicubic":
+            case "bicubic" | "generic":
                 return SrnMaterial(hr=_given("hr", self.hr))
             case "pairs":
                 return SrnMaterial(pairs=_given("pairs", self.pairs))
@@ -263,6 +270,8 @@ def open_stream(material: SrnMaterial, settings: TrainSrnSettings, demand: Deman
     patch = settings.lr_patch
     if settings.lr_from == "bicubic":
         return bicubic_stream(_given("hr", material.hr), patch, demand)
+    if settings.lr_from == "generic":
+        return GenericStream(_given("hr", material.hr), patch, demand)
     if settings.lr_from == "pairs":
         return pairs_stream(_given("pairs", material.pairs), patch, demand)
     hr, maps = _given("hr", material.hr), _given("maps", material.maps)

@@ -401,26 +401,28 @@ def test_only_the_material_that_is_used_counts(tiny: World) -> None:
     assert maps == SrnMaterial(tiny.hr, tiny.maps)
     assert given.used(srn_settings(theta="calibrated")) == replace(given, pairs=None)
     assert given.used(srn_settings(lr_from="bicubic", theta="calibrated")) == SrnMaterial(tiny.hr)
+    assert given.used(srn_settings(lr_from="generic")) == SrnMaterial(tiny.hr)
     assert given.used(srn_settings(lr_from="pairs")) == SrnMaterial(pairs=tiny.val)
     assert maps.digests() == {"hr": tiny.hr.digest, "maps": tiny.maps.digest}
-    for wanted, lacking in (("maps", "hr"), ("bicubic", "hr"), ("pairs", "pairs")):
+    needs = {"maps": "hr", "bicubic": "hr", "generic": "hr", "pairs": "pairs"}
+    for wanted, lacking in needs.items():
         with pytest.raises(UserError, match=f"lr_from needs the store --{lacking}"):
             SrnMaterial().used(srn_settings(lr_from=wanted))
 
 
 @pytest.mark.usefixtures("no_sheets")
-@pytest.mark.parametrize("lr_from", ["bicubic", "pairs"])
-def test_a_run_on_pairs(lr_from: str, tiny: World, tmp_path: Path) -> None:
+@pytest.mark.parametrize("lr_from", ["bicubic", "generic", "pairs"])
+def test_a_run_without_maps(lr_from: str, tiny: World, tmp_path: Path) -> None:
     before = crop_threads()
     result = run(tiny, srn_settings(lr_from=lr_from, theta="calibrated"), tmp_path, compact())
     assert not crop_threads() - before
-    crops = {"bicubic": 3, "pairs": 2}[lr_from] * 2 * 2
+    crops = {"bicubic": 3, "generic": 3, "pairs": 2}[lr_from] * 2 * 2
     assert result["step"] == crops // 2
     assert names(tmp_path / "out") == ["curves.csv", "srn.safetensors"]
     with safe_open(tmp_path / "out" / "srn.safetensors", "pt") as file:
         on = json.loads(file.metadata()["trained_on"])
-    digests = {"bicubic": {"hr": tiny.hr.digest}, "pairs": {"pairs": tiny.val.digest}}
-    assert on == digests[lr_from]
+    pairs = {"pairs": tiny.val.digest}
+    assert on == (pairs if lr_from == "pairs" else {"hr": tiny.hr.digest})
 
 
 def test_an_architecture_that_is_not_trained(tiny: World, tmp_path: Path) -> None:
