@@ -53,6 +53,9 @@ class TrainSrnSettings(StepSettings):
     """Crops of every image in one epoch."""
     epochs: Count = 40
     """Epochs of the training."""
+    steps: Count | None = None
+    """Steps of the training, whatever the number of images; the epochs are equal parts of them.
+    None: an epoch is ``crops_per_image`` crops of every image."""
     learning_rate: Positive = 0.002
     """Adam's rate at the start."""
     discriminator_learning_rate: Positive = 0.0001

@@ -112,7 +112,8 @@ class SrnTrainer:
         self.trained_on = dict(trained_on or {})
         self.accelerator, self.device = accelerator, accelerator.device
         self.data, self.schedule = stream, stream.schedule
-        self.steps = self.schedule.steps(settings.epochs) if architecture.train else 0
+        steps = settings.steps or self.schedule.steps(settings.epochs)
+        self.steps = steps if architecture.train else 0
         with torch.random.fork_rng(devices=[]):
             torch.manual_seed(settings.seed)
             self.network = build(architecture.network, stream.scale, architecture.options)
@@ -147,12 +148,18 @@ class SrnTrainer:
 
     def step(self, step: int) -> dict[str, Tensor]:
         """Train both networks on one batch; returns the unweighted terms of Eq. 12."""
-        decay = self.settings.decay(self.schedule.epoch(step))
+        decay = self.settings.decay(self._epoch(step))
         terms = self.adversaries.step(
             decay, lambda share: self._learn(self.data.batch(step, share))
         )
         self.ema.update(self.network)
         return terms
+
+    def _epoch(self, step: int) -> int:
+        """Epoch, from 0, by which the rate is halved."""
+        if self.settings.steps is None:
+            return self.schedule.epoch(step)
+        return step * self.settings.epochs // self.settings.steps
 
     def _learn(self, pair: Pair) -> dict[str, Tensor]:
         """Add the gradients of a share to those of both networks; returns its terms."""

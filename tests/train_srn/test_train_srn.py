@@ -6,6 +6,7 @@ The golden log, a few steps with every term on, is ``golden/train_srn.csv``; aft
 
 import ast
 import json
+from contextlib import closing
 from dataclasses import replace
 from pathlib import Path
 from typing import Any
@@ -423,6 +424,24 @@ def test_a_run_without_maps(lr_from: str, tiny: World, tmp_path: Path) -> None:
         on = json.loads(file.metadata()["trained_on"])
     pairs = {"pairs": tiny.val.digest}
     assert on == (pairs if lr_from == "pairs" else {"hr": tiny.hr.digest})
+
+
+def test_steps_do_not_depend_on_the_number_of_images(tiny: World) -> None:
+    """The epochs are equal parts of them: 7 steps in 3 epochs, the rate halved after each."""
+    material = SrnMaterial(tiny.hr, pairs=tiny.val)
+    for lr_from in ("bicubic", "pairs"):
+        settings = srn_settings(lr_from=lr_from, steps=7, epochs=3, halve_every=1)
+        accelerator = make_accelerator(settings)
+        demand = settings.demand(accelerator, PLENTY)
+        with closing(open_stream(material.used(settings), settings, demand)) as stream:
+            trainer = SrnTrainer(stream, compact(), settings, accelerator)
+            assert trainer.steps == 7
+            rates = []
+            for step in range(7):
+                trainer.step(step)
+                rates.append(trainer.learner.optimiser.param_groups[0]["lr"])
+        halvings = [0, 0, 0, 1, 1, 2, 2]
+        assert rates == pytest.approx([settings.learning_rate / 2**k for k in halvings])
 
 
 def test_an_architecture_that_is_not_trained(tiny: World, tmp_path: Path) -> None:
