@@ -28,6 +28,7 @@ TOOLS = {
     "convert": "Convert weights of other programs, and SR models for others.",
     "verify": "Check stores, weights and checkpoints against their checksums.",
     "doctor": "Print versions, devices and what is missing, for bug reports.",
+    "recovery-pairs": "Unpair the pairs of a real camera, to measure recovery on it.",
     "recovery-table": "Tabulate how much of a known camera's gain is recovered.",
     "plots-page": "Write the page that 'dvc plots show' needs without network.",
 }

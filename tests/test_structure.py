@@ -261,16 +261,24 @@ def test_every_input_is_written_by_a_stage_or_given_by_the_user() -> None:
         written |= outputs(stage)
 
 
+GIVEN = {*(f"${{folders.{name}}}" for name in ("hr", "scenes", "val"))}
+GIVEN.add("data/raw/real/${item.camera}")
+"""Folders of the user that recovery reads."""
+
+
 def test_recovery_reads_what_it_writes() -> None:
     assert all(entry["wdir"] == ".." for entry in RECOVERY.values())
     outs = {path for entry in RECOVERY.values() for path in paths(entry["outs"])}
     for name in RECOVERY:
         for path in paths(RECOVERY[name]["deps"]) - code_deps(f"recovery {name}"):
             places = (path.startswith(f"{out}/") or out.startswith(f"{path}/") for out in outs)
-            assert path in outs or any(places), path
+            given = path in GIVEN
+            assert given or path in outs or any(places), path
+    for folder in RECOVERY_PARAMS["folders"].values():
+        assert (ROOT / folder / "README.md").is_file()  # stands for what the user does not give
 
 
-@pytest.mark.parametrize("name", sorted(RECOVERY.keys() - {"table"}))
+@pytest.mark.parametrize("name", sorted(RECOVERY.keys() - {"table", "real_pairs"}))
 def test_a_cell_of_recovery_depends_on_its_settings(name: str) -> None:
     """On those of the stage of its command, and on what its ``--params`` change of them."""
     stage = Path(module(f"recovery {name}")).stem
@@ -288,12 +296,14 @@ def test_a_cell_of_recovery_depends_on_its_settings(name: str) -> None:
 
 
 def test_every_source_of_recovery_takes_as_many_steps() -> None:
-    """The pairs of the true camera are more images, of each of which fewer crops are cut."""
+    """As many, and of crops as many and as large, whatever the number of images and pairs."""
     common, anchors = RECOVERY_PARAMS["common"], RECOVERY_PARAMS["anchors"]
-    crops = (PARAMS["train_srn"] | common["train_srn"])["crops_per_image"]
+    of_all = PARAMS["train_srn"] | common["train_srn"]
+    assert of_all["steps"]
     for name, changes in (anchors | RECOVERY_PARAMS["sources"]).items():
-        images = common["demo"]["captures"] if name == "camera" else 1
-        assert images * changes["train_srn"].get("crops_per_image", crops) == crops, name
+        own = of_all | changes["train_srn"]
+        for key in ("steps", "epochs", "halve_every", "batch_size", "accumulate", "lr_patch"):
+            assert own[key] == of_all[key], f"{name}: {key}"
 
 
 def test_no_stage_before_it_reads_the_settings_of_the_srn() -> None:
@@ -403,7 +413,7 @@ def test_help_imports_no_heavy_library() -> None:
 
 
 OTHERS = ["upscale", "degrade", "convert", "niqe_fit", "recovery_table", "plots_page", "verify"]
-OTHERS += ["doctor"]
+OTHERS += ["doctor", "recovery_pairs"]
 OTHERS += ["params", "params show", "params use"]
 
 
@@ -450,8 +460,8 @@ def test_the_params_files_fit_the_settings(monkeypatch: pytest.MonkeyPatch) -> N
     for section, kind in kinds.items():
         load_section(path, section, kind)
     common = "recovery/params.yaml:common"
-    cells = [f"recipes.{name}" for name in RECOVERY_PARAMS["recipes"]]
-    for group in ("anchors", "sources"):
+    cells = []
+    for group in ("cameras", "recipes", "anchors", "sources"):
         cells += [f"{group}.{name}" for name in RECOVERY_PARAMS[group]]
     kinds["architectures.recovery"] = Architecture
     for cell in cells:
@@ -461,7 +471,10 @@ def test_the_params_files_fit_the_settings(monkeypatch: pytest.MonkeyPatch) -> N
 
 
 def test_the_cameras_of_recovery_are_there() -> None:
-    assert set(RECOVERY_PARAMS["cameras"]) <= set(CAMERAS)
+    assert set(RECOVERY_PARAMS["simulated"]) <= set(CAMERAS)
+    assert set(RECOVERY_PARAMS["simulated"] + RECOVERY_PARAMS["real"]) == {
+        *RECOVERY_PARAMS["cameras"]
+    }
 
 
 def test_every_line_of_the_params_file_is_explained() -> None:

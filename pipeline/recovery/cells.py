@@ -1,6 +1,7 @@
 """The cells of recovery/dvc.yaml: which SR networks are trained, and where their scores lie."""
 
 import json
+import logging
 import math
 from collections.abc import Iterator
 from dataclasses import dataclass
@@ -12,12 +13,17 @@ from pydantic import Field
 from pipeline.base.errors import UserError
 from pipeline.base.params import Params
 from pipeline.base.settings import load_value
-from pipeline.recovery.table import ENDS, Score
+from pipeline.recovery.table import ENDS, MEASURES, Score
+
+log = logging.getLogger(__name__)
 
 PROTOCOL = "usrdu"
+ENOUGH = 12
+"""Validation images below which a table is no yardstick: a score differs more between images than
+between sources."""
 Name = Annotated[str, Field(pattern=r"^[A-Za-z][A-Za-z0-9_-]*$")]
 """Name of a camera, recipe or source; it is part of paths and of shell commands."""
-Names = Annotated[list[Name], Field(min_length=1)]
+Names = list[Name]
 Seeds = Annotated[list[Annotated[int, Field(ge=0)]], Field(min_length=1)]
 Changes = Annotated[dict[Name, dict[str, Any]], Field(min_length=1)]
 """By name, changes in the sections of the params file."""
@@ -43,9 +49,10 @@ class Plan:
     """The entries of recovery/params.yaml."""
 
     cameras: list[str]
+    """Simulated and real ones."""
     recipes: list[str]
     anchors: list[str]
-    """Sources of LR images that need no DSN; bicubic and camera are among them."""
+    """Sources of LR images that need no DSN; bicubic and supervised are among them."""
     sources: list[str]
     """Sources of LR images that a DSN makes."""
     seeds: list[int]
@@ -64,8 +71,8 @@ def load_plan(path: Path) -> Plan:
     """Read recovery/params.yaml.
 
     Raises:
-        UserError: An entry is missing or has a bad value, or bicubic or camera is not among the
-            anchors.
+        UserError: An entry is missing or has a bad value, bicubic or supervised is not among the
+            anchors, or a camera is not exactly once simulated or real.
 
     """
     params = Params(path)  # it parses the file once
@@ -73,8 +80,16 @@ def load_plan(path: Path) -> Plan:
     for end in ENDS:
         if end not in anchors:
             raise UserError(f"{path}: anchors has no '{end}', which recovery is measured from")
+    cameras = list(load_value(params, "cameras", Changes))
+    made = load_value(params, "simulated", Names) + load_value(params, "real", Names)
+    for camera in dict.fromkeys([*cameras, *made]):
+        if camera not in cameras or made.count(camera) != 1:
+            raise UserError(
+                f"{path}: the camera '{camera}' must be an entry of cameras, and stand once in "
+                "simulated or real"
+            )
     return Plan(
-        load_value(params, "cameras", Names),
+        cameras,
         list(load_value(params, "recipes", Changes)),
         anchors,
         list(load_value(params, "sources", Changes)),
@@ -86,52 +101,62 @@ class Scored(NamedTuple):
     """The scores of all SR networks."""
 
     scores: list[Score]
-    perceptual: str
-    """``lpips``, or ``haarpsi`` where LPIPS was left out."""
     lpips_weights: str
+    """File of AlexNet's weights, or ``none`` where LPIPS was left out."""
+    val_images: dict[str, int]
+    """Number of validation images, by camera."""
 
 
 def read_scores(plan: Plan, folder: Path) -> Scored:
     """Read what the command ``evaluate`` wrote for every cell.
 
     Raises:
-        UserError: A file is missing or was not written by ``evaluate``, or the cells have LPIPS
-            with different weights.
+        UserError: A file is missing or was not written by ``evaluate``, the cells have LPIPS with
+            different weights, or those of a camera different numbers of images.
 
     """
     found = {cell: _read(cell.scores(folder)) for cell in plan.cells()}
     weights = {metrics["lpips_weights"] for metrics in found.values()}
     if len(weights) > 1:
         raise UserError(f"{folder}: has scores with different weights of LPIPS: {sorted(weights)}")
+    images: dict[str, int] = {}
+    for cell, metrics in found.items():
+        if images.setdefault(cell.camera, metrics["images"]) != metrics["images"]:
+            raise UserError(f"{folder / cell.camera}: has scores of different validation images")
+    few = [f"{camera} {count}" for camera, count in images.items() if count < ENOUGH]
+    if few:
+        log.warning("validation images: %s; a yardstick needs at least %d", ", ".join(few), ENOUGH)
     (lpips_weights,) = weights
-    perceptual = _perceptual(lpips_weights)
     scores = []
     for cell, metrics in found.items():
-        means = metrics["protocols"][PROTOCOL]["model"]
-        values = [math.inf if means[key] is None else means[key] for key in ("psnr", perceptual)]
-        scores.append(Score(*cell, *values))
-    return Scored(scores, perceptual, lpips_weights)
+        means = _means(metrics).items()
+        values = {name: math.inf if mean is None else mean for name, mean in means}
+        scores.append(Score(*cell, values))
+    return Scored(scores, lpips_weights, images)
+
+
+def _means(metrics: dict[str, Any]) -> dict[str, Any]:
+    """The measures of a cell that are compared; null stands for infinity."""
+    means = metrics["protocols"][PROTOCOL]["model"]
+    left_out = {"lpips"} if metrics["lpips_weights"] == "none" else set()
+    return {name: means[name] for name in MEASURES if name not in left_out}
 
 
 def _read(path: Path) -> dict[str, Any]:
     """The metrics of one cell; none of the measures may be missing."""
     try:
         metrics: dict[str, Any] = json.loads(path.read_text(encoding="utf-8"))
-        means = metrics["protocols"][PROTOCOL]["model"]
         if not isinstance(metrics["lpips_weights"], str):
             raise TypeError("lpips_weights is no text")
-        for measure in ("psnr", _perceptual(metrics["lpips_weights"])):
-            _require_score(means[measure])
+        if not isinstance(metrics["images"], int):
+            raise TypeError("images is no number")
+        for value in _means(metrics).values():
+            _require_score(value)
     except OSError as error:
         raise UserError(f"{path}: cannot be read: {error.strerror}") from error
     except (ValueError, KeyError, TypeError, RecursionError) as error:
         raise UserError(f"{path}: has no scores under the protocol {PROTOCOL}") from error
     return metrics
-
-
-def _perceptual(lpips_weights: str) -> str:
-    """The perceptual measure that is compared."""
-    return "haarpsi" if lpips_weights == "none" else "lpips"
 
 
 def _require_score(value: object) -> None:

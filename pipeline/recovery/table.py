@@ -1,9 +1,9 @@
-"""Recovery: the gain of an SRN from a learned degradation, on cameras whose truth is known.
+"""Recovery: the gain of an SRN from a learned degradation, on cameras of which there are pairs.
 
-For every simulated camera the same small SRN is trained from several sources of LR images: bicubic,
-those of a DSN, and the true camera.  With the score on held-out photographs under the true camera,
+For every camera the same small SRN is trained from several sources of LR images: bicubic, those of
+a DSN, others, and the true camera (supervised).  With the score on held-out pairs of that camera,
 
-    recovery = (score - score of bicubic) / (score of the true camera - score of bicubic).
+    recovery = (score - score of bicubic) / (score of supervised - score of bicubic).
 
 recovery/dvc.yaml trains and scores the SRNs; this module makes a table of the scores.
 """
@@ -17,12 +17,12 @@ from typing import Any
 
 import numpy as np
 
-ENDS = ("bicubic", "camera")
+ENDS = ("bicubic", "supervised")
 """Sources with a recovery of 0 and 1."""
-COMPARED = ("psnr", "perceptual")
-"""Fields of a score that are compared."""
-NAMES = {"haarpsi": "HaarPSI", "lpips": "LPIPS"}
-"""Names of the perceptual measures in the table."""
+MEASURES = {"psnr": ("PSNR (dB)", 2), "haarpsi": ("HaarPSI", 4), "lpips": ("LPIPS", 4)}
+"""Names and decimals in the table of the measures that are compared."""
+KIND = ("camera", "recipe", "source")
+"""What names a row."""
 
 TableRow = dict[str, Any]
 
@@ -36,22 +36,21 @@ class Score:
     """Recipe of the DSN; empty for sources that need no DSN."""
     source: str
     seed: int
-    psnr: float
-    """In dB, protocol ``usrdu``."""
-    perceptual: float
-    """HaarPSI, higher is better, or LPIPS, lower is better."""
+    values: Mapping[str, float]
+    """Under the protocol ``usrdu``, by keys of ``MEASURES``: PSNR in dB and HaarPSI, where higher
+    is better, and LPIPS, where lower is better, unless it was left out."""
 
 
-def recovery(score: float, bicubic: float, camera: float) -> float | None:
-    """The gain over bicubic as a share of the true camera's gain.
+def recovery(score: float, bicubic: float, supervised: float) -> float | None:
+    """The gain over bicubic as a share of the gain of a supervised training.
 
     The formula is the same for measures where higher and where lower is better.
 
     Returns:
-        0 at bicubic, 1 at the true camera; None if the two do not differ or a score is infinite.
+        0 at bicubic, 1 at supervised; None if the two do not differ or a score is infinite.
 
     """
-    whole, gain = camera - bicubic, score - bicubic
+    whole, gain = supervised - bicubic, score - bicubic
     return gain / whole if whole and math.isfinite(whole) and math.isfinite(gain) else None
 
 
@@ -64,14 +63,14 @@ def recovery_table(scores: Sequence[Score]) -> list[TableRow]:
     found = {(s.camera, s.recipe, s.source, s.seed): s for s in scores}
     rows = []
     for kind in dict.fromkeys(key[:3] for key in found):
-        row: TableRow = dict(zip(("camera", "recipe", "source"), kind, strict=True))
+        row: TableRow = dict(zip(KIND, kind, strict=True))
         mine = [score for key, score in found.items() if key[:3] == kind]
-        for measure in COMPARED:
+        for measure in mine[0].values:
             shares = []
             for score in mine:
                 ends = (found[score.camera, "", end, score.seed] for end in ENDS)
-                shares.append(recovery(*(getattr(one, measure) for one in (score, *ends))))
-            values = [getattr(score, measure) for score in mine]
+                shares.append(recovery(*(one.values[measure] for one in (score, *ends))))
+            values = [score.values[measure] for score in mine]
             row[measure], row[f"{measure}_spread"] = _mean_and_spread(values)
             row[f"{measure}_recovery"], row[f"{measure}_recovery_spread"] = _mean_and_spread(shares)
         rows.append(row)
@@ -80,30 +79,30 @@ def recovery_table(scores: Sequence[Score]) -> list[TableRow]:
 
 def by_name(rows: Sequence[TableRow]) -> dict[str, TableRow]:
     """Rows by ``CAMERA RECIPE SOURCE``, as metrics."""
-    kind = ("camera", "recipe", "source")
     return {
-        " ".join(row[key] for key in kind if row[key]): {
-            key: value for key, value in row.items() if key not in kind
+        " ".join(row[key] for key in KIND if row[key]): {
+            key: value for key, value in row.items() if key not in KIND
         }
         for row in rows
     }
 
 
-def table_text(rows: Sequence[TableRow], perceptual: str) -> str:
+def table_text(rows: Sequence[TableRow]) -> str:
     """The table as Markdown with aligned columns, readable as plain text.
 
     Args:
-        rows: See ``recovery_table``.
-        perceptual: A key of ``NAMES``.
+        rows: See ``recovery_table``; all have the same measures.
 
     """
-    name = NAMES[perceptual]
-    head = ["camera", "recipe", "source", "PSNR (dB)", "recovery (%)", name, "recovery (%)"]
+    measures = [measure for measure in MEASURES if measure in rows[0]]
+    head = [*KIND]
+    for measure in measures:
+        head += [MEASURES[measure][0], "recovery (%)"]
     lines = [head]
     for row in rows:
         line = [row["camera"], row["recipe"] or "–", row["source"]]
-        for measure, decimals in (("psnr", 2), ("perceptual", 4)):
-            line.append(_text(row, measure, 1, decimals))
+        for measure in measures:
+            line.append(_text(row, measure, 1, MEASURES[measure][1]))
             line.append(_text(row, f"{measure}_recovery", 100, 0))
         lines.append(line)
     widths = [max(map(len, column)) for column in zip(*lines, strict=True)]

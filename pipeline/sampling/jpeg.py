@@ -5,6 +5,7 @@ size, quantised cosine transforms of 8x8 blocks, 8-bit samples.
 """
 
 import math
+from collections.abc import Sequence
 from typing import Literal
 
 import torch
@@ -17,6 +18,25 @@ from pipeline.base.settings import Settings
 BLOCK = 8
 TIE = 1e-4
 """A fraction this little below a half counts as a half: values of flat blocks often lie there."""
+LUMA_50 = (
+    16, 11, 10, 16, 24, 40, 51, 61,
+    12, 12, 14, 19, 26, 58, 60, 55,
+    14, 13, 16, 24, 40, 57, 69, 56,
+    14, 17, 22, 29, 51, 87, 80, 62,
+    18, 22, 37, 56, 68, 109, 103, 77,
+    24, 35, 55, 64, 81, 104, 113, 92,
+    49, 64, 78, 87, 103, 121, 120, 101,
+    72, 92, 95, 98, 112, 100, 103, 99,
+)  # fmt: skip
+"""Quantisation steps of the brightness in Table K.1 of ITU-T T.81, those of quality 50."""
+CHROMA_50 = (
+    17, 18, 24, 47, 99, 99, 99, 99,
+    18, 21, 26, 66, 99, 99, 99, 99,
+    24, 26, 56, 99, 99, 99, 99, 99,
+    47, 66, 99, 99, 99, 99, 99, 99,
+    *(99,) * 32,
+)  # fmt: skip
+"""Those of the colour planes, Table K.2."""
 TO_YCBCR = (
     (0.299, 0.587, 0.114),
     (-0.168735892, -0.331264108, 0.5),
@@ -35,43 +55,83 @@ class JpegTables(Settings):
     """Size of the colour planes: whole, or half along both sides."""
 
 
+def tables_of_quality(quality: int, subsampling: Literal["4:4:4", "4:2:0"]) -> JpegTables:
+    """The tables that libjpeg uses for a quality.
+
+    Args:
+        quality: 1 to 100.
+        subsampling: Size of the colour planes.
+
+    Raises:
+        ValueError: The quality is another number.
+
+    """
+    if not 1 <= quality <= 100:
+        raise ValueError(f"quality must be 1 to 100, got {quality}")
+    percent = 5000 // quality if quality < 50 else 200 - 2 * quality
+    luma, chroma = (
+        [min(max((step * percent + 50) // 100, 1), 255) for step in steps]
+        for steps in (LUMA_50, CHROMA_50)
+    )
+    return JpegTables(luma=luma, chroma=chroma, subsampling=subsampling)
+
+
 class Jpeg:
     """Compresses and decompresses images; no gradient goes through it.
 
     Args:
-        tables: Quantisation steps, and size of the colour planes.
+        tables: Quantisation steps, and size of the colour planes; or several that images choose
+            from, with colour planes of one size.
         device: Device of the images.
+
+    Raises:
+        ValueError: There is no table, or the sizes of the colour planes differ.
 
     """
 
-    def __init__(self, tables: JpegTables, device: torch.device | str = "cpu") -> None:
-        self.halved = tables.subsampling == "4:2:0"
-        shape = (BLOCK, 1, BLOCK)
-        self.luma = torch.tensor(tables.luma, device=device).reshape(shape).float()
-        self.chroma = torch.tensor(tables.chroma, device=device).reshape(shape).float()
+    def __init__(
+        self, tables: JpegTables | Sequence[JpegTables], device: torch.device | str = "cpu"
+    ) -> None:
+        several = [tables] if isinstance(tables, JpegTables) else tables
+        sizes = {one.subsampling for one in several}
+        if len(sizes) != 1:
+            raise ValueError(f"tables must have one size of the colour planes, got {sorted(sizes)}")
+        self.halved = sizes == {"4:2:0"}
+        shape = (len(several), 1, 1, BLOCK, 1, BLOCK)
+        luma, chroma = [one.luma for one in several], [one.chroma for one in several]
+        self.luma = torch.tensor(luma, device=device).reshape(shape).float()
+        self.chroma = torch.tensor(chroma, device=device).reshape(shape).float()
         self.cosines = _cosines().to(device)
         self.to_ycbcr = torch.tensor(TO_YCBCR, device=device)
         self.to_rgb = torch.linalg.inv(self.to_ycbcr.double()).float()
 
-    def __call__(self, images: Tensor) -> Tensor:
-        """Compress and decompress (N, 3, H, W) in [0, 1]: the same shape, 8-bit values over 255.
+    def __call__(self, images: Tensor, choice: Tensor | None = None) -> Tensor:
+        """Compress and decompress images; the grid of blocks starts at their top left.
 
-        The grid of blocks starts at the top left of every image.
+        Args:
+            images: (N, 3, H, W) in [0, 1].
+            choice: (N,), int64, on the device: the tables of every image.  None: the first.
+
+        Returns:
+            The same shape, 8-bit values over 255.
+
         """
+        chosen = slice(1) if choice is None else choice
+        luma_steps, chroma_steps = self.luma[chosen], self.chroma[chosen]
         height, width = images.shape[-2:]
         halves = 2 if self.halved else 1
         padding = (0, -width % (BLOCK * halves), 0, -height % halves)  # rows follow in the planes
         levels = F.pad((images.float() * 255).round().clamp(0, 255), padding, mode="replicate")
         planes = _nearest(torch.einsum("cd,ndhw->nchw", self.to_ycbcr, levels))
-        luma = self._quantise(planes[:, :1] - 128, self.luma) + 128
+        luma = self._quantise(planes[:, :1] - 128, luma_steps) + 128
         colour = planes[:, 1:]
         if self.halved:
-            colour = self._quantise(_floor(F.avg_pool2d(colour, 2), 1 / 4, 1 / 2), self.chroma)
+            colour = self._quantise(_floor(F.avg_pool2d(colour, 2), 1 / 4, 1 / 2), chroma_steps)
             colour = _nearest(colour[..., : -(-height // 2), : -(-width // 2)])
             colour = F.interpolate(colour, scale_factor=2.0, mode="bilinear")
             colour = _floor(colour, 8 / 16, 7 / 16)
         else:
-            colour = _nearest(self._quantise(colour, self.chroma))
+            colour = _nearest(self._quantise(colour, chroma_steps))
         luma = _nearest(luma[..., :height, :width]).clamp(0, 255)
         colour = colour[..., :height, :width].clamp(-128, 127)
         decoded = torch.einsum("cd,ndhw->nchw", self.to_rgb, torch.cat([luma, colour], dim=1))

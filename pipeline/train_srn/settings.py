@@ -36,9 +36,10 @@ class Architecture(Settings):
 class TrainSrnSettings(StepSettings):
     """The section ``train_srn``."""
 
-    lr_from: Literal["maps", "bicubic", "pairs"] = "maps"
+    lr_from: Literal["maps", "bicubic", "generic", "pairs"] = "maps"
     """Source of the LR images: samples of the maps, bicubic downsampling of the HR images (the
-    baseline), or the real LR images of pairs (supervised training, S.T. ESRGAN)."""
+    baseline), the HR images degraded at random without regard to the camera (see ``generic``), or
+    the real LR images of pairs (supervised training, S.T. ESRGAN)."""
     theta: Theta = "calibrated"
     """Theta of the samples (Eq. 8): ``calibrated``, ``raw`` (the stored theta), ``constant`` (Table
     1, row 2), or ``none``, the mean alone."""
@@ -52,6 +53,9 @@ class TrainSrnSettings(StepSettings):
     """Crops of every image in one epoch."""
     epochs: Count = 40
     """Epochs of the training."""
+    steps: Count | None = None
+    """Steps of the training, whatever the number of images; the epochs are equal parts of them.
+    None: an epoch is ``crops_per_image`` crops of every image."""
     learning_rate: Positive = 0.002
     """Adam's rate at the start."""
     discriminator_learning_rate: Positive = 0.0001

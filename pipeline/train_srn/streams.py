@@ -1,6 +1,7 @@
 """The training data of the SRN: crops of pairs of an LR and an HR image.
 
-LR images are fresh samples of maps, bicubic downsampling of HR images, or real LR images of pairs.
+LR images are fresh samples of maps, HR images degraded at random or reduced by bicubic
+downsampling, or real LR images of pairs.
 """
 
 from collections.abc import Callable, Sequence
@@ -19,6 +20,7 @@ from pipeline.images.filters import bicubic_downsample
 from pipeline.images.io import Image, to_float, to_uint8
 from pipeline.sampling.sampler import Sampler
 from pipeline.stores.reader import Store, require_exported_from, require_same_scale
+from pipeline.train_srn.generic import GenericDegradation, draw
 
 PURPOSE = "train_srn/images"
 """Purpose of the schedule, see ``seeding.generator``."""
@@ -111,6 +113,41 @@ class SampleStream(_Batched):
         return Pair(self.sampler.sample(maps, source), hr.float() / 255)
 
 
+class GenericStream(_Batched):
+    """Crops of HR images, and LR images of them by fresh degradations; see ``generic``.
+
+    Args:
+        hr: Store of kind hr.
+        patch: S, side of an LR crop.
+        demand: How many crops, and where they go.
+
+    Raises:
+        UserError: An image is smaller than a crop with the border that the blur needs.
+
+    """
+
+    def __init__(self, hr: Store, patch: int, demand: Demand) -> None:
+        self.scale, self.demand = hr.scale, demand
+        self.degrade = GenericDegradation(hr.scale, demand.device)
+        wider = patch + 2 * self.degrade.border
+        require_crop(hr, wider * hr.scale, "train_srn.lr_patch")
+        self.batches = _batches(_hr_source(hr), wider, demand)
+        self.schedule = self.batches.schedule
+
+    def batch(self, step: int, share: int = 0) -> Pair:
+        """The crops of one share of a step's batch, each degraded in its own way."""
+        (wider,) = self.batches.batch(step, share)
+        seed, device = self.demand.seed, self.demand.device
+        parameters = draw(
+            len(wider), generator(seed, of_share("train_srn/degradations", share), step)
+        )
+        source = generator(seed, of_share("train_srn/noise", share), step, device)
+        hr = wider.float() / 255
+        cut = self.degrade.border * self.scale
+        inner = hr[..., cut:-cut, cut:-cut]
+        return Pair(self.degrade(hr, parameters.to(device), source), inner.contiguous())
+
+
 class ImageStream(_Batched):
     """Crops of pairs of 8-bit images; see ``Stream``.
 
@@ -146,8 +183,8 @@ def bicubic_stream(hr: Store, patch: int, demand: Demand) -> ImageStream:
         large = hr.read(hr.ids[image], "image")
         return [to_uint8(bicubic_downsample(to_float(large), hr.scale)), large]
 
-    sizes = [(height // hr.scale, width // hr.scale) for height, width in map(hr.size, hr.ids)]
-    return ImageStream(_image_source(str(hr.path), sizes, hr.scale, read), hr.scale, patch, demand)
+    source = _image_source(str(hr.path), _lr_sizes(hr), hr.scale, read)
+    return ImageStream(source, hr.scale, patch, demand)
 
 
 def pairs_stream(pairs: Store, patch: int, demand: Demand) -> ImageStream:
@@ -170,8 +207,8 @@ def pairs_stream(pairs: Store, patch: int, demand: Demand) -> ImageStream:
     def read(image: int) -> list[Image]:
         return [pairs.read(pairs.ids[image], side) for side in ("lr", "hr")]
 
-    sizes = [(height // scale, width // scale) for height, width in map(pairs.size, pairs.ids)]
-    return ImageStream(_image_source(str(pairs.path), sizes, scale, read), scale, patch, demand)
+    source = _image_source(str(pairs.path), _lr_sizes(pairs), scale, read)
+    return ImageStream(source, scale, patch, demand)
 
 
 def _maps_source(hr: Store, maps: Store, names: Sequence[str]) -> CropSource:
@@ -185,6 +222,21 @@ def _maps_source(hr: Store, maps: Store, names: Sequence[str]) -> CropSource:
     finer = (*(1 for _ in names), maps.scale)
     dtypes = (*(torch.float16 for _ in names), torch.uint8)
     return CropSource(f"{hr.path}, {maps.path}", sizes, finer, dtypes, read)
+
+
+def _lr_sizes(store: Store) -> list[tuple[int, int]]:
+    """LR sizes of the HR images of a store."""
+    scale = store.scale
+    return [(height // scale, width // scale) for height, width in map(store.size, store.ids)]
+
+
+def _hr_source(hr: Store) -> CropSource:
+    """Source of HR images alone, with sizes on the LR grid."""
+
+    def read(image: int) -> list[Image]:
+        return [hr.read(hr.ids[image], "image")]
+
+    return CropSource(str(hr.path), _lr_sizes(hr), (hr.scale,), (torch.uint8,), read)
 
 
 def _image_source(

@@ -22,7 +22,14 @@ from pipeline.stores.reader import Store
 from pipeline.stores.weights import save_weights
 from pipeline.train_srn.losses import SrnLoss
 from pipeline.train_srn.settings import Architecture, TrainSrnSettings
-from pipeline.train_srn.streams import Pair, SampleStream, Stream, bicubic_stream, pairs_stream
+from pipeline.train_srn.streams import (
+    GenericStream,
+    Pair,
+    SampleStream,
+    Stream,
+    bicubic_stream,
+    pairs_stream,
+)
 from pipeline.training.checkpoints import Stateful
 from pipeline.training.description import Places, Training
 from pipeline.training.learner import (
@@ -61,7 +68,7 @@ class SrnMaterial:
             case "maps":
                 stores = _given("hr", self.hr), _given("maps", self.maps)
                 return SrnMaterial(*stores, self.calibration if settings.calibrated else None)
-            case "bicubic":
+            case "bicubic" | "generic":
                 return SrnMaterial(hr=_given("hr", self.hr))
             case "pairs":
                 return SrnMaterial(pairs=_given("pairs", self.pairs))
@@ -105,7 +112,8 @@ class SrnTrainer:
         self.trained_on = dict(trained_on or {})
         self.accelerator, self.device = accelerator, accelerator.device
         self.data, self.schedule = stream, stream.schedule
-        self.steps = self.schedule.steps(settings.epochs) if architecture.train else 0
+        steps = settings.steps or self.schedule.steps(settings.epochs)
+        self.steps = steps if architecture.train else 0
         with torch.random.fork_rng(devices=[]):
             torch.manual_seed(settings.seed)
             self.network = build(architecture.network, stream.scale, architecture.options)
@@ -140,12 +148,18 @@ class SrnTrainer:
 
     def step(self, step: int) -> dict[str, Tensor]:
         """Train both networks on one batch; returns the unweighted terms of Eq. 12."""
-        decay = self.settings.decay(self.schedule.epoch(step))
+        decay = self.settings.decay(self._epoch(step))
         terms = self.adversaries.step(
             decay, lambda share: self._learn(self.data.batch(step, share))
         )
         self.ema.update(self.network)
         return terms
+
+    def _epoch(self, step: int) -> int:
+        """Epoch, from 0, by which the rate is halved."""
+        if self.settings.steps is None:
+            return self.schedule.epoch(step)
+        return step * self.settings.epochs // self.settings.steps
 
     def _learn(self, pair: Pair) -> dict[str, Tensor]:
         """Add the gradients of a share to those of both networks; returns its terms."""
@@ -263,6 +277,8 @@ def open_stream(material: SrnMaterial, settings: TrainSrnSettings, demand: Deman
     patch = settings.lr_patch
     if settings.lr_from == "bicubic":
         return bicubic_stream(_given("hr", material.hr), patch, demand)
+    if settings.lr_from == "generic":
+        return GenericStream(_given("hr", material.hr), patch, demand)
     if settings.lr_from == "pairs":
         return pairs_stream(_given("pairs", material.pairs), patch, demand)
     hr, maps = _given("hr", material.hr), _given("maps", material.maps)

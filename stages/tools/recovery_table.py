@@ -23,7 +23,7 @@ def command(scores: Path, planned: Path, out: Path) -> None:
 
     Reads what 'usrdu evaluate' found for every SR network that the plan names; 'dvc repro
     recovery/dvc.yaml' trains and scores those that are missing.  Writes recovery.md, recovery.csv
-    and metrics.json.
+    and metrics.json, in PSNR, HaarPSI, and LPIPS where evaluate.lpips_weights names a file.
     """
     from pipeline.base.files import make_folder, write_whole
     from pipeline.recovery.cells import PROTOCOL, load_plan, read_scores
@@ -32,15 +32,15 @@ def command(scores: Path, planned: Path, out: Path) -> None:
     plan = load_plan(planned)
     found = read_scores(plan, scores)
     rows = recovery_table(found.scores)
-    text = table_text(rows, found.perceptual)
+    text = table_text(rows)
     make_folder(out)
     write_whole(out / "recovery.md", text.encode())
     write_whole(out / "recovery.csv", csv_text(rows).encode())
     result = {
         "protocol": PROTOCOL,
-        "perceptual": found.perceptual,
         "lpips_weights": found.lpips_weights,
         "seeds": plan.seeds,
+        "val_images": found.val_images,
     }
     write_json(out / "metrics.json", {**result, "cells": by_name(rows)})
     click.echo(text)

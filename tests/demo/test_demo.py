@@ -13,11 +13,12 @@ from numpy.typing import NDArray
 from PIL import Image, JpegImagePlugin
 from scipy.stats import kstest, laplace
 
+from pipeline.base.errors import UserError
 from pipeline.base.seeding import generator
 from pipeline.demo import demo, photographs
 from pipeline.demo.camera import Camera
 from pipeline.demo.demo import DemoSettings, write_demo
-from pipeline.demo.photographs import photograph
+from pipeline.demo.photographs import PhotographFolders, photograph
 from pipeline.images.io import Subsampling
 from stages.demo import command
 
@@ -61,15 +62,16 @@ phone:
 """
 
 
-def call(folder: Path, raw: Path) -> Result:
-    """Run the command with the settings in a folder."""
+def call(folder: Path, raw: Path, *more: str) -> Result:
+    """Run the command with the settings in a folder, and with more options."""
     options = {
         "--out": raw,
         "--metrics": folder / "m.json",
         "--params": folder / "params.yaml",
         "--cameras": folder / "cameras.yaml",
     }
-    return CliRunner().invoke(command, [str(part) for option in options.items() for part in option])
+    words = [str(part) for option in options.items() for part in option]
+    return CliRunner().invoke(command, [*words, *more])
 
 
 def pixels(path: Path) -> NDArray[np.uint8]:
@@ -108,7 +110,8 @@ def test_files(written: Path) -> None:
         *(f"lr/{stem}.jpg" for stem in stems["LR"]),
         *(f"val/hr/{stem}.png" for stem in stems["VAL"]),
         *(f"val/lr/{stem}.jpg" for stem in stems["VAL"]),
-        *(f"truth/clean/{stem}.png" for stem in stems["LR"] + stems["VAL"]),
+        *(f"truth/clean/{stem}.png" for stem in stems["LR"]),
+        *(f"truth/val/{stem}.png" for stem in stems["VAL"]),
         "truth/camera.json",
     }
     for kind in ("HR", "LR", "VAL"):
@@ -134,16 +137,17 @@ def test_sizes(written: Path) -> None:
         height, width, _ = pixels(hr).shape
         lr = pixels(raw / "val" / "lr" / f"{hr.stem}.jpg")
         assert lr.shape == (height // 4, width // 4, 3)
-    for lr_path in [*(raw / "lr").iterdir(), *(raw / "val" / "lr").iterdir()]:
-        clean = pixels(raw / "truth" / "clean" / f"{lr_path.stem}.png")
-        assert pixels(lr_path).shape == clean.shape
+    for folder, truth in (("lr", "clean"), ("val/lr", "val")):
+        for lr_path in (raw / folder).iterdir():
+            clean = pixels(raw / "truth" / truth / f"{lr_path.stem}.png")
+            assert pixels(lr_path).shape == clean.shape
 
 
 def test_the_sets_share_no_photograph(written: Path) -> None:
     names = [*photographs.HR, *photographs.LR, *photographs.VAL]
     assert len({Path(name).stem for name in names}) == len(names)
-    clean = hashes(written / "raw" / "truth" / "clean")
-    assert len(set(clean.values())) == len(clean)
+    clean = hashes(written / "raw" / "truth")
+    assert len(set(clean.values())) == len(clean) == len(photographs.LR + photographs.VAL) + 1
     trained = {pixels(path).tobytes() for path in (written / "raw" / "hr").iterdir()}
     held_out = {pixels(path).tobytes() for path in (written / "raw" / "val" / "hr").iterdir()}
     assert len(trained) == len(photographs.HR)
@@ -183,7 +187,7 @@ def test_the_files_are_what_the_camera_exposes(written: Path, kind: str, name: s
     expected = CAMERA.expose(clean, generator(1, f"demo/{name}"))
     found = pixels(written / "raw" / kind / f"{Path(name).stem}.jpg")
     np.testing.assert_array_equal(found, np.moveaxis(expected, 0, -1))
-    truth = pixels(written / "raw" / "truth" / "clean" / name)
+    truth = pixels(written / "raw" / "truth" / {"lr": "clean", "val/lr": "val"}[kind] / name)
     np.testing.assert_allclose(truth, np.moveaxis(clean.numpy(), 0, -1) * 255, atol=0.501)
 
 
@@ -223,9 +227,9 @@ def test_law_of_the_camera(tmp_path: Path, monkeypatch: pytest.MonkeyPatch, leve
     Six standard errors are 0.027 of the scale and 0.06 of the variance; the rest is for the JPEG.
     """
     flat = np.full((3, 512, 512), level, np.uint8)
-    monkeypatch.setattr(demo, "photograph", lambda *_: flat)
-    for name in ("HR", "LR", "VAL"):
-        monkeypatch.setattr(demo, name, (f"{name}.png",))
+    monkeypatch.setattr(photographs, "photograph", lambda *_: flat)
+    names = {"hr": ("HR.png",), "scenes": ("LR.png",), "val": ("VAL.png",)}
+    monkeypatch.setattr(demo, "SHIPPED", names)
     metrics = write_demo(
         tmp_path, 4, SETTINGS, Camera.model_validate({**PHONE, "jpeg_quality": 100})
     )
@@ -252,7 +256,7 @@ def test_law_of_the_camera(tmp_path: Path, monkeypatch: pytest.MonkeyPatch, leve
 
 def test_pictures_have_noise_of_their_own(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     flat = np.full((3, 64, 64), 128, np.uint8)
-    monkeypatch.setattr(demo, "photograph", lambda *_: flat)
+    monkeypatch.setattr(photographs, "photograph", lambda *_: flat)
     write_demo(tmp_path, 4, SETTINGS, CAMERA)
     shots = hashes(tmp_path / "lr").values()
     assert len(set(shots)) == len(photographs.LR)
@@ -264,7 +268,7 @@ def test_the_noise_level_is_a_root_of_a_mean(
     """Half of a picture black, half white: between the deviations, above their mean."""
     half = np.zeros((3, 64, 64), np.uint8)
     half[:, :, 32:] = 255
-    monkeypatch.setattr(demo, "photograph", lambda *_: half)
+    monkeypatch.setattr(photographs, "photograph", lambda *_: half)
     camera = Camera.model_validate({**PHONE, "blur_along": 0.0, "blur_across": 0.0})
     found = write_demo(tmp_path, 4, SETTINGS, camera)["true_noise_level"]
     assert found == pytest.approx(((5.7**2 + 19.8**2) / 2) ** 0.5, rel=0.01)
@@ -306,7 +310,7 @@ def test_a_camera_without_jpeg_writes_png(tmp_path: Path, monkeypatch: pytest.Mo
 def small(monkeypatch: pytest.MonkeyPatch) -> NDArray[np.uint8]:
     """Every photograph is one small picture; returns it."""
     picture = np.random.default_rng(5).integers(60, 190, (3, 64, 80), dtype=np.uint8)
-    monkeypatch.setattr(demo, "photograph", lambda *_: picture)
+    monkeypatch.setattr(photographs, "photograph", lambda *_: picture)
     return picture
 
 
@@ -345,7 +349,7 @@ def test_every_setting_matters(
     one, other = hashes(tmp_path / "a"), hashes(tmp_path / "b")
     for name in one:
         same = name.startswith(("hr/", "val/hr/"))
-        same = same or (name.startswith("truth/clean/") and not clean_too)
+        same = same or (name.startswith(("truth/clean/", "truth/val/")) and not clean_too)
         assert (one[name] == other[name]) == same, name
 
 
@@ -415,7 +419,7 @@ def test_captures_are_pairs_with_fresh_noise(
         hr = tmp_path / "pairs" / "hr" / name
         assert hr.read_bytes() == (tmp_path / "hr" / f"{name[:-7]}.png").read_bytes()
     captures = [pixels(tmp_path / "pairs" / "lr" / name).astype(float) for name in files]
-    noise = np.stack(captures) - pixels(tmp_path / "truth" / "clean" / "coffee.png")
+    noise = np.stack(captures) - pixels(tmp_path / "truth" / "val" / "coffee.png")
     assert noise.shape == (len(files), 16, 20, 3)  # small() shows one photograph under all names
     assert abs(noise.mean()) < 6 * 8 / noise.size**0.5
     assert noise.std() == pytest.approx(8, rel=6 / (2 * noise.size) ** 0.5)
@@ -431,3 +435,89 @@ def test_captures_of_a_run_with_more_of_them_go(
         write_demo(tmp_path, 4, SETTINGS.model_copy(update={"captures": count}), CAMERA)
         left = [path for path in tmp_path.glob("pairs/*/*") if path.is_file()]
         assert len(left) == 2 * count * len(photographs.HR)
+
+
+# Folders of photographs
+
+
+@pytest.fixture
+def own(tmp_path: Path) -> PhotographFolders:
+    """Two HR images, three scenes and a validation photograph, some of the same name."""
+    rng = np.random.default_rng(8)
+    content = {"hr": ["a b.png", "1.png"], "scenes": ["1.png", "2.jpg", "3.png"], "val": ["1.png"]}
+    for folder, files in content.items():
+        (tmp_path / "own" / folder).mkdir(parents=True)
+        for name in files:
+            image = rng.integers(60, 190, (66, 83, 3), dtype=np.uint8)
+            Image.fromarray(image).save(tmp_path / "own" / folder / name)
+    return PhotographFolders(*(tmp_path / "own" / name for name in content))
+
+
+def test_own_photographs(tmp_path: Path, own: PhotographFolders) -> None:
+    """Cropped to the scale, seen as the camera sees them, each with noise of its own."""
+    raw = tmp_path / "raw"
+    metrics = write_demo(raw, 4, DemoSettings(seed=1, camera="phone", captures=2), CAMERA, own)
+    assert [metrics[f"{name}s"] for name in ("hr_image", "lr_image", "val_pair")] == [2, 3, 1]
+    names = {"hr": ["1.png", "a_b.png"], "lr": ["1.jpg", "2.jpg", "3.jpg"], "val/hr": ["1.png"]}
+    names["pairs/hr"] = ["1_00.png", "1_01.png", "a_b_00.png", "a_b_01.png"]
+    for folder, files in names.items():
+        assert sorted(path.name for path in (raw / folder).iterdir()) == files
+    assert own.hr and own.scenes
+    source = pixels(own.hr / "a b.png")[:64, :80]
+    np.testing.assert_array_equal(pixels(raw / "hr" / "a_b.png"), source)
+    scene = np.moveaxis(pixels(own.scenes / "3.png")[:64, :80], -1, 0)
+    clean = CAMERA.clean(np.ascontiguousarray(scene), 4)
+    expected = CAMERA.expose(clean, generator(1, "demo/scenes/3.png"))
+    np.testing.assert_array_equal(pixels(raw / "lr" / "3.jpg"), np.moveaxis(expected, 0, -1))
+
+
+def test_one_folder_leaves_the_others_to_scikit_image(
+    tmp_path: Path, own: PhotographFolders, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    small(monkeypatch)
+    metrics = write_demo(tmp_path / "raw", 4, SETTINGS, CAMERA, PhotographFolders(val=own.val))
+    assert (metrics["hr_images"], metrics["val_pairs"]) == (len(photographs.HR), 1)
+
+
+def test_a_photograph_in_two_folders_is_refused(tmp_path: Path, own: PhotographFolders) -> None:
+    assert own.scenes and own.val
+    (own.val / "other.jpg").write_bytes((own.scenes / "2.jpg").read_bytes())
+    with pytest.raises(UserError, match=r"val/other.jpg: is the same photograph as .*scenes/2.jpg"):
+        write_demo(tmp_path / "raw", 4, SETTINGS, CAMERA, own)
+    assert not (tmp_path / "raw").exists()
+
+
+def test_no_images_of_other_photographs_stay(tmp_path: Path, own: PhotographFolders) -> None:
+    write_demo(tmp_path / "raw", 4, SETTINGS, CAMERA, own)
+    write_demo(tmp_path / "raw", 4, SETTINGS, CAMERA, own)
+    assert own.val
+    (own.val / "1.png").rename(own.val / "other.png")
+    with pytest.raises(UserError, match=r"val/hr/1.png: is of other photographs"):
+        write_demo(tmp_path / "raw", 4, SETTINGS, CAMERA, own)
+
+
+def test_the_command_takes_folders(tmp_path: Path, own: PhotographFolders) -> None:
+    """One that holds nothing but a README stands for the photographs of scikit-image."""
+    (tmp_path / "params.yaml").write_text(PARAMS)
+    (tmp_path / "cameras.yaml").write_text(CAMERAS)
+    (tmp_path / "none").mkdir()
+    (tmp_path / "none" / "README.md").touch()
+    more = ["--hr", str(own.hr), "--scenes", str(own.scenes), "--val", str(tmp_path / "none")]
+    result = call(tmp_path, tmp_path / "raw", *more)
+    assert result.exit_code == 0, result.output
+    metrics = json.loads((tmp_path / "m.json").read_text())
+    assert (metrics["hr_images"], metrics["lr_images"]) == (2, 3)
+    assert {path.stem for path in (tmp_path / "raw/val/hr").iterdir()} == {"chelsea", "coffee"}
+
+
+@pytest.mark.parametrize(("make", "words"), [(False, "no such folder"), (True, "holds no image")])
+def test_a_folder_without_photographs(tmp_path: Path, make: bool, words: str) -> None:
+    (tmp_path / "params.yaml").write_text(PARAMS)
+    (tmp_path / "cameras.yaml").write_text(CAMERAS)
+    if make:
+        (tmp_path / "mine").mkdir()
+        (tmp_path / "mine" / "photo.heic").touch()
+    result = call(tmp_path, tmp_path / "raw", "--val", str(tmp_path / "mine"))
+    assert result.exit_code == 1 and words in result.stderr
+    assert result.stderr.startswith(f"Error: {tmp_path / 'mine'}: ")
+    assert result.stderr.count("\n") == 1

@@ -13,10 +13,12 @@ from pipeline.recovery.table import table_text
 from stages.tools.recovery_table import command
 
 PLAN: dict[str, object] = {
-    "cameras": ["first", "second"],
+    "cameras": {"first": {}, "second": {"prepare": {"scale": 2}}},
+    "simulated": ["first"],
+    "real": ["second"],
     "seeds": [4, 2],
     "recipes": {"one": {}, "two-b": {"train_dsn": {"seed": 4}}},
-    "anchors": {"bicubic": {}, "camera": {}},
+    "anchors": {"bicubic": {}, "supervised": {}},
     "sources": {"raw": {}, "mean": {}},
 }
 
@@ -30,7 +32,7 @@ def write_plan(folder: Path, **changes: object) -> Path:
 def psnr(cell: Cell) -> float:
     """Another value for every cell."""
     camera, seed = ("first", "second").index(cell.camera), (4, 2).index(cell.seed)
-    kinds = [("", "bicubic"), ("", "camera")]
+    kinds = [("", "bicubic"), ("", "supervised")]
     kinds += [(recipe, source) for recipe in ("one", "two-b") for source in ("raw", "mean")]
     return 20 + 10 * camera + 2 * seed + 0.25 * kinds.index((cell.recipe, cell.source))
 
@@ -66,7 +68,7 @@ def call(folder: Path, **changes: object) -> Result:
 
 def test_the_cells_of_a_plan(tmp_path: Path) -> None:
     cells = list(load_plan(write_plan(tmp_path)).cells())
-    anchors = [("", "bicubic", 4), ("", "bicubic", 2), ("", "camera", 4), ("", "camera", 2)]
+    anchors = [("", "bicubic", 4), ("", "bicubic", 2), ("", "supervised", 4), ("", "supervised", 2)]
     learned = [(r, s, k) for r in ("one", "two-b") for s in ("raw", "mean") for k in (4, 2)]
     assert cells == [
         (camera, *kind) for camera in ("first", "second") for kind in anchors + learned
@@ -80,30 +82,31 @@ def test_the_cells_of_a_plan(tmp_path: Path) -> None:
 def test_scores_are_of_their_cell(tmp_path: Path) -> None:
     plan = load_plan(write_plan(tmp_path))
     found = read_scores(plan, write_scores(tmp_path))
-    assert (found.perceptual, found.lpips_weights) == ("haarpsi", "none")
-    assert len({score.psnr for score in found.scores}) == 24
+    assert (found.lpips_weights, found.val_images) == ("none", {"first": 2, "second": 2})
+    assert len({score.values["psnr"] for score in found.scores}) == 24
     for score, cell in zip(found.scores, plan.cells(), strict=True):
         assert (score.camera, score.recipe, score.source, score.seed) == cell
-        assert (score.psnr, score.perceptual) == (psnr(cell), psnr(cell) / 100)
+        assert score.values == {"psnr": psnr(cell), "haarpsi": psnr(cell) / 100}
 
 
 def test_lpips_where_there_is_lpips(tmp_path: Path) -> None:
     found = read_scores(load_plan(write_plan(tmp_path)), write_scores(tmp_path, "alexnet.pth"))
-    assert (found.perceptual, found.lpips_weights) == ("lpips", "alexnet.pth")
+    assert found.lpips_weights == "alexnet.pth"
     for score in found.scores:
-        assert score.perceptual == pytest.approx(1 / score.psnr)
+        assert list(score.values) == ["psnr", "haarpsi", "lpips"]
+        assert score.values["lpips"] == pytest.approx(1 / score.values["psnr"])
 
 
 def test_a_score_that_json_cannot_hold_has_no_recovery(tmp_path: Path) -> None:
-    path = Cell("first", "", "camera", 4).scores(write_scores(tmp_path))
+    path = Cell("first", "", "supervised", 4).scores(write_scores(tmp_path))
     content = json.loads(path.read_text())
     content["protocols"]["usrdu"]["model"]["psnr"] = None
     path.write_text(json.dumps(content))
     assert call(tmp_path).exit_code == 0
     rows = {(row["camera"], row["source"]): row for row in read_rows(tmp_path / "out/recovery.csv")}
-    assert rows["first", "camera"]["psnr"] == rows["first", "raw"]["psnr_recovery"] == ""
-    assert float(rows["second", "camera"]["psnr_recovery"]) == 1
-    assert float(rows["first", "camera"]["perceptual_recovery"]) == 1
+    assert rows["first", "supervised"]["psnr"] == rows["first", "raw"]["psnr_recovery"] == ""
+    assert float(rows["second", "supervised"]["psnr_recovery"]) == 1
+    assert float(rows["first", "supervised"]["haarpsi_recovery"]) == 1
 
 
 def test_command(tmp_path: Path) -> None:
@@ -120,11 +123,11 @@ def test_command(tmp_path: Path) -> None:
     cells = written.pop("cells")
     assert written == {
         "protocol": "usrdu",
-        "perceptual": "haarpsi",
         "lpips_weights": "none",
         "seeds": [4, 2],
+        "val_images": {"first": 2, "second": 2},
     }
-    assert list(cells)[:3] == ["first bicubic", "first camera", "first one raw"]
+    assert list(cells)[:3] == ["first bicubic", "first supervised", "first one raw"]
     raw = cells["second two-b raw"]  # of seeds 4 and 2: 31 and 33, with bicubic at 30 and 32
     assert raw["psnr"] == 32 and raw["psnr_spread"] == pytest.approx(2**0.5)
     assert raw["psnr_recovery"] == pytest.approx(4)
@@ -134,15 +137,16 @@ def test_command(tmp_path: Path) -> None:
         {k: float(v) if k not in ("camera", "recipe", "source") else v for k, v in row.items()}
         for row in rows
     ]
-    assert table_text(typed, "haarpsi") == (out / "recovery.md").read_text(encoding="utf-8")
+    assert table_text(typed) == (out / "recovery.md").read_text(encoding="utf-8")
 
 
 def test_a_plan_with_fewer_entries_leaves_the_others_out(tmp_path: Path) -> None:
     write_scores(tmp_path)
-    assert call(tmp_path, cameras=["second"], seeds=[2], recipes={"two-b": {}}).exit_code == 0
+    fewer = {"cameras": {"second": {}}, "simulated": [], "seeds": [2], "recipes": {"two-b": {}}}
+    assert call(tmp_path, **fewer).exit_code == 0
     rows = read_rows(tmp_path / "out" / "recovery.csv")
     assert [(row["camera"], row["recipe"], row["source"]) for row in rows] == [
-        ("second", "", "bicubic"), ("second", "", "camera"),
+        ("second", "", "bicubic"), ("second", "", "supervised"),
         ("second", "two-b", "raw"), ("second", "two-b", "mean"),
     ]  # fmt: skip
 
@@ -159,18 +163,25 @@ def one_sentence(result: Result, *parts: str) -> None:
 @pytest.mark.parametrize(
     ("changes", "part"),
     [
-        ({"cameras": []}, "plan.yaml: cameras: "),
-        ({"cameras": ["first; ls"]}, "found ['first; ls']"),
-        ({"cameras": ["../first"]}, "plan.yaml: cameras: "),
+        ({"cameras": {}}, "plan.yaml: cameras: "),
+        ({"cameras": {"first; ls": {}}}, "found {'first; ls': {}}"),
+        ({"cameras": {"../first": {}}}, "plan.yaml: cameras: "),
+        ({"simulated": ["first; ls"]}, "found ['first; ls']"),
+        ({"simulated": []}, "the camera 'first' must be an entry of cameras"),
+        ({"real": ["first", "second"]}, "the camera 'first' must be an entry of cameras"),
+        ({"real": ["second", "third"]}, "the camera 'third' must be an entry of cameras"),
         ({"seeds": [-1]}, "plan.yaml: seeds: "),
         ({"seeds": []}, "plan.yaml: seeds: "),
         ({"recipes": {}}, "plan.yaml: recipes: "),
         ({"recipes": {"0": {}}}, "plan.yaml: recipes: "),
         ({"sources": {"a b": {}}}, "plan.yaml: sources: "),
         ({"sources": {"raw": "raw"}}, "plan.yaml: sources: "),
-        ({"anchors": {"bicubic": {}}}, "plan.yaml: anchors has no 'camera'"),
-        ({"anchors": {"camera": {}}}, "plan.yaml: anchors has no 'bicubic'"),
-        ({"cameras": ["third"]}, "third/bicubic/4.json: cannot be read: No such file"),
+        ({"anchors": {"bicubic": {}}}, "plan.yaml: anchors has no 'supervised'"),
+        ({"anchors": {"supervised": {}}}, "plan.yaml: anchors has no 'bicubic'"),
+        (
+            {"cameras": {"third": {}}, "simulated": ["third"], "real": []},
+            "third/bicubic/4.json: cannot be read: No such file",
+        ),
     ],
 )
 def test_plans_with_mistakes(changes: dict[str, object], part: str, tmp_path: Path) -> None:
@@ -203,3 +214,20 @@ def test_lpips_of_other_weights_is_not_compared(tmp_path: Path) -> None:
     cell = Cell("second", "one", "mean", 2)
     cell.scores(write_scores(tmp_path)).write_text(json.dumps(metrics(cell, "other.pth")))
     one_sentence(call(tmp_path), "different weights of LPIPS: ['none', 'other.pth']")
+
+
+def test_scores_of_different_validation_images(tmp_path: Path) -> None:
+    path = Cell("first", "", "supervised", 4).scores(write_scores(tmp_path))
+    path.write_text(json.dumps(json.loads(path.read_text()) | {"images": 3}))
+    one_sentence(call(tmp_path), "scores/first: has scores of different validation images")
+
+
+def test_few_validation_images_are_named(tmp_path: Path) -> None:
+    scores = write_scores(tmp_path)
+    assert (
+        "validation images: first 2, second 2; a yardstick needs at least 12"
+        in call(tmp_path).output
+    )
+    for path in scores.rglob("*.json"):
+        path.write_text(json.dumps(json.loads(path.read_text()) | {"images": 12}))
+    assert "yardstick" not in call(tmp_path).output

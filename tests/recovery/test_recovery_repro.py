@@ -4,6 +4,7 @@ Slow (every stage is a process of its own that imports torch), so one repository
 """
 
 import json
+import shutil
 from collections.abc import Iterator
 from contextlib import contextmanager
 from pathlib import Path
@@ -11,17 +12,17 @@ from typing import Any
 
 import pytest
 from conftest import read_rows
+from PIL import Image
 from repository import copy_repository, ok, ran
 from ruamel.yaml import YAML
 from safetensors import safe_open
 
 PLAN = "recovery/params.yaml"
 FILE = "recovery/dvc.yaml"
+ANCHORS = ("bicubic", "supervised", "generic")
 CAMERA = ["photographs@jpeg", "prepare@jpeg"]
 RECIPE = [f"{stage}@jpeg-paper" for stage in ("train_dsn", "export", "calibrate")]
-CELLS = [
-    f"{stage}_anchor@jpeg-{s}-3" for stage in ("train", "evaluate") for s in ("bicubic", "camera")
-]
+CELLS = [f"{stage}_anchor@jpeg-{s}-3" for stage in ("train", "evaluate") for s in ANCHORS]
 SOURCE = ["train_srn@jpeg-paper-raw-3", "evaluate@jpeg-paper-raw-3"]
 ALL = {*CAMERA, *RECIPE, *CELLS, *SOURCE, "table"}
 
@@ -47,13 +48,12 @@ def edited(repo: Path, change: Any) -> Iterator[None]:
 
 def shrink(plan: Any) -> None:
     """One cell per source; the means of a DSN after two epochs cannot be calibrated."""
-    plan["cameras"], plan["seeds"] = ["jpeg"], [3]
+    plan["cameras"], plan["simulated"], plan["seeds"] = {"jpeg": {}}, ["jpeg"], [3]
     plan["recipes"] = {"paper": plan["recipes"]["paper"]}
     plan["sources"] = {"raw": plan["sources"]["raw"]}
     plan["common"]["demo"]["captures"] = 2
     plan["common"]["architectures"]["recovery"]["options"] = {"num_feat": 4, "num_conv": 1}
-    plan["common"]["train_srn"] |= {"epochs": 1, "halve_every": 1, "crops_per_image": 2}
-    plan["anchors"]["camera"]["train_srn"]["crops_per_image"] = 1
+    plan["common"]["train_srn"] |= {"epochs": 1, "halve_every": 1, "steps": 5}
 
 
 def stages(output: str) -> set[str]:
@@ -81,23 +81,24 @@ def repo(tmp_path_factory: pytest.TempPathFactory) -> Path:
 
 def test_the_table_has_what_evaluate_found(repo: Path) -> None:
     rows = {row["source"]: row for row in read_rows(repo / "recovery/recovery.csv")}
-    assert list(rows) == ["bicubic", "camera", "raw"]
+    assert list(rows) == [*ANCHORS, "raw"]
     for source, row in rows.items():
-        recipe = "" if source in ("bicubic", "camera") else "paper"
+        recipe = "" if source in ANCHORS else "paper"
         assert (row["camera"], row["recipe"]) == ("jpeg", recipe)
         path = repo / "data/recovery/scores/jpeg" / recipe / source / "3.json"
         metrics = json.loads(path.read_text())
         assert list(metrics["protocols"]) == ["usrdu"]
         means = metrics["protocols"]["usrdu"]["model"]
-        assert float(row["psnr"]) == means["psnr"] and float(row["perceptual"]) == means["haarpsi"]
-    assert len({row["psnr"] for row in rows.values()}) == 3
+        assert float(row["psnr"]) == means["psnr"] and float(row["haarpsi"]) == means["haarpsi"]
+    assert len({row["psnr"] for row in rows.values()}) == 4
     found = [(float(rows[s]["psnr_recovery"]), float(rows[s]["psnr_spread"])) for s in rows]
     assert found[:2] == [(0, 0), (1, 0)]
 
 
 def test_every_cell_had_its_settings(repo: Path) -> None:
     """And the same number of steps, so that the sources can be compared."""
-    expected = {"bicubic": "bicubic", "camera": "pairs", "paper/raw": "maps"}
+    expected = {"bicubic": "bicubic", "supervised": "pairs", "generic": "generic"}
+    expected["paper/raw"] = "maps"
     for folder, lr_from in expected.items():
         cell = repo / "data/recovery/jpeg/srn" / folder / "3"
         with safe_open(cell / "srn.safetensors", "np") as file:
@@ -105,7 +106,7 @@ def test_every_cell_had_its_settings(repo: Path) -> None:
         metadata = json.dumps([json.loads(value) if value[0] in "{[" else value for value in text])
         assert f'"lr_from": "{lr_from}"' in metadata and '"seed": 3' in metadata
         assert '"num_feat": 4' in metadata and '"adversarial_weight": 0.0' in metadata
-        assert json.loads((cell / "metrics.json").read_text())["step"] == 6 * 2 // 2
+        assert json.loads((cell / "metrics.json").read_text())["step"] == 5
 
 
 def test_a_second_repro_does_nothing(repo: Path) -> None:
@@ -122,7 +123,11 @@ def test_git_keeps_the_table(repo: Path) -> None:
 
 
 def test_a_new_camera_runs_its_own_cells(repo: Path) -> None:
-    with edited(repo, lambda plan: plan["cameras"].append("laplace")):
+    def add(plan: Any) -> None:
+        plan["cameras"]["laplace"] = {}
+        plan["simulated"].append("laplace")
+
+    with edited(repo, add):
         new = {name.replace("@jpeg", "@laplace") for name in ALL - {"table"}}
         assert changed(repo) == {*new, "table"}
 
@@ -156,3 +161,40 @@ def test_a_changed_recipe_runs_what_comes_of_it(repo: Path) -> None:
 
     with edited(repo, change):
         assert changed(repo) == {"train_dsn@jpeg-paper", "table"}  # the others wait for its result
+
+
+def test_a_camera_with_real_pairs_and_a_scale_of_its_own(repo: Path) -> None:
+    """Its folder lies in data/raw/real; what the simulated cameras made stays as it is."""
+    photographs = repo / "data/recovery/jpeg/raw"
+    real = repo / "data/raw/real/mine"
+    shutil.copytree(photographs / "val", real / "val")
+    shutil.copytree(photographs / "pairs", real / "pairs")
+    for name in ("val", "pairs"):
+        for path in (real / name / "hr").iterdir():  # pairs of scale 2
+            with Image.open(path) as hr, Image.open(path) as copy:
+                size = hr.width // 2, hr.height // 2
+                copy.resize(size).save(path)
+
+    def add(plan: Any) -> None:
+        plan["cameras"]["mine"] = {"prepare": {"scale": 2}}
+        plan["real"] = ["mine"]
+
+    with edited(repo, add):
+        new = {name.replace("@jpeg", "@mine") for name in ALL - {"photographs@jpeg", "table"}}
+        assert changed(repo) == {*new, "real_pairs@mine", "table"}
+        output = ok(repo, "dvc", "repro", f"{FILE}:evaluate_anchor@mine-supervised-3")
+        cells = {f"{stage}_anchor@mine-supervised-3" for stage in ("train", "evaluate")}
+        assert stages(output) == {"real_pairs@mine", "prepare@mine", *cells}
+        scores = repo / "data/recovery/scores/mine/supervised/3.json"
+        assert json.loads(scores.read_text())["images"] == 2
+        stores = json.loads((repo / "data/recovery/mine/prepare.json").read_text())
+        assert (stores["hr_images"], stores["train_pairs"]) == (6, 6)
+        with edited(repo, lambda plan: plan["common"]["train_srn"].update(steps=4)):
+            assert not {"real_pairs@mine", "prepare@mine"} & changed(repo)
+
+
+def test_own_validation_photographs_run_everything_of_the_simulated_cameras(repo: Path) -> None:
+    (repo / "data/raw/mine").mkdir()
+    Image.new("RGB", (64, 64)).save(repo / "data/raw/mine/black.png")
+    with edited(repo, lambda plan: plan["folders"].update(val="data/raw/mine")):
+        assert changed(repo) >= {"photographs@jpeg"}

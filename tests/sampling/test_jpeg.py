@@ -14,7 +14,7 @@ from skimage.data import chelsea
 from torch import Tensor
 
 from pipeline.images.io import write_jpeg
-from pipeline.sampling.jpeg import TO_YCBCR, Jpeg, JpegTables, _cosines
+from pipeline.sampling.jpeg import TO_YCBCR, Jpeg, JpegTables, _cosines, tables_of_quality
 
 Planes = Literal["4:4:4", "4:2:0"]
 Pixels = NDArray[np.uint8]
@@ -150,3 +150,32 @@ def test_the_image_given_is_not_changed() -> None:
     before = image.clone()
     Jpeg(plain(30, "4:2:0"))(image)
     assert torch.equal(image, before)
+
+
+@pytest.mark.parametrize("quality", [1, 10, 30, 49, 50, 51, 77, 95, 100])
+def test_tables_of_a_quality_are_those_of_pillow(tmp_path: Path, quality: int) -> None:
+    _, expected = filed(tmp_path / "a.jpg", cat(16, 16), quality, "4:2:0")
+    assert tables_of_quality(quality, "4:2:0") == expected
+
+
+@pytest.mark.parametrize("quality", [0, 101])
+def test_qualities_that_are_none(quality: int) -> None:
+    with pytest.raises(ValueError, match=f"quality must be 1 to 100, got {quality}"):
+        tables_of_quality(quality, "4:2:0")
+
+
+@pytest.mark.parametrize("planes", ["4:4:4", "4:2:0"])
+def test_images_with_tables_of_their_own(planes: Planes) -> None:
+    """Bit by bit what each gets alone."""
+    tables = [tables_of_quality(quality, planes) for quality in (30, 60, 95)]
+    images = torch.stack([torch.from_numpy(cat(33, 40)).float() / 255 / k for k in (1, 2, 1, 3)])
+    choice = [2, 0, 1, 0]
+    found = Jpeg(tables)(images, torch.tensor(choice))
+    for one, index, result in zip(images, choice, found, strict=True):
+        assert torch.equal(Jpeg(tables[index])(one[None])[0], result)
+
+
+def test_tables_that_do_not_belong_together() -> None:
+    for tables in ([], [plain(1, "4:4:4"), plain(1, "4:2:0")]):
+        with pytest.raises(ValueError, match="one size of the colour planes"):
+            Jpeg(tables)

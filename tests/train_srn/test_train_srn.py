@@ -6,6 +6,7 @@ The golden log, a few steps with every term on, is ``golden/train_srn.csv``; aft
 
 import ast
 import json
+from contextlib import closing
 from dataclasses import replace
 from pathlib import Path
 from typing import Any
@@ -401,26 +402,46 @@ def test_only_the_material_that_is_used_counts(tiny: World) -> None:
     assert maps == SrnMaterial(tiny.hr, tiny.maps)
     assert given.used(srn_settings(theta="calibrated")) == replace(given, pairs=None)
     assert given.used(srn_settings(lr_from="bicubic", theta="calibrated")) == SrnMaterial(tiny.hr)
+    assert given.used(srn_settings(lr_from="generic")) == SrnMaterial(tiny.hr)
     assert given.used(srn_settings(lr_from="pairs")) == SrnMaterial(pairs=tiny.val)
     assert maps.digests() == {"hr": tiny.hr.digest, "maps": tiny.maps.digest}
-    for wanted, lacking in (("maps", "hr"), ("bicubic", "hr"), ("pairs", "pairs")):
+    needs = {"maps": "hr", "bicubic": "hr", "generic": "hr", "pairs": "pairs"}
+    for wanted, lacking in needs.items():
         with pytest.raises(UserError, match=f"lr_from needs the store --{lacking}"):
             SrnMaterial().used(srn_settings(lr_from=wanted))
 
 
 @pytest.mark.usefixtures("no_sheets")
-@pytest.mark.parametrize("lr_from", ["bicubic", "pairs"])
-def test_a_run_on_pairs(lr_from: str, tiny: World, tmp_path: Path) -> None:
+@pytest.mark.parametrize("lr_from", ["bicubic", "generic", "pairs"])
+def test_a_run_without_maps(lr_from: str, tiny: World, tmp_path: Path) -> None:
     before = crop_threads()
     result = run(tiny, srn_settings(lr_from=lr_from, theta="calibrated"), tmp_path, compact())
     assert not crop_threads() - before
-    crops = {"bicubic": 3, "pairs": 2}[lr_from] * 2 * 2
+    crops = {"bicubic": 3, "generic": 3, "pairs": 2}[lr_from] * 2 * 2
     assert result["step"] == crops // 2
     assert names(tmp_path / "out") == ["curves.csv", "srn.safetensors"]
     with safe_open(tmp_path / "out" / "srn.safetensors", "pt") as file:
         on = json.loads(file.metadata()["trained_on"])
-    digests = {"bicubic": {"hr": tiny.hr.digest}, "pairs": {"pairs": tiny.val.digest}}
-    assert on == digests[lr_from]
+    pairs = {"pairs": tiny.val.digest}
+    assert on == (pairs if lr_from == "pairs" else {"hr": tiny.hr.digest})
+
+
+def test_steps_do_not_depend_on_the_number_of_images(tiny: World) -> None:
+    """The epochs are equal parts of them: 7 steps in 3 epochs, the rate halved after each."""
+    material = SrnMaterial(tiny.hr, pairs=tiny.val)
+    for lr_from in ("bicubic", "pairs"):
+        settings = srn_settings(lr_from=lr_from, steps=7, epochs=3, halve_every=1)
+        accelerator = make_accelerator(settings)
+        demand = settings.demand(accelerator, PLENTY)
+        with closing(open_stream(material.used(settings), settings, demand)) as stream:
+            trainer = SrnTrainer(stream, compact(), settings, accelerator)
+            assert trainer.steps == 7
+            rates = []
+            for step in range(7):
+                trainer.step(step)
+                rates.append(trainer.learner.optimiser.param_groups[0]["lr"])
+        halvings = [0, 0, 0, 1, 1, 2, 2]
+        assert rates == pytest.approx([settings.learning_rate / 2**k for k in halvings])
 
 
 def test_an_architecture_that_is_not_trained(tiny: World, tmp_path: Path) -> None:
