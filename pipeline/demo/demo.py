@@ -51,25 +51,25 @@ def write_demo(
     """Write ``hr/``, ``lr/``, ``val/hr/`` and ``val/lr/``, and the ground truth in ``truth/``.
 
     ``truth/clean`` and ``truth/val`` hold the LR images without noise and JPEG, as the camera's
-        processor develops them where it has one, ``truth/camera.json`` the camera.  With captures there
-        are pairs in ``pairs/hr/`` and ``pairs/lr/``: ``NAME_00`` and so on, the same HR image with
-        fresh noise.
+    processor develops them where it has one, ``truth/camera.json`` the camera.  With captures there
+    are pairs in ``pairs/hr/`` and ``pairs/lr/``: ``NAME_00`` and so on, the same HR image with
+    fresh noise.
 
-        Args:
-            folder: Folder to write to; the folders in it are created.
-            scale: HR pixels per LR pixel.
-            settings: Seed, and the name of the camera.
-            camera: The entry of that name.
-            folders: The photographs.
+    Args:
+        folder: Folder to write to; the folders in it are created.
+        scale: HR pixels per LR pixel.
+        settings: Seed, and the name of the camera.
+        camera: The entry of that name.
+        folders: The photographs.
 
-        Returns:
-            Metrics: numbers of images, and the true noise level of the LR images in gray levels, which
-            is the root of the mean variance at the sites, or with a processor of captures around their
-            mean; every image has the same weight.
+    Returns:
+        Metrics: numbers of images, and the true noise level of the LR images in gray levels, which
+        is the root of the mean variance at the sites, or with a processor of captures around their
+        mean; every image has the same weight.
 
-        Raises:
-            UserError: A folder holds no photograph or one of another folder, one cannot be read, or
-                the folder to write to holds images of other photographs.
+    Raises:
+        UserError: A folder holds no photograph or one of another folder, one cannot be read, or
+            the folder to write to holds images of other photographs.
 
     """
     require_disjoint(folders)

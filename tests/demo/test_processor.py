@@ -17,7 +17,7 @@ from scipy.ndimage import gaussian_filter
 from pipeline.base.errors import UserError
 from pipeline.base.seeding import generator
 from pipeline.base.settings import load_section
-from pipeline.demo import demo
+from pipeline.demo import photographs
 from pipeline.demo.camera import CAPTURES, Camera
 from pipeline.demo.demo import DemoSettings, write_demo
 from pipeline.demo.development import linear_light, srgb, with_contrast
@@ -440,7 +440,7 @@ def test_transfer_starts_at_one(name: str) -> None:
 def test_demo(tmp_path: Path, monkeypatch: pytest.MonkeyPatch, name: str) -> None:
     """The truth is developed, the noise measured, and the file has its colour planes."""
     hr = picture(160, 192)
-    monkeypatch.setattr(demo, "photograph", lambda *_: hr)
+    monkeypatch.setattr(photographs, "photograph", lambda *_: hr)
     taken = load_section(CAMERAS, name, Camera)
     metrics = write_demo(tmp_path, 4, DemoSettings(seed=1, camera=name), taken)
     clean = taken.clean(hr, 4)
