@@ -15,8 +15,8 @@ ROOT = Path(__file__).parent.parent
 STAGES = ["demo", "prepare", "train_dsn", "export", "calibrate", "audit", "train_srn", "evaluate"]
 PACKAGES = [
     "base", "images", "stores", "writing", "sampling", "noise", "parallel", "crops", "training",
-    "dsn", "srn", "demo", "prepare", "train_dsn", "export", "calibrate", "audit", "train_srn",
-    "library", "evaluate", "tools", "recovery",
+    "camera", "dsn", "srn", "demo", "prepare", "train_dsn", "export", "calibrate", "audit",
+    "train_srn", "library", "evaluate", "tools", "recovery",
 ]  # fmt: skip
 """From the bottom up: a package imports itself and what stands before it."""
 FACE = {"stages/options.py", "stages/messages.py", "stages/cli.py"}
