@@ -100,9 +100,10 @@ def workers(scheduler: str | None) -> Iterator[Any]:
 
 
 def prior_scale_gray(maps: Store) -> float | None:
-    """The prior scale in gray levels, None where theta is constant."""
+    """The prior scale in gray levels, None where theta is constant or every pixel has its own."""
     dsn = describe(maps)
-    return dsn.prior_scale_gray if dsn.learned_theta else None
+    prior = dsn.prior_scale_gray
+    return prior if dsn.learned_theta and prior != "camera" else None
 
 
 def closed_form_prior(maps: Store) -> float | None:

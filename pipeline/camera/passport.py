@@ -19,6 +19,7 @@ from pipeline.base.settings import Settings, Weight
 from pipeline.base.units import Scale
 from pipeline.sampling.jpeg import JpegTables
 from pipeline.sampling.noise_law import NoiseLaw, lengths
+from pipeline.stores.reader import Store
 
 CAMERA_FORMAT: Literal["usrdu-camera-1"] = "usrdu-camera-1"
 """Mark and version of the file."""
@@ -164,6 +165,21 @@ def read_passport(path: Path) -> Passport:
         raise UserError(f"{path}: cannot be read: {error.strerror}") from error
     except (ValidationError, UnicodeDecodeError) as error:
         raise UserError(f"{path}: is not a camera's passport: {_reason(error)}") from error
+
+
+def passport_of(maps: Store) -> Passport | None:
+    """The passport that the DSN of a store of maps carries; None if it has none.
+
+    Raises:
+        UserError: It is damaged.
+
+    """
+    dsn = maps.attributes.get("dsn")
+    content = dsn.get("passport") if isinstance(dsn, dict) else None
+    try:
+        return None if content is None else Passport.model_validate(content)
+    except ValidationError as error:
+        raise UserError(f"{maps.path}: its passport is damaged: {_reason(error)}") from error
 
 
 def write_passport(path: Path, passport: Passport) -> None:

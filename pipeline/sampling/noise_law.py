@@ -73,6 +73,10 @@ class NoiseSource(Protocol):
     """What was measured of the noise of a camera: a calibration, or a passport."""
 
     @property
+    def scale(self) -> int:
+        """HR pixels per LR pixel."""
+
+    @property
     def noise(self) -> NoiseLaw:
         """The law of the noise before compression."""
 
