@@ -3,7 +3,13 @@
 from pathlib import Path
 from typing import Any, Literal, NamedTuple
 
-from pydantic import Field, ValidationError, model_validator
+from pydantic import (
+    Field,
+    SerializerFunctionWrapHandler,
+    ValidationError,
+    model_serializer,
+    model_validator,
+)
 
 from pipeline.base.errors import UserError, one_line
 from pipeline.base.settings import Positive, Settings
@@ -55,6 +61,14 @@ class DsnDescription(Settings):
         if self.passport is not None and self.passport.scale != self.scale:
             raise ValueError(f"its passport has the scale {self.passport.scale}, not {self.scale}")
         return self
+
+    @model_serializer(mode="wrap")
+    def _without_nothing(self, plain: SerializerFunctionWrapHandler) -> dict[str, Any]:
+        """A file without a passport has no such key, as before there were passports."""
+        content: dict[str, Any] = plain(self)
+        if self.passport is None:
+            del content["passport"]
+        return content
 
     @property
     def constant_theta(self) -> float | None:
