@@ -272,12 +272,15 @@ class DsnTrainer:
         }
 
     def describe(self) -> DsnDescription:
-        """The description in the DSN's file."""
+        """The description in the DSN's file.
+
+        Without a training it has the smallest trunk there is, as its heads are zero.
+        """
         settings = self.settings
         return DsnDescription(
             scale=self.scale,
-            features=settings.features,
-            blocks=settings.blocks,
+            features=settings.features if self.steps else 1,
+            blocks=settings.blocks if self.steps else 1,
             learned_theta=settings.learn_theta,
             prior_scale_gray=known_prior_gray(settings),
             reference=self.reference.description,

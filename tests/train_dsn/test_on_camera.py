@@ -224,7 +224,9 @@ def test_maps_straight_from_the_passport(
     assert metrics["prior_scale_gray"] == "camera" and metrics["content_correlation"] > 0.99
     path = tmp_path / "out" / "dsn.safetensors"
     camera.unlink()
-    assert load_dsn(path).description.passport == passport()
+    description = load_dsn(path).description
+    assert description.passport == passport()
+    assert (description.features, description.blocks) == (1, 1)  # nothing to compute
     degrader, image = Degrader.load(path), tiny.hr.read(tiny.hr.ids[0], "image")
     hr, model = to_float(image)[None], CameraModel(passport())
     tiled = degrader.tiled(image, 12)
