@@ -29,6 +29,10 @@ from stages.options import (  # fmt: skip
     "--kernels", type=click.Path(path_type=Path),
     help="Blur kernel (.npy, .mat, .png) or a folder of them, for train_dsn.reference: kernels.",
 )  # fmt: skip
+@click.option(
+    "--camera", type=FILE,
+    help="The camera's passport, for train_dsn.reference or prior_scale_gray: camera.",
+)  # fmt: skip
 @click.option("--out", type=FOLDER, required=True, help="Folder for the results.")
 @click.option("--metrics", type=FILE, help="JSON file for the metrics.  [default: in OUT]")
 @click.option(
@@ -42,6 +46,7 @@ def command(
     hr: Path | str,
     lr: Path | str,
     kernels: Path | None,
+    camera: Path | None,
     out: Path,
     metrics: Path | None,
     start: Path | None,
@@ -52,7 +57,8 @@ def command(
 
     Writes dsn.safetensors, contact_sheet.png, curves.csv and metrics.json.  During the training the
     latest contact sheet and curves are in a folder of WORK/train_dsn.  After an interruption the
-    same command continues from the last checkpoint.
+    same command continues from the last checkpoint.  With epochs: 0 there is no training: mean and
+    theta are those of the camera's passport.
     """
     from pipeline.base.settings import load_section
     from pipeline.crops.memory import MachineSettings
@@ -65,7 +71,7 @@ def command(
     settings = load_section(params, "train_dsn", TrainDsnSettings)
     machine = load_section(params, "machine", MachineSettings)
     click.echo(f"train_dsn: {settings!r}")
-    material = DsnMaterial(Store(hr, "hr"), Store(lr, "lr"), kernels)
+    material = DsnMaterial(Store(hr, "hr"), Store(lr, "lr"), kernels, camera)
     result = train_dsn(material, settings, machine, Places(out, work / "train_dsn", start))
     leave()
     if result is None:  # of several processes, this is not the main one

@@ -27,6 +27,10 @@ from stages.options import (  # fmt: skip
 @click.option("--hr", type=STORE, help="Store of HR images; not for lr_from: pairs.")
 @click.option("--maps", type=STORE, help="Store of mean and theta, for lr_from: maps.")
 @click.option("--calibration", type=FILE, help="Calibration of the maps, if theta needs one.")
+@click.option(
+    "--camera", type=FILE,
+    help="The camera's passport, for theta: camera.  [default: that in the maps]",
+)  # fmt: skip
 @click.option("--pairs", type=STORE, help="Store of real pairs, for lr_from: pairs.")
 @click.option("--out", type=FOLDER, required=True, help="Folder for the results.")
 @click.option("--metrics", type=FILE, help="JSON file for the metrics.  [default: in OUT]")
@@ -42,6 +46,7 @@ def command(
     hr: Path | str | None,
     maps: Path | str | None,
     calibration: Path | None,
+    camera: Path | None,
     pairs: Path | str | None,
     out: Path,
     metrics: Path | None,
@@ -57,6 +62,7 @@ def command(
     uses spandrel can open the last one.
     """
     from pipeline.base.settings import load_section
+    from pipeline.camera.passport import read_passport
     from pipeline.crops.memory import MachineSettings
     from pipeline.sampling.calibration import load_calibration
     from pipeline.stores.reader import Store
@@ -74,6 +80,7 @@ def command(
         Store(maps, "maps") if maps else None,
         load_calibration(calibration) if calibration and settings.calibrated else None,
         Store(pairs, "val") if pairs else None,
+        read_passport(camera) if camera and settings.camera else None,
     )
     result = train_srn(
         material, arch, architecture, settings, machine, Places(out, work / "train_srn", start)

@@ -1,11 +1,14 @@
-"""Stand-ins that several test files share: a DSN with random weights, clusters of one machine."""
+"""Stand-ins for tests: a DSN with random weights, a passport, clusters of one machine."""
 
 from pathlib import Path
 
+import numpy as np
 import torch
 from conftest import dsn_settings
 from distributed import LocalCluster
+from numpy.typing import NDArray
 
+from pipeline.camera.passport import CAMERA_FORMAT, Passport
 from pipeline.dsn.file import DsnDescription, save_dsn
 from pipeline.dsn.network import DSN
 from pipeline.train_dsn.prior import known_prior_gray
@@ -55,3 +58,48 @@ def write_dsn(
     settings = dsn_settings(blocks=2, **changes)
     save_dsn(path, dsn, described(settings, scale, reference))
     return path
+
+
+def gaussian_kernel(side: int, sigma: float, angle: float = 0.0) -> NDArray[np.float64]:
+    """A Gaussian (side, side) of sum one, twice as wide along one direction if turned."""
+    place = np.arange(side) - (side - 1) / 2
+    y, x = np.meshgrid(place, place, indexing="ij")
+    along, across = np.cos(angle) * x + np.sin(angle) * y, np.cos(angle) * y - np.sin(angle) * x
+    wide = sigma * (2 if angle else 1)
+    values = np.exp(-(along**2) / (2 * wide**2) - across**2 / (2 * sigma**2))
+    return np.asarray(values / values.sum())
+
+
+def plain_passport(scale: int = 4, **changes: object) -> Passport:
+    """A passport: a blur of two thirds of an LR pixel, noise that grows with intensity."""
+    side = 5 * scale
+    one = [1.0]
+    content: dict[str, object] = {
+        "format": CAMERA_FORMAT,
+        "scale": scale,
+        "hr_digest": "h",
+        "lr_digest": "l",
+        "light": "gamma",
+        "luma_kernel": gaussian_kernel(side, 0.6 * scale, 0.5).tolist(),
+        "chroma_kernel": gaussian_kernel(side + 2 * scale, scale).tolist(),
+        "sharpening": {"amount": 0.0, "radius": 1.0},
+        "denoising": {"threshold_gray": 0.0, "kept": 1.0},
+        "noise": {
+            "variance_gray": [[4.0, 16.0, 36.0], [2.0, 9.0, 25.0], [9.0, 25.0, 49.0]],
+            "noise_filter": None,
+            "laplace_share": 0.5,
+        },
+        "jpeg": None,
+        "transfer": {
+            "frequencies": [0.0],
+            "luma": one,
+            "luma_low": one,
+            "luma_high": one,
+            "chroma": one,
+            "chroma_low": one,
+            "chroma_high": one,
+        },
+        "images": {"hr": 3, "lr": 4},
+        "unknown": [],
+    }
+    return Passport.model_validate(content | changes)

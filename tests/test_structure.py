@@ -15,8 +15,8 @@ ROOT = Path(__file__).parent.parent
 STAGES = ["demo", "prepare", "train_dsn", "export", "calibrate", "audit", "train_srn", "evaluate"]
 PACKAGES = [
     "base", "images", "stores", "writing", "sampling", "noise", "parallel", "crops", "training",
-    "dsn", "srn", "demo", "prepare", "train_dsn", "export", "calibrate", "audit", "train_srn",
-    "library", "evaluate", "tools", "recovery",
+    "camera", "dsn", "srn", "demo", "prepare", "train_dsn", "export", "calibrate", "audit",
+    "train_srn", "library", "evaluate", "tools", "recovery",
 ]  # fmt: skip
 """From the bottom up: a package imports itself and what stands before it."""
 FACE = {"stages/options.py", "stages/messages.py", "stages/cli.py"}
@@ -146,7 +146,7 @@ def test_what_a_stage_imports_lies_in_its_folders(stage: str) -> None:
 
 def test_code_is_named_by_folder() -> None:
     everything = [dep for stage in STAGES for dep in code_deps(stage)]
-    assert len(everything) <= 60
+    assert len(everything) <= 75
     for dep in [dep for stage in ENTRIES for dep in code_deps(stage)]:
         assert dep.startswith("stages/") or dep.removeprefix("pipeline/") in PACKAGES
 
@@ -191,7 +191,8 @@ EDITS = {
     "pipeline/evaluate/niqe.py": {"evaluate"},
     "pipeline/crops/window.py": {"train_dsn", "train_srn"},
     "pipeline/training/loop.py": {"train_dsn", "train_srn"},
-    "pipeline/sampling/calibration.py": {"demo", "train_dsn", "calibrate", "audit", "train_srn"},
+    "pipeline/sampling/calibration.py": ALL - {"prepare", "evaluate"},
+    "pipeline/camera/passport.py": {"train_dsn", "export", "audit", "train_srn"},
     "pipeline/stores/reader.py": ALL - {"demo"},
     "pipeline/base/errors.py": ALL,
 }

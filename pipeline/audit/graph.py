@@ -12,7 +12,7 @@ from dataclasses import dataclass
 from functools import reduce
 from operator import add
 from pathlib import Path
-from typing import Any, NamedTuple
+from typing import Any, Literal, NamedTuple
 
 from dask.base import compute
 from dask.delayed import delayed
@@ -99,18 +99,20 @@ def workers(scheduler: str | None) -> Iterator[Any]:
         yield client
 
 
-def prior_scale_gray(maps: Store) -> float | None:
-    """The prior scale in gray levels, None where theta is constant."""
+def prior_scale_gray(maps: Store) -> float | Literal["camera"] | None:
+    """The prior scale in gray levels; ``camera``: every pixel has its own; None: constant theta."""
     dsn = describe(maps)
-    return dsn.prior_scale_gray if dsn.learned_theta else None
+    return dsn.prior_scale_gray if dsn.constant_theta is None else None
 
 
 def closed_form_prior(maps: Store) -> float | None:
     """The prior scale in gray levels where theta has a closed form of |mean - bicubic| (Eq. 2).
 
-    None where theta is constant, and where the DSN was trained on another reference than bicubic.
+    None where theta is constant, and where the DSN was trained on another reference than bicubic or
+    with a prior per pixel.
     """
-    return prior_scale_gray(maps) if describe(maps).reference == "bicubic" else None
+    prior = prior_scale_gray(maps)
+    return None if prior == "camera" or describe(maps).reference != "bicubic" else prior
 
 
 def measure(

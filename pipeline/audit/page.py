@@ -8,7 +8,7 @@ from base64 import b64encode
 from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Any
+from typing import Any, Literal
 
 import numpy as np
 import torch
@@ -63,8 +63,9 @@ class Summary:
     """Paths, digests, scale, reference and DSN."""
     settings: dict[str, Any]
     """The section ``audit``."""
-    prior_scale_gray: float | None
-    """Laplace scale of the reference; None where theta was not learned but is constant."""
+    prior_scale_gray: float | Literal["camera"] | None
+    """Laplace scale of the reference; ``camera``: that of the camera's noise at every pixel; None
+    where theta was not learned but is constant."""
     metrics: Figures
     """Of all images together."""
     channels: dict[str, Figures]

@@ -3,17 +3,27 @@
 from pathlib import Path
 from typing import Any, Literal, NamedTuple
 
-from pydantic import Field, ValidationError
+from pydantic import (
+    Field,
+    SerializerFunctionWrapHandler,
+    ValidationError,
+    model_serializer,
+    model_validator,
+)
 
 from pipeline.base.errors import UserError, one_line
-from pipeline.base.settings import Settings
+from pipeline.base.settings import Positive, Settings
 from pipeline.base.units import GRAY_LEVEL, Scale
+from pipeline.camera.model import CameraModel
+from pipeline.camera.passport import Passport
 from pipeline.dsn.network import DSN
 from pipeline.stores.reader import Store
 from pipeline.stores.weights import load_weights, save_weights
 
 DSN_FORMAT: Literal["usrdu-dsn-2"] = "usrdu-dsn-2"
 """Mark and version of the file."""
+CAMERA: Literal["camera"] = "camera"
+"""Reference and prior scale of a DSN that takes them from a passport."""
 
 
 class DsnDescription(Settings):
@@ -29,10 +39,12 @@ class DsnDescription(Settings):
     """Residual blocks."""
     learned_theta: bool
     """Whether theta is learned (Eq. 2); otherwise it is the prior scale everywhere."""
-    prior_scale_gray: float = Field(gt=0)
-    """b of Eq. 2 in gray levels."""
+    prior_scale_gray: Positive | Literal["camera"]
+    """b of Eq. 2 in gray levels; ``camera``: the scale of the passport's noise at every pixel."""
     reference: Any
-    """y_b of Eq. 2: ``bicubic``, names and hash of blur kernels, or ``unknown``."""
+    """y_b of Eq. 2: ``bicubic``, ``camera``, names and hash of blur kernels, or ``unknown``."""
+    passport: Passport | None = None
+    """The camera's passport, where reference or prior scale come from it."""
     hr_digest: str | None = None
     """Digest of the HR images."""
     lr_digest: str | None = None
@@ -42,10 +54,40 @@ class DsnDescription(Settings):
     imported_from: dict[str, str] | None = None
     """Name and SHA-256 of the foreign file it was converted from."""
 
+    @model_validator(mode="after")
+    def _camera(self) -> "DsnDescription":
+        if self.passport is None and CAMERA in (self.reference, self.prior_scale_gray):
+            raise ValueError("the passport is missing")
+        if self.passport is not None and self.passport.scale != self.scale:
+            raise ValueError(f"its passport has the scale {self.passport.scale}, not {self.scale}")
+        return self
+
+    @model_serializer(mode="wrap")
+    def _without_nothing(self, plain: SerializerFunctionWrapHandler) -> dict[str, Any]:
+        """A file without a passport has no such key, as before there were passports."""
+        content: dict[str, Any] = plain(self)
+        if self.passport is None:
+            del content["passport"]
+        return content
+
     @property
     def constant_theta(self) -> float | None:
-        """The theta of every pixel in the unit of the image, or None where it is learned."""
-        return None if self.learned_theta else self.prior_scale_gray * GRAY_LEVEL
+        """The theta of every pixel in the unit of the image, or None where pixels differ."""
+        if self.learned_theta or self.prior_scale_gray == CAMERA:
+            return None
+        return self.prior_scale_gray * GRAY_LEVEL
+
+    def network(self) -> DSN:
+        """An untrained DSN of this shape.
+
+        Where the reference is the camera, the mean is a residual on it; where the prior scale is
+        the camera's as well, theta starts from its noise.
+        """
+        camera = None
+        if self.reference == CAMERA and self.passport is not None:
+            camera = CameraModel(self.passport)
+        theta = camera is not None and self.prior_scale_gray == CAMERA
+        return DSN(self.scale, self.features, self.blocks, camera, theta)
 
 
 class DsnFile(NamedTuple):
@@ -90,7 +132,7 @@ def load_dsn(path: Path) -> DsnFile:
     state, metadata = load_weights(path, DSN_FORMAT)
     try:
         description = DsnDescription.model_validate(metadata)
-        dsn = DSN(description.scale, description.features, description.blocks)
+        dsn = description.network()
         dsn.load_state_dict(state)
     except (ValidationError, RuntimeError) as error:
         reason = one_line(error)

@@ -5,6 +5,9 @@ from typing import NamedTuple
 import torch
 from torch import Tensor, nn
 
+from pipeline.base.units import GRAY_LEVEL
+from pipeline.camera.model import CameraModel
+
 MIN_LOG_THETA_GRAY = -1.0
 """The ELU at the end of the head bounds log theta in gray levels from below."""
 
@@ -32,7 +35,8 @@ class Degradation(NamedTuple):
     mean: Tensor
     """y_g, (N, 3, H/s, W/s), in the unit of the image, about [0, 1], not clamped."""
     log_theta_gray: Tensor
-    """Natural logarithm of theta in gray levels, shape of ``mean``; at least -1."""
+    """Natural logarithm of theta in gray levels, shape of ``mean``; at least -1, or where theta
+    starts from a camera's noise, at least -1 above the logarithm of that."""
     log_sigma: Tensor | None
     """Logarithm of the feature scale, (N, 512, H/16s, W/16s), if it was asked for; at least -1."""
 
@@ -54,24 +58,42 @@ class DSN(nn.Module):
         scale: 2, 3 or 4.
         features: Width of the trunk; 64 in the paper.
         blocks: Residual blocks; 8 in the paper.
+        camera: What the mean is a residual on: mean = camera(x) + head(x).  The head starts at
+            zero, so the untrained mean is the camera's.  None: the head gives the mean.
+        camera_theta: Theta, too, starts from the camera: theta = b(x) exp(head(x)), b(x) the scale
+            of its noise, and the head starts at zero.
 
     Attributes:
         halo: Width in HR pixels of the border around an area of the input that mean and theta of
             the area depend on, rounded up to a multiple of the scale: 1 + 2 blocks at HR size, at
             most scale - 1 in the strided convolutions, 3 scale in the theta head; 32 for the
-            paper's network.
+            paper's network.  With a camera it is at least the camera's.
 
     Raises:
-        ValueError: The scale is not 2, 3 or 4.
+        ValueError: The scale is not 2, 3 or 4, or not that of the camera; or theta is to start from
+            a camera, and there is none.
 
     """
 
-    def __init__(self, scale: int = 4, features: int = 64, blocks: int = 8) -> None:
+    def __init__(
+        self,
+        scale: int = 4,
+        features: int = 64,
+        blocks: int = 8,
+        camera: CameraModel | None = None,
+        camera_theta: bool = False,
+    ) -> None:
         super().__init__()
         if scale not in STRIDES:
             raise ValueError(f"scale must be 2, 3 or 4, got {scale}")
-        self.scale = scale
+        if camera is not None and camera.scale != scale:
+            raise ValueError(f"scale must be that of the camera, {camera.scale}, got {scale}")
+        if camera_theta and camera is None:
+            raise ValueError("camera_theta needs a camera")
+        self.scale, self.camera, self.camera_theta = scale, camera, camera_theta
         self.halo: int = -(-(2 * blocks + 4 * scale) // scale) * scale
+        if camera is not None:
+            self.halo = max(self.halo, camera.halo)
         self.head = nn.Sequential(nn.Conv2d(3, features, 3, padding=1), nn.PReLU())
         self.blocks = nn.Sequential(*(ResidualBlock(features) for _ in range(blocks)))
         down: list[nn.Module] = []
@@ -93,6 +115,10 @@ class DSN(nn.Module):
         for _ in range(3):
             pooled += _conv(512, 512, nn.ELU())
         self.log_sigma_head = nn.Sequential(*pooled)
+        if camera is not None:
+            _start_at_zero(self.mean_head)
+        if camera_theta:
+            _start_at_zero(self.log_theta_head[-2])
 
     def forward(self, hr: Tensor, with_sigma: bool = False) -> Degradation:
         """Degrade a batch.
@@ -112,11 +138,15 @@ class DSN(nn.Module):
                 f"expected (N, 3, H, W) with H and W multiples of {multiple}, got {tuple(hr.shape)}"
             )
         features = self.down(self.blocks(self.head(hr)))
-        return Degradation(
-            self.mean_head(features),
-            self.log_theta_head(features),
-            self.log_sigma_head(features) if with_sigma else None,
-        )
+        mean, log_theta_gray = self.mean_head(features), self.log_theta_head(features)
+        if self.camera is not None:
+            base = self.camera(hr)
+            mean = base + mean
+            if self.camera_theta:
+                noise_gray = self.camera.noise_scale(base) / GRAY_LEVEL
+                log_theta_gray = noise_gray.log() + log_theta_gray
+        log_sigma = self.log_sigma_head(features) if with_sigma else None
+        return Degradation(mean, log_theta_gray, log_sigma)
 
     def maps(self, hr: Tensor) -> dict[str, Tensor]:
         """Mean and theta of HR images, by name, as a store of maps holds them.
@@ -134,6 +164,11 @@ class DSN(nn.Module):
 def theta_from_log(log_theta_gray: Tensor) -> Tensor:
     """Theta in the unit of the image, from the DSN's logarithm of theta in gray levels."""
     return torch.exp(log_theta_gray) / 255
+
+
+def _start_at_zero(convolution: nn.Module) -> None:
+    for parameter in convolution.parameters():
+        nn.init.zeros_(parameter)
 
 
 def _conv(inputs: int, outputs: int, activation: nn.Module) -> list[nn.Module]:

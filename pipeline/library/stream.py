@@ -3,6 +3,7 @@
 from pathlib import Path
 
 from pipeline.base.errors import UserError
+from pipeline.camera.passport import passport_of
 from pipeline.crops.batches import Demand
 from pipeline.crops.places import require_crop
 from pipeline.library.store import open_store
@@ -30,7 +31,8 @@ def sample_stream(
         hr: Store of kind hr.
         maps: Store of kind maps, exported from that HR store.
         patch: S, side of an LR crop in pixels.
-        draw: Source of the noise; ``Draw("calibrated")`` needs a calibration.
+        draw: Source of the noise; ``Draw("calibrated")`` needs a calibration, ``Draw("camera")``
+            maps of a DSN that carries the camera's passport.
         calibration: File of the calibrate stage.
         demand: How many crops, and where they go.
 
@@ -52,5 +54,6 @@ def sample_stream(
         raise UserError(f"{maps}: holds no images")
     require_crop(degradation, patch, "patch")
     measured = load_calibration(calibration) if calibration and draw.calibrated else None
-    sampler = make_sampler(draw, measured, degradation, demand.device)
+    camera = passport_of(degradation) if draw.theta == "camera" else None
+    sampler = make_sampler(draw, measured, degradation, demand.device, camera)
     return SampleStream(images, degradation, patch, sampler, demand)

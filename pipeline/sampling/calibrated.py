@@ -1,17 +1,13 @@
-"""LR images whose noise follows a calibration."""
-
-import math
+"""LR images whose noise follows a calibration or a camera's passport."""
 
 import numpy as np
 import torch
-import torch.nn.functional as F
 from numpy.typing import NDArray
 from torch import Tensor
 
-from pipeline.base.units import GRAY_LEVEL
 from pipeline.sampling.calibration import Calibration
-from pipeline.sampling.jpeg import Jpeg
-from pipeline.sampling.laplace import Maps, standard_laplace
+from pipeline.sampling.laplace import Maps
+from pipeline.sampling.noise_law import NoiseSource, NoisyImages, variance_at, variance_table
 
 GRID = 32
 """Frequencies along an axis at which the filter of correlated noise is computed."""
@@ -32,44 +28,42 @@ class CalibratedSampler:
     reads = ("mean",)
 
     def __init__(self, calibration: Calibration, device: torch.device | str = "cpu") -> None:
-        deviation = torch.tensor(calibration.variance_gray).clamp(min=0).sqrt() * GRAY_LEVEL
-        self.variance = (deviation**2).to(device)
-        self.laplace_share = calibration.laplace_share
-        kernels, tables = calibration.noise_filter, calibration.jpeg
-        self.filter = None if kernels is None else torch.tensor(kernels).to(device)
-        self.jpeg = None if tables is None else Jpeg(tables, device)
+        self.variance = variance_table(calibration.noise).to(device)
+        self.images = NoisyImages(calibration, device)
 
     def theta(self, maps: Maps) -> Tensor:
         """The square root of half the variance at the intensity of every value of the mean."""
-        mean = maps["mean"]
-        place = (mean * (self.variance.shape[1] - 1)).clamp(0, self.variance.shape[1] - 1)
-        lower = place.floor().clamp(max=self.variance.shape[1] - 2)
-        share, index = place - lower, lower.long()
-        table = self.variance.to(mean.dtype)
-        channel = torch.arange(3, device=mean.device)[:, None, None]
-        variance = torch.lerp(table[channel, index], table[channel, index + 1], share)
-        return (variance / 2).sqrt()
+        return (variance_at(self.variance, maps["mean"]) / 2).sqrt()
 
     def sample(self, maps: Maps, generator: torch.Generator) -> Tensor:
         """Draw LR images, cut to [0, 1] as every real image is."""
-        mean = maps["mean"]
-        if self.filter is None:
-            eps = self._independent(mean, generator)
-        else:
-            border = self.filter.shape[-1] // 2
-            n, c, height, width = mean.shape
-            wider = mean.new_empty(n, c, height + 2 * border, width + 2 * border)
-            eps = F.conv2d(self._independent(wider, generator), self.filter.to(mean.dtype))
-        noisy = (mean + eps * self.theta(maps)).clamp(0, 1)
-        return noisy if self.jpeg is None else self.jpeg(noisy).to(mean.dtype)
+        return self.images.draw(maps["mean"], self.theta(maps), generator)
 
-    def _independent(self, like: Tensor, generator: torch.Generator) -> Tensor:
-        """Independent draws of variance 2."""
-        eps = standard_laplace(like, generator) * self.laplace_share
-        if self.laplace_share == 1:
-            return eps
-        gaussian = torch.empty_like(like).normal_(generator=generator)
-        return eps + gaussian * math.sqrt(2 * (1 - self.laplace_share**2))
+
+class CameraSampler:
+    """Draws y = mean + eps theta (Eq. 8) with the theta of the maps; see ``sampler.Sampler``.
+
+    eps has the correlation and the tails of the camera's noise, and the samples are compressed like
+    the real images.  How strong the noise is, theta alone says.
+
+    Args:
+        camera: Correlation and tails of the noise, and the JPEG tables: a passport.
+        device: Device of the samples.
+
+    """
+
+    reads = ("mean", "theta")
+
+    def __init__(self, camera: NoiseSource, device: torch.device | str = "cpu") -> None:
+        self.images = NoisyImages(camera, device)
+
+    def theta(self, maps: Maps) -> Tensor:
+        """The theta of the maps."""
+        return maps["theta"]
+
+    def sample(self, maps: Maps, generator: torch.Generator) -> Tensor:
+        """Draw LR images, cut to [0, 1] as every real image is."""
+        return self.images.draw(maps["mean"], maps["theta"], generator)
 
 
 def noise_filter(correlation: NDArray[np.floating]) -> NDArray[np.float64]:

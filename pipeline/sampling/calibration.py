@@ -8,12 +8,12 @@ and channel, its correlation between pixels and channels, and its tails.
 from pathlib import Path
 from typing import Literal
 
-import numpy as np
 from pydantic import Field, ValidationError, model_validator
 
 from pipeline.base.errors import UserError
 from pipeline.base.settings import Settings
 from pipeline.sampling.jpeg import JpegTables
+from pipeline.sampling.noise_law import LaplaceShare, NoiseFilter, NoiseLaw, checked_variance
 from pipeline.stores.reader import Store
 
 CALIBRATION_FORMAT: Literal["usrdu-calibration-2"] = "usrdu-calibration-2"
@@ -35,37 +35,29 @@ class Calibration(Settings):
     variance_gray: list[list[float]]
     """(3, K): variance of the noise, in gray levels squared, by channel at K intensities of the
     mean that are evenly spaced from 0 to 1; linear between them."""
-    noise_filter: list[list[list[list[float]]]] | None
-    """(3, 3, k, k): kernels that turn independent into correlated noise of unit variance, from
-    channel (second index) to channel (first); null where noise is independent."""
-    laplace_share: float = Field(ge=0, le=1)
-    """1: eps is Laplace; 0: it is Gaussian; between: it is this share times a Laplace variable plus
-    a Gaussian one."""
+    noise_filter: NoiseFilter
+    """Correlation of the noise."""
+    laplace_share: LaplaceShare
+    """Tails of the noise."""
     jpeg: JpegTables | None
     """Compression of the real LR images, which the samples get as well; null for none."""
     constant_theta_gray: float = Field(ge=0)
     """The constant Laplace scale with the same mean variance over the maps, in gray levels."""
 
     @model_validator(mode="after")
-    def _shapes(self) -> "Calibration":
-        variance = _shape(self.variance_gray)
-        if self.fault is None and (len(variance) != 2 or variance[0] != 3 or variance[1] < 2):
-            raise ValueError(f"variance_gray must be 3 by at least 2 numbers, found {variance}")
-        if self.noise_filter is not None:
-            kernels = _shape(self.noise_filter)
-            if kernels[:2] != (3, 3) or len(set(kernels[2:])) != 1 or kernels[-1] % 2 == 0:
-                raise ValueError(f"noise_filter must be 3 by 3 odd squares, found {kernels}")
+    def _variance(self) -> "Calibration":
+        if self.fault is None:
+            checked_variance(self.variance_gray)
         return self
 
-
-def _shape(lists: object) -> tuple[int, ...]:
-    """Lengths of nested lists.
-
-    Raises:
-        ValueError: They are ragged.
-
-    """
-    return np.asarray(lists, dtype=np.float64).shape
+    @property
+    def noise(self) -> NoiseLaw:
+        """The law of the noise; there is none if ``fault`` says so."""
+        return NoiseLaw(
+            variance_gray=self.variance_gray,
+            noise_filter=self.noise_filter,
+            laplace_share=self.laplace_share,
+        )
 
 
 def read_calibration(path: Path) -> Calibration:

@@ -54,7 +54,7 @@ def sample(mean: Tensor, theta: Tensor, generator: torch.Generator) -> Tensor:
     return mean + standard_laplace(mean, generator) * theta
 
 
-def scaled_divergence(distance: Tensor, log_scale: Tensor, prior_scale: float) -> Tensor:
+def scaled_divergence(distance: Tensor, log_scale: Tensor, prior_scale: float | Tensor) -> Tensor:
     """Prior scale times KL[L(m, s) || L(r, b)], per element (Eq. 2, Eq. 4).
 
     With d = |m - r|, s the learned and b the prior scale, the divergence of two Laplace
@@ -64,7 +64,9 @@ def scaled_divergence(distance: Tensor, log_scale: Tensor, prior_scale: float) -
     Args:
         distance: d >= 0, in the unit of the image.
         log_scale: log(s), s in the unit of the image, same shape.
-        prior_scale: b > 0 in the unit of the image; the paper's is ``GRAY_LEVEL``.
+        prior_scale: b > 0 in the unit of the image; the paper's is ``GRAY_LEVEL``.  A tensor of the
+            shape of the distance is the scale of every element, such as a camera's noise b(x); d
+            enters with weight one there too.
 
     Returns:
         ``s exp(-d/s) + d - b log(s/b) - b``; zero where d = 0 and s = b, positive elsewhere.
@@ -76,7 +78,7 @@ def scaled_divergence(distance: Tensor, log_scale: Tensor, prior_scale: float) -
     return scale_terms(distance, log_scale, prior_scale) + distance
 
 
-def scale_terms(distance: Tensor, log_scale: Tensor, prior_scale: float) -> Tensor:
+def scale_terms(distance: Tensor, log_scale: Tensor, prior_scale: float | Tensor) -> Tensor:
     """``scaled_divergence`` without the distance itself: the terms that contain the scale.
 
     The released code adds the distance of low-passed images to them instead.
@@ -97,10 +99,17 @@ def scale_terms(distance: Tensor, log_scale: Tensor, prior_scale: float) -> Tens
         raise ValueError(
             f"distance is {tuple(distance.shape)} but log_scale is {tuple(log_scale.shape)}"
         )
-    if prior_scale <= 0:
+    if isinstance(prior_scale, Tensor):
+        if prior_scale.shape != distance.shape:
+            raise ValueError(
+                f"distance is {tuple(distance.shape)} but prior_scale is {tuple(prior_scale.shape)}"
+            )
+        relative = log_scale - prior_scale.log()
+    elif prior_scale <= 0:
         raise ValueError(f"prior_scale must be positive, got {prior_scale}")
+    else:
+        relative = log_scale - float(np.log(prior_scale))
     scale = log_scale.exp()
-    relative = log_scale - float(np.log(prior_scale))
     return scale * torch.exp(-distance / scale) - prior_scale * (relative + 1)
 
 

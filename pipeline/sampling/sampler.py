@@ -13,13 +13,15 @@ from torch import Tensor
 
 from pipeline.base.errors import UserError
 from pipeline.base.units import GRAY_LEVEL
-from pipeline.sampling.calibrated import CalibratedSampler
+from pipeline.sampling.calibrated import CalibratedSampler, CameraSampler
 from pipeline.sampling.calibration import Calibration, require_calibration
 from pipeline.sampling.laplace import Maps, sample
+from pipeline.sampling.noise_law import NoiseSource
 from pipeline.stores.reader import Store
 
-Theta = Literal["raw", "constant", "calibrated", "none"]
-"""Theta of the samples: ``raw``, that of the maps (Eq. 8); ``constant``, one scale everywhere
+Theta = Literal["raw", "camera", "constant", "calibrated", "none"]
+"""Theta of the samples: ``raw``, that of the maps (Eq. 8); ``camera``, the same with noise of the
+correlation and the tails of a camera's passport, and its JPEG; ``constant``, one scale everywhere
 (Table 1, row 2); ``calibrated``, that of a calibration; ``none``, zero: the LR image is the
 mean."""
 
@@ -42,7 +44,8 @@ class Sampler(Protocol):
             generator: On the device of the maps.
 
         Returns:
-            The shape and unit of the mean; only calibrated ones are cut to [0, 1].
+            The shape and unit of the mean; only those of a calibration or a camera are cut to
+            [0, 1].
 
         """
 
@@ -126,17 +129,19 @@ def make_sampler(
     calibration: Calibration | None = None,
     maps: Store | None = None,
     device: torch.device | str = "cpu",
+    camera: NoiseSource | None = None,
 ) -> Sampler:
     """Make the sampler that draws LR images.
 
     Args:
         draw: How they are drawn.
         calibration: Calibration of the maps; used only if ``draw.calibrated``.
-        maps: The store they are drawn from, if the calibration is to be compared with it.
+        maps: The store they are drawn from, if calibration or camera are to be compared with it.
         device: Device of the LR images.
+        camera: The camera's passport; used only if ``draw.theta`` is camera.
 
     Raises:
-        UserError: A calibration is needed, and there is none, or it is of other maps.
+        UserError: A calibration or a passport is needed, and there is none, or it is of other maps.
 
     """
     if draw.calibrated and calibration is None:
@@ -147,6 +152,8 @@ def make_sampler(
             return MeanSampler()
         case "raw":
             return RawSampler()
+        case "camera":
+            return _camera_sampler(camera, maps, device)
         case "constant" if draw.constant_theta is not None:
             return ConstantSampler(draw.constant_theta)
     assert calibration is not None
@@ -155,3 +162,15 @@ def make_sampler(
     if draw.theta == "constant":
         return ConstantSampler(calibration.constant_theta_gray * GRAY_LEVEL)
     return CalibratedSampler(calibration, device)
+
+
+def _camera_sampler(
+    camera: NoiseSource | None, maps: Store | None, device: torch.device | str
+) -> CameraSampler:
+    if camera is None:
+        raise UserError("theta is camera, but no passport of a camera was given")
+    if maps is not None and camera.scale != maps.scale:
+        raise UserError(
+            f"the camera's passport has the scale {camera.scale}, but {maps.path} has {maps.scale}"
+        )
+    return CameraSampler(camera, device)

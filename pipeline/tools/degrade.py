@@ -18,6 +18,8 @@ from pipeline.base.hashes import file_hash, fingerprint
 from pipeline.base.ids import unique_ids
 from pipeline.base.seeding import generator
 from pipeline.base.settings import Settings
+from pipeline.camera.passport import Passport, passport_of
+from pipeline.dsn.file import load_dsn
 from pipeline.export.degrader import Degrader
 from pipeline.images.io import Image, crop_to_multiple, find_images, read_image, to_uint8, write_png
 from pipeline.parallel.background import read_ahead, write_behind
@@ -39,8 +41,9 @@ class DegradeSettings(Settings):
 
     samples: int = Field(ge=1)
     """Number of LR images of every HR image."""
-    theta: Literal["raw", "calibrated", "none"]
-    """Scale of the noise: the DSN's theta (Eq. 8), that of a calibration, or none for the mean."""
+    theta: Literal["raw", "camera", "calibrated", "none"]
+    """Scale of the noise: the DSN's theta (Eq. 8), the same with the correlation, tails and JPEG of
+    the camera's passport, that of a calibration, or none for the mean."""
     seed: int
     """Seed of the noise."""
 
@@ -74,6 +77,8 @@ class MapsSource(Protocol):
     """Hash of everything the maps depend on."""
     place: Path
     """Folder that is read."""
+    passport: Passport | None
+    """The camera's passport, if the DSN carries one."""
 
     def read(self, index: int) -> Callable[[], Degraded]:
         """Read an image and return a function that computes its maps, in host memory."""
@@ -109,7 +114,8 @@ class HrFolder:
         self.files = find_images(folder)
         self.ids = unique_ids([path.name for path in self.files])
         self.stems = [path.stem for path in self.files]
-        self.degrader = Degrader.load(dsn)
+        file = load_dsn(dsn)
+        self.degrader, self.passport = Degrader.of(file), file.description.passport
         self.scale = self.degrader.scale
         self.digest = fingerprint(file_hash(dsn), [file_hash(path) for path in self.files])
 
@@ -137,7 +143,7 @@ class StoredMaps:
     def __init__(self, store: Store) -> None:
         self.store, self.place, self.scale = store, Path(store.path), store.scale
         self.ids = self.stems = store.ids
-        self.digest = store.digest
+        self.digest, self.passport = store.digest, passport_of(store)
 
     def read(self, index: int) -> Callable[[], Degraded]:
         maps = {
@@ -186,18 +192,20 @@ def degrade(
         Number of images, and of LR files.
 
     Raises:
-        UserError: A file cannot be read or written, the calibration does not belong to the maps, or
-            a file that is no result of this function would be overwritten.
+        UserError: A file cannot be read or written, the calibration does not belong to the maps,
+            there is no passport for the theta ``camera``, or a file that is no result of this
+            function would be overwritten.
 
     """
     _require_places(source.place, output.lr, output.hr)
     if settings.theta == "none" and settings.samples > 1:
         raise UserError("without theta every sample is the mean, so ask for one sample")
     measured = _measured(source, settings, calibration)
+    sampler = make_sampler(Draw(settings.theta), measured, camera=source.passport)
     record = _describe(source, settings, measured)
     partial = _begin(output, record)
     try:
-        _write_all(source, settings, make_sampler(Draw(settings.theta), measured), partial, output)
+        _write_all(source, settings, sampler, partial, output)
         replace_folder(partial, output.lr)
     except OSError as error:
         raise UserError(f"{output.lr}: cannot be written: {error.strerror}") from error

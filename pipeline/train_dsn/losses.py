@@ -13,7 +13,7 @@ from pipeline.base.units import GRAY_LEVEL
 from pipeline.dsn.network import Degradation
 from pipeline.images.filters import HIGH_PASS_SIZE, low_pass
 from pipeline.sampling.laplace import scale_terms, scaled_divergence
-from pipeline.train_dsn.prior import known_prior_gray
+from pipeline.train_dsn.prior import number_gray
 from pipeline.train_dsn.settings import TrainDsnSettings
 
 
@@ -29,37 +29,47 @@ class DsnLoss(nn.Module):
     def __init__(self, settings: TrainDsnSettings, vgg: nn.Module | None) -> None:
         super().__init__()
         self.settings, self.vgg = settings, vgg
-        self.prior = known_prior_gray(settings) * GRAY_LEVEL
+        self.prior = number_gray(settings) * GRAY_LEVEL
         self.weights = {"kl": settings.kl_weight}
         """Weight of every term that is computed, by its name in the curves."""
         if vgg is not None:
             self.weights["kl_perceptual"] = settings.perceptual_weight
 
-    def terms(self, degradation: Degradation, reference: Tensor) -> dict[str, Tensor]:
+    def terms(
+        self, degradation: Degradation, reference: Tensor, prior: Tensor | None = None
+    ) -> dict[str, Tensor]:
         """The terms that ``weights`` names, as unweighted scalars.
 
         Args:
             degradation: Output of the DSN for HR images.
             reference: y_b of these HR images, (N, 3, H, W) in [0, 1], the size of the mean.
+            prior: b(x) of Eq. 2 in the shape and unit of the mean; None: that of the settings.
 
         """
         mean, log_theta_gray, log_sigma = degradation
-        terms = {"kl": self.content(mean, log_theta_gray, reference)}
+        terms = {"kl": self.content(mean, log_theta_gray, reference, prior)}
         if self.vgg is not None:
             terms["kl_perceptual"] = self.perceptual(mean, log_sigma, reference)
         return terms
 
-    def content(self, mean: Tensor, log_theta_gray: Tensor, reference: Tensor) -> Tensor:
-        """Eq. 2 times the prior scale; L1 if theta is not learned.
+    def content(
+        self,
+        mean: Tensor,
+        log_theta_gray: Tensor,
+        reference: Tensor,
+        prior: Tensor | None = None,
+    ) -> Tensor:
+        """Eq. 2 times the prior scale, at every pixel; L1 if theta is not learned.
 
-        ``log_theta_gray`` is the logarithm of theta in gray levels.
+        ``log_theta_gray`` is the logarithm of theta in gray levels; for ``prior`` see ``terms``.
         """
         distance = (mean - reference).abs()
         low = self.settings.content == "low_pass"
         l1 = low_pass(mean - reference, HIGH_PASS_SIZE).abs().mean() if low else distance.mean()
         if not self.settings.learn_theta:
             return l1
-        return scale_terms(distance, _in_unit(log_theta_gray), self.prior).mean() + l1
+        scale = self.prior if prior is None else prior
+        return scale_terms(distance, _in_unit(log_theta_gray), scale).mean() + l1
 
     def perceptual(self, mean: Tensor, log_sigma: Tensor | None, reference: Tensor) -> Tensor:
         """Eq. 4 times the prior scale, on 0.5 f + 0.5 of the conv5_4 features f.

@@ -1,6 +1,7 @@
-"""The prior scale b of Eq. 2 and 4: a number, or estimated from the real LR images."""
+"""The prior scale b of Eq. 2 and 4: a number, estimated from the real LR images, or a camera's."""
 
 import math
+from typing import Literal
 
 from pipeline.base.errors import UserError
 from pipeline.noise.estimate import BLOCKS, estimate_noise, read_blocks
@@ -31,8 +32,14 @@ def with_prior(settings: TrainDsnSettings, lr: Store) -> TrainDsnSettings:
     return settings.model_copy(update={"prior_scale_gray": level / math.sqrt(2)})
 
 
-def known_prior_gray(settings: TrainDsnSettings) -> float:
-    """The prior scale in gray levels, which must be a number."""
-    if isinstance(settings.prior_scale_gray, str):
+def known_prior_gray(settings: TrainDsnSettings) -> float | Literal["camera"]:
+    """The prior scale in gray levels, or ``camera``; it must have been estimated."""
+    if settings.prior_scale_gray == "estimated":
         raise TypeError("prior_scale_gray has not been estimated yet")
     return settings.prior_scale_gray
+
+
+def number_gray(settings: TrainDsnSettings) -> float:
+    """The prior scale in gray levels where one number is needed; the paper's for a camera's."""
+    known = known_prior_gray(settings)
+    return 1.0 if known == "camera" else known

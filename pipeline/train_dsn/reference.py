@@ -1,4 +1,4 @@
-"""References y_b of the DSN (Sec. 3.1): bicubic downsampling, or blur kernels from files.
+"""References y_b of the DSN (Sec. 3.1): bicubic downsampling, blur kernels, or a camera's passport.
 
 A kernel reference is the camera model of KernelGAN (Bell-Kligler et al. 2019): the HR image is
 correlated with a blur kernel at HR size, then every scale-th pixel is taken.  The centre of such a
@@ -22,6 +22,8 @@ from scipy.signal import convolve2d
 from torch import Tensor
 
 from pipeline.base.errors import UserError, one_line
+from pipeline.camera.model import CameraModel
+from pipeline.camera.passport import Passport, read_passport
 from pipeline.images.filters import bicubic_downsample, cubic, mirrored
 from pipeline.images.io import read_grey_png
 
@@ -41,7 +43,8 @@ class Reference(Protocol):
     """Makes y_b: from HR images (N, 3, H, W) to LR images (N, 3, H/s, W/s) in the same unit."""
 
     description: object
-    """``"bicubic"``, or the names of the kernels and a hash of their content; a JSON value."""
+    """``"bicubic"``, ``"camera"``, or the names of the kernels and a hash of their content; a JSON
+    value."""
 
     def draw(self, hr: Tensor, source: torch.Generator) -> Tensor:
         """One reference per image; ``source``, a CPU generator, draws the kernels."""
@@ -70,6 +73,30 @@ class BicubicReference:
     def expected(self, hr: Tensor) -> Tensor:
         """Downsample images (..., H, W)."""
         return bicubic_downsample(hr, self.scale)
+
+
+class CameraReference:
+    """What a camera makes of HR images; see ``camera.model.CameraModel``.
+
+    Args:
+        passport: The camera's passport.
+
+    """
+
+    description: object = "camera"
+
+    def __init__(self, passport: Passport) -> None:
+        self.camera = CameraModel(passport)
+
+    def draw(self, hr: Tensor, source: torch.Generator) -> Tensor:  # noqa: ARG002
+        """The same as ``expected``: nothing is random."""
+        return self.expected(hr)
+
+    @torch.no_grad()
+    def expected(self, hr: Tensor) -> Tensor:
+        """The mean LR images of (N, 3, H, W)."""
+        made: Tensor = self.camera.to(hr.device)(hr)
+        return made
 
 
 class KernelReference:
@@ -130,14 +157,18 @@ class KernelReference:
 
 
 def open_reference(
-    kind: Literal["bicubic", "kernels"], kernels: Path | None, scale: int
+    kind: Literal["bicubic", "kernels", "camera"],
+    kernels: Path | None,
+    scale: int,
+    passport: Passport | None = None,
 ) -> Reference:
     """The reference that the settings name.
 
     Args:
         kind: The setting ``train_dsn.reference``.
-        kernels: A kernel file or a folder of them; not read for bicubic.
+        kernels: A kernel file or a folder of them; read only for kernels.
         scale: HR pixels per LR pixel.
+        passport: The camera's passport, for camera; see ``open_passport``.
 
     Raises:
         UserError: There are no kernels, or a file holds no kernel.
@@ -145,9 +176,35 @@ def open_reference(
     """
     if kind == "bicubic":
         return BicubicReference(scale)
+    if kind == "camera":
+        if passport is None:
+            raise ValueError("the reference camera needs a passport")
+        return CameraReference(passport)
     if kernels is None:
         raise UserError("train_dsn.reference is kernels, but no kernels were given (--kernels)")
     return KernelReference({path.name: read_kernel(path) for path in find_kernels(kernels)}, scale)
+
+
+def open_passport(path: Path | None, scale: int) -> Passport:
+    """The passport that reference or prior scale are taken from.
+
+    Args:
+        path: Its file.
+        scale: HR pixels per LR pixel of the stores.
+
+    Raises:
+        UserError: No file was named, it cannot be read, or it is of another scale.
+
+    """
+    if path is None:
+        raise UserError(
+            "train_dsn.reference or prior_scale_gray is camera, but no passport was given "
+            "(--camera)"
+        )
+    passport = read_passport(path)
+    if passport.scale != scale:
+        raise UserError(f"{path} has the scale {passport.scale}, but the stores have {scale}")
+    return passport
 
 
 def find_kernels(path: Path) -> list[Path]:

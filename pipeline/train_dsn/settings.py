@@ -2,7 +2,7 @@
 
 from typing import Literal
 
-from pydantic import model_validator
+from pydantic import Field, model_validator
 
 from pipeline.base.settings import Count, Positive, Weight
 from pipeline.training.learner import StepSettings
@@ -23,8 +23,8 @@ class TrainDsnSettings(StepSettings):
     """Crops in a share, the part of a batch that one process holds at a time."""
     crops_per_image: Count = 8
     """Crops of every HR image in one epoch."""
-    epochs: Count = 65
-    """Epochs of the training."""
+    epochs: int = Field(65, ge=0)
+    """Epochs of the training; 0: none, mean and theta are those of the camera's passport."""
     learning_rate: Positive = 0.001
     """Adam's rate at the start."""
     discriminator_learning_rate: Positive = 0.0005
@@ -34,11 +34,14 @@ class TrainDsnSettings(StepSettings):
     content: Literal["full_band", "low_pass"] = "full_band"
     """Images whose distance enters Eq. 2: the images themselves, or (released code) their 5x5
     Gaussian low-pass.  The terms with theta use the distance of the images themselves."""
-    reference: Literal["bicubic", "kernels"] = "bicubic"
-    """y_b of Eq. 2 and 4: bicubic, or blur kernels from files, one drawn for every crop."""
-    prior_scale_gray: Positive | Literal["estimated"] = 1.0
+    reference: Literal["bicubic", "kernels", "camera"] = "bicubic"
+    """y_b of Eq. 2 and 4: bicubic; blur kernels from files, one drawn for every crop; or what the
+    camera's passport makes of the HR image.  With ``camera`` the DSN learns what is left: its mean
+    is a residual on that image."""
+    prior_scale_gray: Positive | Literal["estimated", "camera"] = 1.0
     """b of Eq. 2 and 4 in gray levels, the Laplace scale of the reference; ``estimated``: that of
-    the noise of the real LR images."""
+    the noise of the real LR images; ``camera``: b(x), the scale of the passport's noise at every
+    pixel of the reference (Eq. 4, of features, then has the paper's one gray level)."""
     learn_theta: bool = True
     """Learn theta (Eq. 2); otherwise the loss is L1 and theta is the prior scale everywhere."""
     learn_sigma: bool = True
@@ -62,6 +65,26 @@ class TrainDsnSettings(StepSettings):
     """Epoch whose weights are written: the best by these scores, or the last."""
     log_every: Count = 25
     """Steps per row of the curves."""
+
+    @property
+    def reads_passport(self) -> bool:
+        """Whether the camera's passport is needed."""
+        return "camera" in (self.reference, self.prior_scale_gray)
+
+    @model_validator(mode="after")
+    def _straight_from_the_passport(self) -> "TrainDsnSettings":
+        of_camera = self.reference == "camera" and self.prior_scale_gray == "camera"
+        if self.epochs == 0 and not of_camera:
+            raise ValueError(
+                "epochs is 0, which needs a reference and a prior_scale_gray of camera: without a "
+                "training, mean and theta are those of the camera's passport"
+            )
+        if not self.learn_theta and self.prior_scale_gray == "camera" and not of_camera:
+            raise ValueError(
+                "learn_theta is false and prior_scale_gray is camera, which needs a reference of "
+                "camera too"
+            )
+        return self
 
     @model_validator(mode="after")
     def _some_loss(self) -> "TrainDsnSettings":

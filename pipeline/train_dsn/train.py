@@ -10,9 +10,10 @@ from torch import Tensor, nn
 from pipeline.base.errors import UserError
 from pipeline.base.hashes import file_hash, fingerprint
 from pipeline.base.seeding import generator, of_share
+from pipeline.camera.model import CameraModel
 from pipeline.crops.memory import MachineSettings, allowed
-from pipeline.dsn.file import DsnDescription, save_dsn
-from pipeline.dsn.network import DSN, Degradation
+from pipeline.dsn.file import CAMERA, DsnDescription, save_dsn
+from pipeline.dsn.network import Degradation
 from pipeline.images import drawing
 from pipeline.images.filters import high_pass
 from pipeline.sampling.laplace import Maps
@@ -22,7 +23,7 @@ from pipeline.train_dsn.data import UnpairedCrops
 from pipeline.train_dsn.losses import DsnLoss
 from pipeline.train_dsn.monitor import BestEpoch, Monitor
 from pipeline.train_dsn.prior import known_prior_gray, with_prior
-from pipeline.train_dsn.reference import open_reference
+from pipeline.train_dsn.reference import open_passport, open_reference
 from pipeline.train_dsn.settings import TrainDsnSettings
 from pipeline.training.checkpoints import Stateful
 from pipeline.training.description import Places, Training
@@ -42,6 +43,8 @@ class DsnMaterial:
     """Store of kind lr: the real LR images."""
     kernels: Path | None = None
     """A blur kernel or a folder of them, if the settings want kernels for the reference."""
+    camera: Path | None = None
+    """The camera's passport, if reference or prior scale are to come from it."""
 
 
 class DsnTrainer:
@@ -53,8 +56,8 @@ class DsnTrainer:
         machine: The section ``machine``.
 
     Raises:
-        UserError: Scales differ, an image is smaller than a crop, the patch does not fit, or a
-            kernel file holds no kernel.
+        UserError: Scales differ, an image is smaller than a crop, the patch does not fit, a kernel
+            file holds no kernel, or the passport is missing or damaged.
 
     """
 
@@ -64,7 +67,12 @@ class DsnTrainer:
         self.material = material
         hr, lr = material.hr, material.lr
         self.scale = require_same_scale(hr, lr)
-        self.reference = open_reference(settings.reference, material.kernels, self.scale)
+        self.passport = None
+        if settings.reads_passport:
+            self.passport = open_passport(material.camera, self.scale)
+        self.reference = open_reference(
+            settings.reference, material.kernels, self.scale, self.passport
+        )
         self.settings = settings = with_prior(settings, lr)
         if settings.hr_patch % (16 * self.scale):
             raise UserError(
@@ -90,10 +98,11 @@ class DsnTrainer:
         self._build()
 
     def _build(self) -> None:
-        settings = self.settings
+        settings, described = self.settings, self.describe()
+        self.constant_theta = described.constant_theta
         with torch.random.fork_rng(devices=[]):
             torch.manual_seed(settings.seed)
-            self.dsn = DSN(self.scale, settings.features, settings.blocks)
+            self.dsn = described.network()
             self.discriminator = UNetDiscriminator(settings.discriminator_features)
         self.with_sigma = settings.learn_sigma and settings.perceptual_weight > 0
         self.dsn.log_sigma_head.requires_grad_(self.with_sigma)
@@ -110,10 +119,14 @@ class DsnTrainer:
             high_pass,
         )
         vgg: nn.Module | None = None
-        if settings.perceptual_weight:
+        if self.with_vgg:
             vgg = VGG19Features(settings.perceptual_weights)
             vgg = frozen(vgg, settings, self.accelerator)
         self.loss = DsnLoss(settings, vgg)
+        self.noise: CameraModel | None = None
+        """Gives the prior scale of every pixel, if it is the camera's."""
+        if self.passport is not None and settings.prior_scale_gray == CAMERA:
+            self.noise = CameraModel(self.passport).to(self.device)
         self.best = BestEpoch()
         self.parts: dict[str, Stateful] = {
             "dsn": self.dsn,
@@ -122,6 +135,11 @@ class DsnTrainer:
             "discriminator_optimiser": self.discriminator_learner.optimiser,
             "best_epoch": self.best,
         }
+
+    @property
+    def with_vgg(self) -> bool:
+        """Whether there is a perceptual term."""
+        return self.settings.perceptual_weight > 0 and self.steps > 0
 
     @cached_property
     def monitor(self) -> Monitor:
@@ -139,12 +157,18 @@ class DsnTrainer:
         purpose = of_share("train_dsn/kernels", share)
         return self.reference.draw(hr, generator(self.settings.seed, purpose, step))
 
+    def prior(self, reference: Tensor) -> Tensor | None:
+        """b(x) of Eq. 2 at the reference's intensities; None where it is one number."""
+        if self.noise is None:
+            return None
+        return self.noise.noise_scale(reference)
+
     def _learn(self, step: int, share: int) -> dict[str, Tensor]:
         """Add the gradients of a share to those of both networks; returns its terms."""
         hr, real = self.data.batch(step, share)
         reference = self.draw_reference(step, hr, share)
         degradation = self.learner(hr, with_sigma=self.with_sigma)
-        terms = self.loss.terms(degradation, reference)
+        terms = self.loss.terms(degradation, reference, self.prior(reference))
         total = weighted_sum(terms, self.loss.weights)
         maps = self.maps_of(degradation)
         terms["theta_mean"] = maps["theta"].detach().mean() * 255
@@ -172,10 +196,10 @@ class DsnTrainer:
         return self.maps_of(self.dsn.forward(hr.to(self.device)))
 
     def maps_of(self, degradation: Degradation) -> dict[str, Tensor]:
-        """Maps by name; theta is the constant prior scale where it is not learned."""
+        """Maps by name; theta is the prior scale where it is not learned."""
         maps = degradation.maps()
-        if not self.settings.learn_theta:
-            maps["theta"] = torch.full_like(maps["mean"], self.loss.prior)
+        if self.constant_theta is not None:
+            maps["theta"] = torch.full_like(maps["mean"], self.constant_theta)
         return maps
 
     @torch.no_grad()
@@ -229,31 +253,38 @@ class DsnTrainer:
     def finish(self, weights: Path) -> dict[str, object]:
         """Write the DSN of the last or the best epoch; returns its scores and statistics."""
         settings, best = self.settings, self.best
+        if self.steps == 0:
+            best.update(0, self.monitor.score(self.maps), self.dsn.state_dict())
         if settings.keep == "best":
             self.dsn.load_state_dict(best.weights)
         save_dsn(weights, self.dsn, self.describe())
         kept = best.scores if settings.keep == "best" else best.latest  # the last step is scored
         if kept is None:
             raise ValueError("no step was scored")
+        last = settings.epochs - 1 if settings.epochs else None
         return {
             "prior_scale_gray": known_prior_gray(settings),
             **self.statistics(8),
             "kept": settings.keep,
-            "kept_epoch": best.epoch if settings.keep == "best" else settings.epochs - 1,
+            "kept_epoch": best.epoch if settings.keep == "best" and settings.epochs else last,
             **asdict(kept),
             "warning": "; ".join(kept.warnings()),
         }
 
     def describe(self) -> DsnDescription:
-        """The description in the DSN's file."""
+        """The description in the DSN's file.
+
+        Without a training it has the smallest trunk there is, as its heads are zero.
+        """
         settings = self.settings
         return DsnDescription(
             scale=self.scale,
-            features=settings.features,
-            blocks=settings.blocks,
+            features=settings.features if self.steps else 1,
+            blocks=settings.blocks if self.steps else 1,
             learned_theta=settings.learn_theta,
             prior_scale_gray=known_prior_gray(settings),
             reference=self.reference.description,
+            passport=self.passport,
             hr_digest=self.material.hr.digest,
             lr_digest=self.material.lr.digest,
             training=settings.model_dump(mode="json"),
@@ -262,11 +293,12 @@ class DsnTrainer:
     def key(self, start: Path | None) -> str:
         """Fingerprint of all that the results depend on."""
         settings, material = self.settings, self.material
-        vgg = weights_hash(settings.perceptual_weights) if settings.perceptual_weight else None
+        vgg = weights_hash(settings.perceptual_weights) if self.with_vgg else None
+        passport = [] if self.passport is None else [self.passport.model_dump()]
         return fingerprint(
             settings.model_dump(), material.hr.digest, material.lr.digest,
             self.reference.description, vgg, self.accelerator.num_processes,
-            None if start is None else file_hash(start),
+            None if start is None else file_hash(start), *passport,
         )  # fmt: skip
 
 
@@ -275,7 +307,8 @@ def train_dsn(
 ) -> dict[str, object] | None:
     """Train a DSN, or go on with an interrupted training of the same settings and stores.
 
-    Writes ``dsn.safetensors``, ``contact_sheet.png`` and ``curves.csv``.
+    Writes ``dsn.safetensors``, ``contact_sheet.png`` and ``curves.csv``.  With ``epochs: 0`` there
+    is no training: the file is the camera's passport in the form of a DSN.
 
     Args:
         material: What it is trained on.

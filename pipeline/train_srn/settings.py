@@ -41,8 +41,9 @@ class TrainSrnSettings(StepSettings):
     baseline), the HR images degraded at random without regard to the camera (see ``generic``), or
     the real LR images of pairs (supervised training, S.T. ESRGAN)."""
     theta: Theta = "calibrated"
-    """Theta of the samples (Eq. 8): ``calibrated``, ``raw`` (the stored theta), ``constant`` (Table
-    1, row 2), or ``none``, the mean alone."""
+    """Theta of the samples (Eq. 8): ``calibrated``, ``raw`` (the stored theta), ``camera`` (the
+    stored theta, with the correlation, tails and JPEG of the camera's passport), ``constant``
+    (Table 1, row 2), or ``none``, the mean alone."""
     constant_theta_gray: Positive | None = 1.0
     """Laplace scale in gray levels for ``theta: constant``; null: that of the calibration."""
     lr_patch: int = Field(16, ge=8)
@@ -105,6 +106,11 @@ class TrainSrnSettings(StepSettings):
     def calibrated(self) -> bool:
         """Whether a calibration is needed to draw the samples."""
         return self.lr_from == "maps" and self.draw.calibrated
+
+    @property
+    def camera(self) -> bool:
+        """Whether a camera's passport is needed to draw the samples."""
+        return self.lr_from == "maps" and self.theta == "camera"
 
     @property
     def discriminator_input(self) -> Callable[[Tensor], Tensor]:

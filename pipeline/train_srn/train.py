@@ -10,6 +10,7 @@ from torch import Tensor, nn
 
 from pipeline.base.errors import UserError, one_line
 from pipeline.base.hashes import file_hash, fingerprint
+from pipeline.camera.passport import Passport, passport_of
 from pipeline.crops.batches import Demand
 from pipeline.crops.memory import MachineSettings, allowed
 from pipeline.images import drawing
@@ -56,6 +57,8 @@ class SrnMaterial:
     """Calibration of these maps."""
     pairs: Store | None = None
     """Store of kind val."""
+    camera: Passport | None = None
+    """The camera's passport; None: that which the maps carry, if any."""
 
     def used(self, settings: TrainSrnSettings) -> "SrnMaterial":
         """The part that the settings need; a change of the rest changes no result.
@@ -67,7 +70,11 @@ class SrnMaterial:
         match settings.lr_from:
             case "maps":
                 stores = _given("hr", self.hr), _given("maps", self.maps)
-                return SrnMaterial(*stores, self.calibration if settings.calibrated else None)
+                return SrnMaterial(
+                    *stores,
+                    self.calibration if settings.calibrated else None,
+                    camera=(self.camera or passport_of(stores[1])) if settings.camera else None,
+                )
             case "bicubic" | "generic":
                 return SrnMaterial(hr=_given("hr", self.hr))
             case "pairs":
@@ -254,7 +261,8 @@ def _key(
     """Fingerprint of all that the results depend on."""
     files = [Path(architecture.warm_start) if architecture.warm_start else None, start]
     hashes = [None if path is None else file_hash(path) for path in files]
-    measured = material.calibration and material.calibration.model_dump()
+    source = material.calibration or material.camera
+    measured = source and source.model_dump()
     vgg = weights_hash(settings.perceptual_weights) if settings.perceptual_weight else None
     return fingerprint(
         settings.model_dump(), architecture.model_dump(), hashes, vgg, material.digests(), measured,
@@ -282,7 +290,9 @@ def open_stream(material: SrnMaterial, settings: TrainSrnSettings, demand: Deman
     if settings.lr_from == "pairs":
         return pairs_stream(_given("pairs", material.pairs), patch, demand)
     hr, maps = _given("hr", material.hr), _given("maps", material.maps)
-    sampler = make_sampler(settings.draw, material.calibration, maps, demand.device)
+    sampler = make_sampler(
+        settings.draw, material.calibration, maps, demand.device, material.camera
+    )
     return SampleStream(hr, maps, patch, sampler, demand)
 
 

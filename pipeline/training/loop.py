@@ -158,7 +158,7 @@ class TrainingLoop:
         """Write the curves so far as CSV: a header, then one row per interval."""
         text = io.StringIO(newline="")
         columns = dict.fromkeys(key for row in self.curves for key in row)
-        writer = csv.DictWriter(text, columns or ["step"])
+        writer = csv.DictWriter(text, columns or ["step", "total"])
         writer.writeheader()
         for row in self.curves:
             writer.writerow({key: _written(key, value) for key, value in row.items()})

@@ -21,8 +21,9 @@ from stages.options import FILE, FOLDER, STORE, plain_errors, report
     help="LR images of every HR image, in OUT/sample_000, OUT/sample_001, ...",
 )  # fmt: skip
 @click.option(
-    "--theta", type=click.Choice(["raw", "calibrated", "none"]),
-    help="Scale of the noise: the DSN's, that of the calibration, or none: the mean, in OUT/mean.  "
+    "--theta", type=click.Choice(["raw", "camera", "calibrated", "none"]),
+    help="Scale of the noise: the DSN's; camera, the same with the correlation, tails and JPEG of "
+    "the passport that the DSN carries; that of the calibration; or none: the mean, in OUT/mean.  "
     "[default: calibrated with --calibration, else raw]",
 )  # fmt: skip
 @click.option("--calibration", type=FILE, help="Calibration, written by usrdu calibrate.")

@@ -16,6 +16,7 @@ import pytest
 import torch
 from click.testing import CliRunner
 from distributed import LocalCluster
+from doubles import plain_passport
 from numpy.typing import NDArray
 from scipy.ndimage import gaussian_filter, uniform_filter
 from scipy.optimize import brentq
@@ -83,6 +84,7 @@ DSN: dict[str, object] = {
     "learned_theta": True,
     "prior_scale_gray": 1.0,
     "reference": "bicubic",
+    "passport": None,
 }
 """What the maps say of the DSN, though none made them."""
 
@@ -414,6 +416,22 @@ def test_constant_theta_has_no_curve(tmp_path: Path) -> None:
     assert summary["closed_form"] is None and summary["prior_scale_gray"] is None
     page = (tmp_path / "page" / "index.html").read_text()
     assert "constant, not learned" in page and "closed form" not in page
+
+
+@pytest.mark.parametrize("reference", ["camera", "bicubic"])
+@pytest.mark.parametrize("learned", [True, False])
+def test_a_prior_per_pixel_has_no_curve(reference: str, learned: bool, tmp_path: Path) -> None:
+    hr = write_hr(tmp_path / "hr.zarr", {"one": (16, 24)})
+    changes: dict[str, Any] = {"reference": reference, "learned_theta": learned}
+    changes |= {"prior_scale_gray": "camera", "passport": plain_passport().model_dump()}
+    maps = write_maps(tmp_path / "m.zarr", hr, **changes)
+    audit(inputs(maps, hr), SETTINGS, tmp_path / "page")
+    summary = read_json(tmp_path / "page" / "summary.json")
+    assert summary["closed_form"] is None and summary["prior_scale_gray"] == "camera"
+    page = " ".join(parsed(tmp_path / "page").words.split())
+    assert "scale of the camera’s noise at every pixel" in page
+    assert "constant, not learned" not in page and "another one at every pixel" in page
+    assert ("what the camera’s passport makes" in page) == (reference == "camera")
 
 
 # --- scores without pairs

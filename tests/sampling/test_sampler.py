@@ -4,6 +4,7 @@ import numpy as np
 import pytest
 import torch
 from conftest import World, calibration
+from doubles import plain_passport
 from laws import UNLIKELY
 from scipy.stats import kstest
 from torch import Tensor
@@ -69,7 +70,7 @@ def test_what_needs_no_calibration() -> None:
 @pytest.mark.parametrize(
     ("theta", "constant", "words"),
     [
-        ("huh", None, "one of raw, constant, calibrated, none, got 'huh'"),
+        ("huh", None, "one of raw, camera, constant, calibrated, none, got 'huh'"),
         ("constant", -1.0, "must be positive, got -1.0"),
         ("constant", float("nan"), "must be positive, got nan"),
     ],
@@ -77,3 +78,54 @@ def test_what_needs_no_calibration() -> None:
 def test_no_such_draw(theta: str, constant: float | None, words: str) -> None:
     with pytest.raises(ValueError, match=words):
         Draw(theta, constant)  # type: ignore[arg-type]
+
+
+# --- theta of the maps, noise of a camera
+
+CORRELATED = np.zeros((3, 3, 3, 3))
+CORRELATED[range(3), range(3), 1, 1] = 0.8
+CORRELATED[range(3), range(3), 1, 2] = 0.6
+TABLES = {"luma": [9] * 64, "chroma": [17] * 64, "subsampling": "4:2:0"}
+
+
+def law(laplace_share: float = 1.0, correlated: bool = False) -> dict[str, object]:
+    return {
+        "variance_gray": [[4.0, 9.0, 50.0], [9.0, 30.0, 20.0], [60.0, 16.0, 4.0]],
+        "noise_filter": CORRELATED.tolist() if correlated else None,
+        "laplace_share": laplace_share,
+    }
+
+
+def test_camera_draws_with_the_theta_of_the_maps() -> None:
+    sampler = make_sampler(Draw("camera"), camera=plain_passport(noise=law()))
+    assert list(sampler.reads) == ["mean", "theta"]
+    assert torch.equal(sampler.theta(maps()), maps()["theta"])
+    noise = (sampler.sample(maps(), seeded()) - 0.5).numpy().ravel() / (4 / 255)
+    assert kstest(noise, "laplace").pvalue > UNLIKELY
+    assert kstest(noise * 1.3, "laplace").pvalue < UNLIKELY
+
+
+@pytest.mark.parametrize("jpeg", [None, TABLES])
+@pytest.mark.parametrize(("share", "correlated"), [(1.0, False), (0.4, True)])
+def test_camera_and_calibration_of_one_law_draw_the_same(
+    tiny: World, share: float, correlated: bool, jpeg: dict[str, object] | None
+) -> None:
+    """Where the maps' theta is that of the law, and both get the same random numbers."""
+    noise = law(share, correlated)
+    measured = make_sampler(Draw("calibrated"), calibration(tiny.maps, jpeg=jpeg, **noise))
+    camera = make_sampler(Draw("camera"), camera=plain_passport(noise=noise, jpeg=jpeg))
+    mean = torch.rand(2, 3, 24, 40, generator=seeded())
+    of_law = {"mean": mean, "theta": measured.theta({"mean": mean})}
+    drawn = camera.sample(of_law, seeded())
+    assert torch.equal(drawn, measured.sample({"mean": mean}, seeded()))
+    assert drawn.min() >= 0 and drawn.max() <= 1
+    twice = {"mean": mean, "theta": 2 * of_law["theta"]}
+    assert not torch.equal(camera.sample(twice, seeded()), drawn)
+
+
+def test_a_passport_that_is_needed(tiny: World, tiny2: World) -> None:
+    with pytest.raises(UserError, match="theta is camera, but no passport of a camera was given"):
+        make_sampler(Draw("camera"))
+    with pytest.raises(UserError, match=r"passport has the scale 4, but .*maps\.zarr has 2"):
+        make_sampler(Draw("camera"), maps=tiny2.maps, camera=plain_passport())
+    make_sampler(Draw("camera"), maps=tiny.maps, camera=plain_passport())

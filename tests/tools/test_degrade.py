@@ -9,12 +9,13 @@ import numpy as np
 import pytest
 from click.testing import CliRunner, Result
 from conftest import World, calibration, names, picture
-from doubles import write_dsn
+from doubles import plain_passport, write_dsn
 from laws import STANDARD_ERRORS, UNLIKELY
 from numpy.typing import NDArray
 from PIL import Image
 from scipy import stats
 
+from pipeline.dsn.file import load_dsn, save_dsn
 from pipeline.export.degrader import Degrader
 from pipeline.images.io import to_float, write_png
 from pipeline.sampling.calibration import Calibration
@@ -454,6 +455,23 @@ def test_calibrations_that_do_not_belong(hr: Path, dsn: Path, tiny: World, tmp_p
         message = refused(run(*source, "--calibration", file))
         assert message.startswith(str(file)) and words in message
     assert names(tmp_path) == ["c.json"]
+
+
+def test_theta_camera_needs_a_dsn_that_carries_a_passport(
+    hr: Path, dsn: Path, tmp_path: Path
+) -> None:
+    message = refused(run(hr, tmp_path / "lr", "--dsn", dsn, "--theta", "camera"))
+    assert message == "theta is camera, but no passport of a camera was given"
+    assert not (tmp_path / "lr").exists()
+    file, passport = tmp_path / "dsn.safetensors", plain_passport()
+    description = load_dsn(dsn).description.model_copy(
+        update={"reference": "camera", "prior_scale_gray": "camera", "passport": passport}
+    )
+    save_dsn(file, description.network(), description)
+    done(hr, tmp_path / "lr", "--dsn", file, "--theta", "camera", "--samples", 2)
+    samples = [pixels(tmp_path / "lr" / f"sample_00{n}" / "bridge.png") for n in (0, 1)]
+    spread = np.subtract(*samples, dtype=np.float64).std() / np.sqrt(2)
+    assert 3 < spread < 6  # the passport's noise at these intensities; the mean is in both
 
 
 def test_theta_and_calibration_belong_together(tiny: World, tmp_path: Path) -> None:

@@ -1,0 +1,1 @@
+"""The camera: its passport, and what it does to HR images."""
