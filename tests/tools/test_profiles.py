@@ -365,7 +365,7 @@ def test_a_value_that_is_the_default_needs_no_line(params: Path) -> None:
         ("from: other\n", r"mine\.yaml: builds on itself"),
         ("from: no\n", "has no profile 'no'; there are: mine, other, paper"),
         ("from: paper\ntrain_dsn:\n  epoch: 3\n", r"mine\.yaml: train_dsn\.epoch is not a known"),
-        ("from: paper\ntrain_dsn:\n  epochs: 0\n", r"mine\.yaml: train_dsn\.epochs: input should"),
+        ("from: paper\ntrain_dsn:\n  epochs: -1\n", r"mine\.yaml: train_dsn\.epochs: input should"),
     ],
 )
 def test_a_profile_that_is_not_one(content: str, fault: str, params: Path, tmp_path: Path) -> None:
