@@ -26,7 +26,8 @@ def command(maps: Path | str, lr: Path | str, out: Path, metrics: Path, params: 
     correlation and its tails.  The noise of the means is subtracted.  The maps are not changed.
     """
     from pipeline.base.settings import load_section
-    from pipeline.calibrate.calibrate import CalibrateSettings, calibrate
+    from pipeline.calibrate.calibrate import calibrate
+    from pipeline.calibrate.settings import CalibrateSettings
     from pipeline.stores.reader import Store
 
     settings = load_section(params, "calibrate", CalibrateSettings)

@@ -12,6 +12,7 @@ os.environ.setdefault("GOMP_SPINCOUNT", "5000")
 STAGES = {
     "demo": "Write the demo's photographs as a simulated camera sees them.",
     "prepare": "Decode HR, real LR and validation images once, into stores.",
+    "camera": "Read the camera's blur, noise and compression off both piles.",
     "train-dsn": "Learn the camera's degradation from unpaired HR and LR images.",
     "export": "Write mean and theta of every HR image into maps.zarr.",
     "calibrate": "Measure how much noise samples of the maps need.",

@@ -62,8 +62,8 @@ def command(
     uses spandrel can open the last one.
     """
     from pipeline.base.settings import load_section
-    from pipeline.camera.passport import read_passport
     from pipeline.crops.memory import MachineSettings
+    from pipeline.passport.passport import read_passport
     from pipeline.sampling.calibration import load_calibration
     from pipeline.stores.reader import Store
     from pipeline.train_srn.settings import Architecture, TrainSrnSettings

@@ -8,9 +8,9 @@ from conftest import dsn_settings
 from distributed import LocalCluster
 from numpy.typing import NDArray
 
-from pipeline.camera.passport import CAMERA_FORMAT, Passport
 from pipeline.dsn.file import DsnDescription, save_dsn
 from pipeline.dsn.network import DSN
+from pipeline.passport.passport import CAMERA_FORMAT, Passport
 from pipeline.train_dsn.prior import known_prior_gray
 from pipeline.train_dsn.settings import TrainDsnSettings
 

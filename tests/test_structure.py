@@ -12,10 +12,20 @@ import pytest
 from ruamel.yaml import YAML
 
 ROOT = Path(__file__).parent.parent
-STAGES = ["demo", "prepare", "train_dsn", "export", "calibrate", "audit", "train_srn", "evaluate"]
+STAGES = [
+    "demo",
+    "prepare",
+    "camera",
+    "train_dsn",
+    "export",
+    "calibrate",
+    "audit",
+    "train_srn",
+    "evaluate",
+]
 PACKAGES = [
     "base", "images", "stores", "writing", "sampling", "noise", "parallel", "crops", "training",
-    "camera", "dsn", "srn", "demo", "prepare", "train_dsn", "export", "calibrate", "audit",
+    "passport", "dsn", "srn", "demo", "prepare", "camera", "train_dsn", "export", "calibrate", "audit",
     "train_srn", "library", "evaluate", "tools", "recovery",
 ]  # fmt: skip
 """From the bottom up: a package imports itself and what stands before it."""
@@ -178,12 +188,13 @@ EDITS = {
     "pipeline/writing/writer.py": {"prepare", "export"},
     "pipeline/prepare/cleaning.py": {"prepare"},
     "pipeline/demo/camera.py": {"demo"},
+    "pipeline/camera/fit.py": {"camera"},
     "pipeline/train_dsn/train.py": {"train_dsn"},
     "pipeline/train_dsn/reference.py": {"train_dsn"},
     "pipeline/dsn/network.py": {"train_dsn", "export", "audit"},
     "pipeline/export/degrader.py": {"export"},
     "pipeline/calibrate/calibrate.py": {"calibrate"},
-    "pipeline/noise/estimate.py": {"train_dsn", "calibrate", "audit"},
+    "pipeline/noise/estimate.py": {"camera", "train_dsn", "calibrate", "audit"},
     "pipeline/audit/page.html.jinja": {"audit"},
     "pipeline/audit/charts.py": {"audit"},
     "pipeline/train_srn/streams.py": {"train_srn"},
@@ -192,7 +203,7 @@ EDITS = {
     "pipeline/crops/window.py": {"train_dsn", "train_srn"},
     "pipeline/training/loop.py": {"train_dsn", "train_srn"},
     "pipeline/sampling/calibration.py": ALL - {"prepare", "evaluate"},
-    "pipeline/camera/passport.py": {"train_dsn", "export", "audit", "train_srn"},
+    "pipeline/passport/passport.py": {"camera", "train_dsn", "export", "audit", "train_srn"},
     "pipeline/stores/reader.py": ALL - {"demo"},
     "pipeline/base/errors.py": ALL,
 }
@@ -316,7 +327,12 @@ def test_plots_follow_the_architectures() -> None:
     """What is plotted is an output of the stage that makes it, so that no network is named."""
     assert "plots" not in DVC
     plotted = {stage: paths(DVC["stages"][stage].get("plots", [])) for stage in STAGES}
-    assert {stage for stage in STAGES if plotted[stage]} == {"train_dsn", "train_srn", "evaluate"}
+    assert {stage for stage in STAGES if plotted[stage]} == {
+        "camera",
+        "train_dsn",
+        "train_srn",
+        "evaluate",
+    }
     for stage in ("train_srn", "evaluate"):
         assert all("${item.arch}" in path for path in plotted[stage])
 
@@ -373,7 +389,7 @@ HOMES = {
     "skimage": {"pipeline/evaluate"},
     "spandrel": {"pipeline/srn"},
     "safetensors": {"pipeline/stores"},
-    "scipy": {"pipeline/noise", "pipeline/train_dsn", "pipeline/evaluate"},
+    "scipy": {"pipeline/noise", "pipeline/camera", "pipeline/train_dsn", "pipeline/evaluate"},
     "onnx": {"pipeline/tools"},
     "onnxruntime": {"pipeline/tools"},
     "matplotlib": {"pipeline/images"},
@@ -435,7 +451,8 @@ def test_the_params_files_fit_the_settings(monkeypatch: pytest.MonkeyPatch) -> N
     from pipeline.audit.histograms import AuditSettings
     from pipeline.base.params import Params
     from pipeline.base.settings import Settings, load_section
-    from pipeline.calibrate.calibrate import CalibrateSettings
+    from pipeline.calibrate.settings import CalibrateSettings
+    from pipeline.camera.estimate import CameraSettings
     from pipeline.crops.memory import MachineSettings
     from pipeline.demo.demo import DemoSettings
     from pipeline.evaluate.evaluate import EvaluateSettings
@@ -450,6 +467,7 @@ def test_the_params_files_fit_the_settings(monkeypatch: pytest.MonkeyPatch) -> N
         "train_dsn": TrainDsnSettings,
         "export": ExportSettings,
         "calibrate": CalibrateSettings,
+        "camera": CameraSettings,
         "audit": AuditSettings,
         "train_srn": TrainSrnSettings,
         "evaluate": EvaluateSettings,

@@ -4,46 +4,30 @@ import logging
 
 import numpy as np
 import torch
-from pydantic import Field, ValidationError
 from tqdm import tqdm
 
-from pipeline.base.errors import UserError
 from pipeline.base.seeding import generator
-from pipeline.base.settings import Settings
-from pipeline.calibrate.added_noise import (
+from pipeline.calibrate.settings import CalibrateSettings
+from pipeline.noise.added_noise import (
     AddedNoise,
-    corrected,
-    laplace_share,
+    law,
+    search,
+    stored_tables,
     strongest_correlations,
 )
 from pipeline.noise.estimate import (
-    BLOCKS,
     Blocks,
     Noise,
     cut_blocks,
     estimate_noise,
     join,
     read_blocks,
-    white_correlation,
 )
-from pipeline.sampling.calibrated import noise_filter
 from pipeline.sampling.calibration import CALIBRATION_FORMAT, Calibration
-from pipeline.sampling.jpeg import JpegTables
 from pipeline.sampling.sampler import Draw, make_sampler
 from pipeline.stores.reader import Store, require_same_scale
 
 log = logging.getLogger(__name__)
-
-
-class CalibrateSettings(Settings):
-    """The section ``calibrate``."""
-
-    blocks: int = Field(BLOCKS, ge=1000)
-    """Blocks of 8x8 pixels kept of each set at most, spread over its images."""
-    rounds: int = Field(4, ge=0)
-    """Rounds in which the samples are measured like the real images, and corrected."""
-    least_correlation: float = Field(0.1, ge=0, le=1)
-    """Noise whose correlations, from 0 to 1, are all weaker is drawn independently."""
 
 
 def calibrate(
@@ -71,56 +55,42 @@ def calibrate(
 
     """
     require_same_scale(maps, lr)
-    tables = _tables(lr)
+    tables = stored_tables(lr)
     try:
         real = estimate_noise(read_blocks(lr, settings.blocks))
         means = read_blocks(maps, settings.blocks)
         own = estimate_noise(means)
-        sampling = AddedNoise(
-            np.maximum(real.variance - own.variance, 0),
-            white_correlation() if tables else real.correlation,
-            real.excess_kurtosis,
-            tables,
-        )
-        drawn = own
-        for step in tqdm(range(settings.rounds + 1), "calibrate", unit="round"):
-            found = _calibration(maps, lr, sampling, settings, means)
-            drawn = estimate_noise(_sample_blocks(maps, found, settings, step))
-            if step < settings.rounds:
-                sampling = corrected(sampling, real, drawn)
+        bar = tqdm(range(settings.rounds + 1), "calibrate", unit="round")
+        step = iter(range(settings.rounds + 1))
+
+        def draw(added: AddedNoise) -> Blocks:
+            candidate = _calibration(maps, lr, added, settings, means)
+            return _sample_blocks(maps, candidate, settings, next(step))
+
+        found = search(real, own, tables, (k < settings.rounds for k in bar), draw)
+        calibration = _calibration(maps, lr, found.added, settings, means)
     except ValueError as error:
         log.warning("no calibration: %s", error)
         return _faulty(maps, lr, str(error)), {"fault": str(error)}
     neighbours, channels = strongest_correlations(real)
-    return found, {
+    return calibration, {
         "noise_level_real": real.deviation(means),
         "noise_level_mean": own.deviation(means),
-        "noise_level_samples": drawn.deviation(means),
-        "constant_theta_gray": found.constant_theta_gray,
+        "noise_level_samples": found.drawn.deviation(means),
+        "constant_theta_gray": calibration.constant_theta_gray,
         "neighbour_correlation": neighbours,
         "channel_correlation": channels,
         "excess_kurtosis": real.excess_kurtosis,
-        "laplace_share": found.laplace_share,
+        "laplace_share": calibration.laplace_share,
         "flat_areas": real.flat,
-        "jpeg": found.jpeg is not None,
+        "jpeg": calibration.jpeg is not None,
         "fault": None,
     }
-
-
-def _tables(lr: Store) -> JpegTables | None:
-    """The JPEG tables of most of the real LR images, if they have any."""
-    tables = lr.attributes.get("jpeg")
-    try:
-        return None if tables is None else JpegTables.model_validate(tables)
-    except ValidationError as error:
-        raise UserError(f"{lr.path}: its attribute 'jpeg' is damaged; prepare it again") from error
 
 
 def _calibration(
     maps: Store, lr: Store, sampling: AddedNoise, settings: CalibrateSettings, means: Blocks
 ) -> Calibration:
-    correlated = max(strongest_correlations(sampling)) >= settings.least_correlation
-    kernels = noise_filter(sampling.correlation) if correlated else None
     added = Noise(sampling.variance, sampling.correlation, 0.0, True).deviation(means)
     return Calibration.model_validate(
         {
@@ -129,9 +99,7 @@ def _calibration(
             "maps_digest": maps.digest,
             "lr_digest": lr.digest,
             "fault": None,
-            "variance_gray": sampling.variance.tolist(),
-            "noise_filter": None if kernels is None else kernels.tolist(),
-            "laplace_share": laplace_share(sampling.excess_kurtosis, kernels),
+            **law(sampling, settings.least_correlation).model_dump(),
             "jpeg": sampling.jpeg,
             "constant_theta_gray": float(added / np.sqrt(2)),
         }

@@ -1,1 +1,1 @@
-"""The camera: its passport, and what it does to HR images."""
+"""The stage ``camera``: what two unpaired piles of images say of the camera."""

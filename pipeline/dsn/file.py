@@ -14,9 +14,9 @@ from pydantic import (
 from pipeline.base.errors import UserError, one_line
 from pipeline.base.settings import Positive, Settings
 from pipeline.base.units import GRAY_LEVEL, Scale
-from pipeline.camera.model import CameraModel
-from pipeline.camera.passport import Passport
 from pipeline.dsn.network import DSN
+from pipeline.passport.model import CameraModel
+from pipeline.passport.passport import Passport
 from pipeline.stores.reader import Store
 from pipeline.stores.weights import load_weights, save_weights
 

@@ -6,7 +6,7 @@ import torch
 from torch import Tensor, nn
 
 from pipeline.base.units import GRAY_LEVEL
-from pipeline.camera.model import CameraModel
+from pipeline.passport.model import CameraModel
 
 MIN_LOG_THETA_GRAY = -1.0
 """The ELU at the end of the head bounds log theta in gray levels from below."""

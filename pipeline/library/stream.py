@@ -3,10 +3,10 @@
 from pathlib import Path
 
 from pipeline.base.errors import UserError
-from pipeline.camera.passport import passport_of
 from pipeline.crops.batches import Demand
 from pipeline.crops.places import require_crop
 from pipeline.library.store import open_store
+from pipeline.passport.passport import passport_of
 from pipeline.sampling.calibration import load_calibration
 from pipeline.sampling.sampler import Draw, make_sampler
 from pipeline.train_srn.streams import SampleStream

@@ -18,11 +18,11 @@ from pipeline.base.hashes import file_hash, fingerprint
 from pipeline.base.ids import unique_ids
 from pipeline.base.seeding import generator
 from pipeline.base.settings import Settings
-from pipeline.camera.passport import Passport, passport_of
 from pipeline.dsn.file import load_dsn
 from pipeline.export.degrader import Degrader
 from pipeline.images.io import Image, crop_to_multiple, find_images, read_image, to_uint8, write_png
 from pipeline.parallel.background import read_ahead, write_behind
+from pipeline.passport.passport import Passport, passport_of
 from pipeline.sampling.calibration import Calibration, load_calibration, require_calibration
 from pipeline.sampling.laplace import Maps
 from pipeline.sampling.sampler import Draw, Sampler, make_sampler

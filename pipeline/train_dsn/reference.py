@@ -22,10 +22,10 @@ from scipy.signal import convolve2d
 from torch import Tensor
 
 from pipeline.base.errors import UserError, one_line
-from pipeline.camera.model import CameraModel
-from pipeline.camera.passport import Passport, read_passport
 from pipeline.images.filters import bicubic_downsample, cubic, mirrored
 from pipeline.images.io import read_grey_png
+from pipeline.passport.model import CameraModel
+from pipeline.passport.passport import Passport, read_passport
 
 EXTENSIONS = (".npy", ".mat", ".png")
 MAT_VARIABLE = "Kernel"

@@ -10,12 +10,12 @@ from torch import Tensor, nn
 from pipeline.base.errors import UserError
 from pipeline.base.hashes import file_hash, fingerprint
 from pipeline.base.seeding import generator, of_share
-from pipeline.camera.model import CameraModel
 from pipeline.crops.memory import MachineSettings, allowed
 from pipeline.dsn.file import CAMERA, DsnDescription, save_dsn
 from pipeline.dsn.network import Degradation
 from pipeline.images import drawing
 from pipeline.images.filters import high_pass
+from pipeline.passport.model import CameraModel
 from pipeline.sampling.laplace import Maps
 from pipeline.sampling.sampler import Draw, make_sampler
 from pipeline.stores.reader import Store, require_same_scale

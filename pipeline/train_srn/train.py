@@ -10,11 +10,11 @@ from torch import Tensor, nn
 
 from pipeline.base.errors import UserError, one_line
 from pipeline.base.hashes import file_hash, fingerprint
-from pipeline.camera.passport import Passport, passport_of
 from pipeline.crops.batches import Demand
 from pipeline.crops.memory import MachineSettings, allowed
 from pipeline.images import drawing
 from pipeline.images.filters import bicubic_upsample
+from pipeline.passport.passport import Passport, passport_of
 from pipeline.sampling.calibration import Calibration
 from pipeline.sampling.sampler import make_sampler
 from pipeline.srn.file import SRN_FORMAT, open_model

@@ -13,7 +13,7 @@ from pipeline.audit.histograms import AuditSettings
 from pipeline.base.errors import UserError
 from pipeline.base.params import load_yaml
 from pipeline.base.settings import Settings, load_section
-from pipeline.calibrate.calibrate import CalibrateSettings
+from pipeline.calibrate.settings import CalibrateSettings
 from pipeline.crops.memory import MachineSettings
 from pipeline.demo.camera import Camera
 from pipeline.demo.demo import DemoSettings

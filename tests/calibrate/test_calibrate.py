@@ -12,7 +12,8 @@ from click.testing import CliRunner, Result
 from numpy.typing import NDArray
 
 from pipeline.base.errors import UserError
-from pipeline.calibrate.calibrate import CalibrateSettings, calibrate
+from pipeline.calibrate.calibrate import calibrate
+from pipeline.calibrate.settings import CalibrateSettings
 from pipeline.images.io import jpeg_round_trip, write_jpeg
 from pipeline.noise.signature import Signature, signature, spectral_distance
 from pipeline.prepare.prepare import compression

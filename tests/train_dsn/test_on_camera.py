@@ -15,14 +15,14 @@ from scipy.integrate import quad
 from torch import Tensor
 
 from pipeline.base.errors import UserError
-from pipeline.camera.model import CameraModel
-from pipeline.camera.passport import Passport, write_passport
 from pipeline.crops.memory import MachineSettings
 from pipeline.dsn.file import load_dsn
 from pipeline.dsn.network import DSN
 from pipeline.export.degrader import Degrader
 from pipeline.images.filters import bicubic_downsample
 from pipeline.images.io import to_float
+from pipeline.passport.model import CameraModel
+from pipeline.passport.passport import Passport, write_passport
 from pipeline.sampling.laplace import scale_terms, scaled_divergence
 from pipeline.stores.weights import load_weights, save_weights
 from pipeline.train_dsn.losses import DsnLoss

@@ -10,8 +10,8 @@ from conftest import MACHINE, World, compact, demand, srn_settings
 from doubles import plain_passport
 
 from pipeline.base.errors import UserError
-from pipeline.camera.passport import Passport, passport_of, write_passport
 from pipeline.library.stream import sample_stream
+from pipeline.passport.passport import Passport, passport_of, write_passport
 from pipeline.sampling.sampler import Draw, make_sampler
 from pipeline.stores.reader import Store
 from pipeline.train_srn.streams import SampleStream

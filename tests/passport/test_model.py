@@ -10,8 +10,8 @@ from doubles import gaussian_kernel, plain_passport
 from numpy.typing import NDArray
 from scipy import ndimage
 
-from pipeline.camera.light import to_encoded, to_linear
-from pipeline.camera.model import CameraModel
+from pipeline.images.light import to_encoded, to_linear
+from pipeline.passport.model import CameraModel
 
 Array = NDArray[np.float64]
 

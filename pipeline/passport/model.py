@@ -9,9 +9,9 @@ import torch.nn.functional as F
 from torch import Tensor, nn
 
 from pipeline.base.units import GRAY_LEVEL
-from pipeline.camera.light import to_encoded, to_linear
-from pipeline.camera.passport import Passport
 from pipeline.images.filters import gaussian_blur, mirrored
+from pipeline.images.light import to_encoded, to_linear
+from pipeline.passport.passport import Passport
 from pipeline.sampling.jpeg import TO_YCBCR
 from pipeline.sampling.noise_law import variance_at, variance_table
 

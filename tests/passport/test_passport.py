@@ -8,7 +8,7 @@ import pytest
 from doubles import gaussian_kernel, plain_passport
 
 from pipeline.base.errors import UserError
-from pipeline.camera.passport import LARGEST_FILE, read_passport, write_passport
+from pipeline.passport.passport import LARGEST_FILE, read_passport, write_passport
 
 
 def test_it_is_read_as_it_was_written(tmp_path: Path) -> None:

@@ -1,0 +1,1 @@
+"""The passport of a camera, and what it does to HR images."""
