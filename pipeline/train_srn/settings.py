@@ -74,6 +74,9 @@ class TrainSrnSettings(StepSettings):
     low_pass_weight: Weight = 0.0
     """Factor of the L1 distance of 9x9 Gaussian low-passed images (released code); zero: not
     used."""
+    spectrum_weight: Weight = 0.0
+    """Factor of the L1 distance of the amplitudes of local spectra (see ``losses.block_spectra``),
+    which keeps detail without a discriminator; zero: not used."""
     perceptual_weight: Weight = 0.0
     """beta_2 of Eq. 12, a factor; zero switches the term and VGG19 off."""
     adversarial_weight: Weight = 0.001

@@ -13,10 +13,12 @@ from conftest import (
     calibration,
     compact,
 )
+from doubles import plain_passport
 
 from pipeline.base.errors import UserError
 from pipeline.base.params import load_lines, load_yaml, with_values
 from pipeline.base.settings import load_section
+from pipeline.srn.network import build
 from pipeline.tools.profiles import (
     KINDS,
     Profile,
@@ -29,7 +31,7 @@ from pipeline.tools.profiles import (
 )
 from pipeline.train_dsn.settings import TrainDsnSettings
 from pipeline.train_dsn.train import DsnMaterial, DsnTrainer
-from pipeline.train_srn.settings import TrainSrnSettings
+from pipeline.train_srn.settings import Architecture, TrainSrnSettings
 from pipeline.train_srn.train import SrnMaterial, SrnTrainer, open_stream
 from pipeline.training.learner import make_accelerator
 from pipeline.training.vgg import VGG19Features
@@ -37,7 +39,7 @@ from stages.tools.params import command
 
 ROOT = Path(__file__).parents[2]
 PROFILES = ROOT / "profiles"
-NAMES = ["calibrated", "demo", "official", "paper"]
+NAMES = ["adapt", "calibrated", "demo", "official", "paper"]
 
 PAPER = {
     "train_dsn.blocks": 8, "train_dsn.hr_patch": 256, "train_dsn.batch_size": 16,
@@ -162,6 +164,38 @@ def test_both_trainings_of_a_profile_run(
     expected = {"content", "perceptual", "adversarial", "discriminator", "total"} | low
     assert losses.keys() == expected
     assert all(torch.isfinite(value) for value in (*terms.values(), *losses.values()))
+
+
+def test_adapt_begins_with_the_public_model(tiny: World, tmp_path: Path) -> None:
+    """On the camera's noise, with the spectrum in the loss; without its file, in one sentence."""
+    found = profile("adapt")
+    assert found.settings("train_dsn", TrainDsnSettings).epochs == 0
+    srn = found.settings("train_srn", TrainSrnSettings)
+    assert srn.camera
+    given = load_network(found, "general")
+    srn = srn.model_copy(update={"lr_patch": 16, "batch_size": 2})
+    cpu = make_accelerator(srn)
+    material = SrnMaterial(tiny.hr, tiny.maps, camera=plain_passport())
+
+    def trainer(network: Architecture) -> SrnTrainer:
+        return SrnTrainer(open_stream(material, srn, srn.demand(cpu, PLENTY)), network, srn, cpu)
+
+    fault = r"^data/raw/weights/realesr-general-x4v3\.pth: there is no such model file$"
+    with pytest.raises(UserError, match=fault):
+        trainer(given)
+    start = build(given.network, 4, given.options).state_dict()
+    torch.save({"params": start}, tmp_path / "public.pth")
+    adapted = trainer(given.model_copy(update={"warm_start": str(tmp_path / "public.pth")}))
+    assert all(
+        torch.equal(value, start[key]) for key, value in adapted.network.state_dict().items()
+    )
+    terms = adapted.step(0)
+    assert terms.keys() == {"content", "spectrum", "total"}
+    assert all(torch.isfinite(value) for value in terms.values())
+    moved = [
+        (value - start[key]).abs().max() for key, value in adapted.ema.module.state_dict().items()
+    ]
+    assert 0 < max(moved) < 2 * srn.learning_rate  # Adam's first step
 
 
 # --- taking one

@@ -42,6 +42,7 @@ from pipeline.sampling.calibration import Calibration
 from pipeline.sampling.sampler import Draw, make_sampler
 from pipeline.stores.reader import Store
 from pipeline.train_srn import train as module
+from pipeline.train_srn.losses import block_spectra
 from pipeline.train_srn.settings import Architecture, TrainSrnSettings
 from pipeline.train_srn.streams import SampleStream
 from pipeline.train_srn.train import SrnMaterial, SrnTrainer, open_stream, train_srn
@@ -122,6 +123,7 @@ def test_the_terms_of_a_step_and_their_sum(
     settings = srn_settings(
         content_weight=0.9,
         low_pass_weight=0.7,
+        spectrum_weight=0.4,
         perceptual_weight=0.05,
         adversarial_weight=0.3,
         adversarial_on=judged,
@@ -136,7 +138,9 @@ def test_the_terms_of_a_step_and_their_sum(
     assert np.array_equal(network.inputs[0], exact(lr))
     assert sr.shape == (2, 3, 64, 64) == tuple(hr.shape)
     with torch.no_grad():
-        features = [exact(vgg(image)) for image in (torch.from_numpy(sr).float(), hr)]
+        pair = torch.from_numpy(sr).float(), hr
+        features = [exact(vgg(image)) for image in pair]
+        spectra = [exact(block_spectra(image)) for image in pair]
     low = [
         gaussian_filter(image, 1.5, radius=4, axes=(2, 3), mode="constant")[..., 4:-4, 4:-4]
         for image in (sr, exact(hr))
@@ -144,6 +148,7 @@ def test_the_terms_of_a_step_and_their_sum(
     expected = {
         "content": np.abs(sr - exact(hr)).mean(),
         "low_pass": np.abs(low[0] - low[1]).mean(),
+        "spectrum": np.abs(spectra[0] - spectra[1]).mean(),
         "perceptual": np.abs(features[0] - features[1]).mean(),
     }
     seen = [sr, exact(hr)]  # the SR image once, for both networks
@@ -158,7 +163,8 @@ def test_the_terms_of_a_step_and_their_sum(
     expected["discriminator"] = (
         softplus(-judge.outputs[1]).mean() + softplus(judge.outputs[0]).mean()
     )
-    weights = {"content": 0.9, "low_pass": 0.7, "perceptual": 0.05, "adversarial": 0.3}
+    weights = {"content": 0.9, "low_pass": 0.7, "spectrum": 0.4}
+    weights |= {"perceptual": 0.05, "adversarial": 0.3}
     expected["total"] = sum(weight * expected[name] for name, weight in weights.items())
     assert terms == pytest.approx(expected, rel=1e-4)
 
