@@ -25,8 +25,8 @@ STAGES = [
 ]
 PACKAGES = [
     "base", "images", "stores", "writing", "sampling", "noise", "parallel", "crops", "training",
-    "passport", "dsn", "srn", "demo", "prepare", "camera", "train_dsn", "export", "calibrate", "audit",
-    "train_srn", "library", "evaluate", "tools", "recovery",
+    "passport", "dsn", "srn", "demo", "prepare", "camera", "train_dsn", "export", "calibrate",
+    "audit", "train_srn", "library", "evaluate", "tools", "recovery",
 ]  # fmt: skip
 """From the bottom up: a package imports itself and what stands before it."""
 FACE = {"stages/options.py", "stages/messages.py", "stages/cli.py"}
