@@ -392,7 +392,7 @@ HOMES = {
     "scipy": {"pipeline/noise", "pipeline/camera", "pipeline/train_dsn", "pipeline/evaluate"},
     "onnx": {"pipeline/tools"},
     "onnxruntime": {"pipeline/tools"},
-    "matplotlib": {"pipeline/images"},
+    "matplotlib": {"pipeline/images", "pipeline/camera"},
     "ruamel": {"pipeline/base"},
     "vl_convert": {"stages/tools"},
 }
