@@ -13,8 +13,9 @@ from pipeline.train_srn.settings import TrainSrnSettings
 
 LOW_PASS_SIZE = 9
 """Taps of the Gaussian of the low-passed content term."""
-BLOCK = 16
-"""Side of a block of the spectrum term, in HR pixels; blocks overlap by half of it."""
+BLOCK = 32
+"""Side of a block of the spectrum term, in HR pixels; blocks overlap by half of it.  Smaller and
+larger ones kept less detail (docs/recovery.md)."""
 
 
 class SrnLoss(nn.Module):
@@ -76,7 +77,7 @@ def block_spectra(images: Tensor) -> Tensor:
     """
     blocks = images.unfold(2, BLOCK, BLOCK // 2).unfold(3, BLOCK, BLOCK // 2)
     centred = blocks - blocks.mean(dim=(-2, -1), keepdim=True)
-    taps = torch.hann_window(BLOCK, periodic=False, device=images.device)
+    taps = torch.hann_window(BLOCK, periodic=False, dtype=images.dtype, device=images.device)
     taps = taps / taps.square().mean().sqrt()
     amplitudes: Tensor = torch.fft.rfft2(centred * taps[:, None] * taps, norm="ortho").abs()
     return amplitudes

@@ -21,7 +21,7 @@ from pipeline.srn.file import SRN_FORMAT, open_model
 from pipeline.srn.network import build
 from pipeline.stores.reader import Store
 from pipeline.stores.weights import save_weights
-from pipeline.train_srn.losses import SrnLoss
+from pipeline.train_srn.losses import BLOCK, SrnLoss
 from pipeline.train_srn.settings import Architecture, TrainSrnSettings
 from pipeline.train_srn.streams import (
     GenericStream,
@@ -103,7 +103,8 @@ class SrnTrainer:
         trained_on: Digests of the stores by name, for the file.
 
     Raises:
-        UserError: The network cannot be built, or the warm start does not fit it.
+        UserError: The network cannot be built, the warm start does not fit it, or a crop is smaller
+            than a block of the spectrum term.
 
     """
 
@@ -121,6 +122,7 @@ class SrnTrainer:
         self.data, self.schedule = stream, stream.schedule
         steps = settings.steps or self.schedule.steps(settings.epochs)
         self.steps = steps if architecture.train else 0
+        _require_blocks(settings, stream.scale)
         with torch.random.fork_rng(devices=[]):
             torch.manual_seed(settings.seed)
             self.network = build(architecture.network, stream.scale, architecture.options)
@@ -294,6 +296,15 @@ def open_stream(material: SrnMaterial, settings: TrainSrnSettings, demand: Deman
         settings.draw, material.calibration, maps, demand.device, material.camera
     )
     return SampleStream(hr, maps, patch, sampler, demand)
+
+
+def _require_blocks(settings: TrainSrnSettings, scale: int) -> None:
+    """Check that a crop holds a block of the spectrum term, if there is one."""
+    if settings.spectrum_weight and settings.lr_patch * scale < BLOCK:
+        raise UserError(
+            f"train_srn.lr_patch is {settings.lr_patch}, but train_srn.spectrum_weight needs crops "
+            f"of {BLOCK} HR pixels: at the scale {scale} at least {-(-BLOCK // scale)}"
+        )
 
 
 def _warm_start(network: nn.Module, path: Path, scale: int) -> None:

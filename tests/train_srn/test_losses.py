@@ -1,43 +1,48 @@
 """The spectrum term of the SRN's loss, against NumPy and closed forms."""
 
+from contextlib import closing
+
 import numpy as np
 import pytest
 import torch
-from conftest import srn_settings
+from conftest import PLENTY, World, compact, srn_settings
 from numpy.typing import NDArray
 from scipy.signal.windows import hann
 from torch import Tensor
 
+from pipeline.base.errors import UserError
 from pipeline.train_srn.losses import BLOCK, SrnLoss, block_spectra
+from pipeline.train_srn.train import SrnMaterial, SrnTrainer, open_stream
+from pipeline.training.learner import make_accelerator
 
 Array = NDArray[np.float64]
 
 
 def spectra(image: Array) -> Array:
-    """The definition, block by block: (rows, columns, 16, 9) of one channel (H, W)."""
-    window = np.outer(hann(16), hann(16))
+    """The definition, block by block: (rows, columns, 32, 17) of one channel (H, W)."""
+    window = np.outer(hann(32), hann(32))
     window /= np.sqrt(np.mean(window**2))
-    rows, columns = ((side - 16) // 8 + 1 for side in image.shape)
-    found = np.empty((rows, columns, 16, 9))
+    rows, columns = ((side - 32) // 16 + 1 for side in image.shape)
+    found = np.empty((rows, columns, 32, 17))
     for row in range(rows):
         for column in range(columns):
-            block = image[8 * row : 8 * row + 16, 8 * column : 8 * column + 16]
-            found[row, column] = np.abs(np.fft.rfft2((block - block.mean()) * window)) / 16
+            block = image[16 * row : 16 * row + 32, 16 * column : 16 * column + 32]
+            found[row, column] = np.abs(np.fft.rfft2((block - block.mean()) * window)) / 32
     return found
 
 
-@pytest.mark.parametrize("size", [(16, 16), (24, 40), (33, 47)])
+@pytest.mark.parametrize("size", [(32, 32), (48, 80), (65, 95)])
 def test_block_spectra_by_their_definition(size: tuple[int, int]) -> None:
     images = np.random.default_rng(0).random((2, 3, *size))
-    found = block_spectra(torch.from_numpy(images).float()).numpy()
+    found = block_spectra(torch.from_numpy(images)).numpy()
     expected = np.array([[spectra(channel) for channel in image] for image in images])
     assert found.shape == expected.shape
-    assert np.abs(found - expected).max() < 1e-6
+    assert np.abs(found - expected).max() < 1e-12
 
 
 def test_white_noise_has_its_deviation() -> None:
-    """2,000 independent blocks of 256 values: the mean power is within 1 % (10 deviations)."""
-    noise = torch.randn(2000, 1, BLOCK, BLOCK, generator=torch.Generator().manual_seed(0)) * 0.2
+    """500 independent blocks of 1,024 values: the deviation is within 1 % (6 deviations)."""
+    noise = torch.randn(500, 1, BLOCK, BLOCK, generator=torch.Generator().manual_seed(0)) * 0.2
     power = block_spectra(noise).square()
     whole = 2 * power.sum() - power[..., 0].sum() - power[..., -1].sum()  # the other half of rfft2
     assert (whole / noise.numel()).sqrt().item() == pytest.approx(0.2, rel=0.01)
@@ -67,6 +72,16 @@ def test_the_gradient_of_a_flat_image_is_finite() -> None:
     loss = SrnLoss(srn_settings(spectrum_weight=1.0, perceptual_weight=0.0), None)
     torch.autograd.backward(loss.terms(sr, wave(0.0)[..., :32, :32])["spectrum"])
     assert sr.grad is not None and torch.isfinite(sr.grad).all()
+
+
+def test_crops_smaller_than_a_block_are_refused(tiny2: World) -> None:
+    settings = srn_settings(spectrum_weight=1.0, lr_patch=15, lr_from="bicubic")
+    cpu = make_accelerator(settings)
+    material = SrnMaterial(tiny2.hr).used(settings)
+    stream = open_stream(material, settings, settings.demand(cpu, PLENTY))
+    fault = r"^train_srn\.lr_patch is 15, .* at least 16$"
+    with closing(stream), pytest.raises(UserError, match=fault):
+        SrnTrainer(stream, compact(), settings, cpu)
 
 
 def test_the_spectrum_alone_is_nothing_to_train_on() -> None:
