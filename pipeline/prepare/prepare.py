@@ -243,8 +243,8 @@ def _file_hash(path: Path) -> str:
 def compression(files: Sequence[Path]) -> dict[str, object] | None:
     """The JPEG tables of more than half of the files, as in ``jpeg.JpegTables``, if there are any.
 
-    Files of other formats, and JPEG files with other colour planes than 4:4:4 and 4:2:0, have no
-    tables.
+    Files of other formats, and JPEG files with other colour planes than 4:4:4, 4:2:2 and 4:2:0,
+    have no tables.
     """
     found = Counter(_tables(path) for path in files)
     tables, count = found.most_common(1)[0]
@@ -271,7 +271,7 @@ def _tables(path: Path) -> _Tables | None:
             if not isinstance(file, JpegImageFile):
                 return None
             steps = {index: tuple(table) for index, table in file.quantization.items()}
-            planes = {0: "4:4:4", 2: "4:2:0"}.get(get_sampling(file))
+            planes = {0: "4:4:4", 1: "4:2:2", 2: "4:2:0"}.get(get_sampling(file))
     except Exception:  # the decoders raise dozens of types; read_image reports the fault
         return None
     return _Tables(steps[0], steps[1], planes) if planes and {0, 1} <= steps.keys() else None

@@ -44,6 +44,10 @@ TO_YCBCR = (
 )
 
 
+Planes = Literal["4:4:4", "4:2:2", "4:2:0"]
+"""Size of the colour planes: whole, half along the rows, or half along both sides."""
+
+
 class JpegTables(Settings):
     """How a JPEG file was compressed."""
 
@@ -51,11 +55,11 @@ class JpegTables(Settings):
     """Quantisation steps of the brightness, row by row (not in zigzag order)."""
     chroma: list[int] = Field(min_length=64, max_length=64)
     """The same of the two colour planes."""
-    subsampling: Literal["4:4:4", "4:2:0"]
-    """Size of the colour planes: whole, or half along both sides."""
+    subsampling: Planes
+    """Size of the colour planes."""
 
 
-def tables_of_quality(quality: int, subsampling: Literal["4:4:4", "4:2:0"]) -> JpegTables:
+def tables_of_quality(quality: int, subsampling: Planes) -> JpegTables:
     """The tables that libjpeg uses for a quality.
 
     Args:
@@ -96,7 +100,8 @@ class Jpeg:
         sizes = {one.subsampling for one in several}
         if len(sizes) != 1:
             raise ValueError(f"tables must have one size of the colour planes, got {sorted(sizes)}")
-        self.halved = sizes == {"4:2:0"}
+        self.shrink = {"4:4:4": (1, 1), "4:2:2": (1, 2), "4:2:0": (2, 2)}[sizes.pop()]
+        """Rows and columns of a pixel of a colour plane."""
         shape = (len(several), 1, 1, BLOCK, 1, BLOCK)
         luma, chroma = [one.luma for one in several], [one.chroma for one in several]
         self.luma = torch.tensor(luma, device=device).reshape(shape).float()
@@ -119,17 +124,20 @@ class Jpeg:
         chosen = slice(1) if choice is None else choice
         luma_steps, chroma_steps = self.luma[chosen], self.chroma[chosen]
         height, width = images.shape[-2:]
-        halves = 2 if self.halved else 1
-        padding = (0, -width % (BLOCK * halves), 0, -height % halves)  # rows follow in the planes
+        down, across = self.shrink
+        padding = (0, -width % (BLOCK * across), 0, -height % down)  # rows follow in the planes
         levels = F.pad((images.float() * 255).round().clamp(0, 255), padding, mode="replicate")
         planes = _nearest(torch.einsum("cd,ndhw->nchw", self.to_ycbcr, levels))
         luma = self._quantise(planes[:, :1] - 128, luma_steps) + 128
         colour = planes[:, 1:]
-        if self.halved:
-            colour = self._quantise(_floor(F.avg_pool2d(colour, 2), 1 / 4, 1 / 2), chroma_steps)
-            colour = _nearest(colour[..., : -(-height // 2), : -(-width // 2)])
-            colour = F.interpolate(colour, scale_factor=2.0, mode="bilinear")
-            colour = _floor(colour, 8 / 16, 7 / 16)
+        if across > 1:
+            small = F.avg_pool2d(colour, self.shrink)
+            small = _floor(small, *((1 / 4, 1 / 2) if down > 1 else (0.0, 1 / 2)))
+            small = self._quantise(small, chroma_steps)
+            small = _nearest(small[..., : -(-height // down), : -(-width // across)])
+            factors = [float(down), float(across)]
+            colour = F.interpolate(small, scale_factor=factors, mode="bilinear")
+            colour = _floor(colour, *((8 / 16, 7 / 16) if down > 1 else (1 / 4, 2 / 4)))
         else:
             colour = _nearest(self._quantise(colour, chroma_steps))
         luma = _nearest(luma[..., :height, :width]).clamp(0, 255)

@@ -743,7 +743,7 @@ def tables_of(path: Path) -> dict[str, object]:
     return {"luma": list(steps[0]), "chroma": list(steps[1])}
 
 
-@pytest.mark.parametrize("subsampling", ["4:4:4", "4:2:0"])
+@pytest.mark.parametrize("subsampling", ["4:4:4", "4:2:2", "4:2:0"])
 def test_compression_of_files_alike(tmp_path: Path, subsampling: str) -> None:
     files = [jpeg(tmp_path / f"{n}.jpg", 80, subsampling) for n in range(3)]
     assert compression(files) == {**tables_of(files[0]), "subsampling": subsampling}
@@ -790,7 +790,9 @@ def test_compression_of_other_files(tmp_path: Path) -> None:
     damaged = tmp_path / "e.jpg"
     damaged.write_bytes(b"\xff\xd8\xff\xe0 no more")
     wide = jpeg(tmp_path / "w.jpg", 80, "4:2:2")
-    for path in (gray, damaged, wide, tmp_path / "nowhere.jpg"):
+    known = compression([wide])
+    assert known is not None and known["subsampling"] == "4:2:2"
+    for path in (gray, damaged, tmp_path / "nowhere.jpg"):
         assert compression([path]) is None
 
 
