@@ -132,6 +132,9 @@ class NoisyImages:
     def draw(self, mean: Tensor, theta: Tensor, generator: torch.Generator) -> Tensor:
         """Draw LR images, cut to [0, 1] as every real image is.
 
+        A gradient goes past the cut and the JPEG as if they were not there (the straight-through
+        estimator, Bengio et al. 2013).
+
         Args:
             mean: (N, 3, H, W) in the unit of the image.
             theta: Laplace scale, in the shape and unit of the mean.
@@ -145,8 +148,11 @@ class NoisyImages:
             n, c, height, width = mean.shape
             wider = mean.new_empty(n, c, height + 2 * border, width + 2 * border)
             eps = F.conv2d(self._independent(wider, generator), self.filter.to(mean.dtype))
-        noisy = (mean + eps * theta).clamp(0, 1)
-        return noisy if self.jpeg is None else self.jpeg(noisy).to(mean.dtype)
+        noisy = mean + eps * theta
+        written = noisy.detach().clamp(0, 1)
+        if self.jpeg is not None:
+            written = self.jpeg(written).to(mean.dtype)
+        return noisy + (written - noisy).detach() if noisy.requires_grad else written
 
     def _independent(self, like: Tensor, generator: torch.Generator) -> Tensor:
         """Independent draws of variance 2."""

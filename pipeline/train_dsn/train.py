@@ -91,9 +91,12 @@ class DsnTrainer:
         self.pictured = [
             part[: drawing.SHEET_ROWS] for part in self.data.batch(0, self.first_share)
         ]
-        self.raw = make_sampler(Draw("raw"))
+        self.sampler = make_sampler(Draw("raw"))
+        """Draws samples as a training of the SRN would."""
+        if self.passport is not None and settings.prior_scale_gray == CAMERA:
+            self.sampler = make_sampler(Draw("camera"), device=self.device, camera=self.passport)
         sampled = settings.adversarial_on == "sample" and settings.adversarial_weight > 0
-        self.discriminated = make_sampler(Draw("raw" if sampled else "none"))
+        self.discriminated = self.sampler if sampled else make_sampler(Draw("none"))
         """Sampler of the generated LR images that the discriminator gets."""
         self._build()
 
@@ -208,7 +211,7 @@ class DsnTrainer:
         hr, real = self.pictured
         maps = self.maps(hr)
         source = generator(self.settings.seed, "train_dsn/sheet", 0, self.device)
-        samples = [self.raw.sample(maps, source) for _ in range(2)]
+        samples = [self.sampler.sample(maps, source) for _ in range(2)]
         columns = (hr, self.draw_reference(0, hr), maps["mean"], None, *samples, real)
         figure, axes = drawing.sheet(len(hr), len(columns))
         for row, drawn in enumerate(axes):
@@ -235,7 +238,11 @@ class DsnTrainer:
             hr, real = self.data.batch(step, self.first_share)
             maps = self.maps(hr)
             source = generator(self.settings.seed, "train_dsn/statistics", step, self.device)
-            drawn = {"mean": maps["mean"], "sample": self.raw.sample(maps, source), "real": real}
+            drawn = {
+                "mean": maps["mean"],
+                "sample": self.sampler.sample(maps, source),
+                "real": real,
+            }
             for name, images in drawn.items():
                 spread[name].append(2 * (high_pass(images) - 0.5).square().mean().sqrt())
             thetas.append(maps["theta"].flatten())

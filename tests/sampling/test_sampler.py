@@ -10,6 +10,8 @@ from scipy.stats import kstest
 from torch import Tensor
 
 from pipeline.base.errors import UserError
+from pipeline.sampling.jpeg import tables_of_quality
+from pipeline.sampling.noise_law import NoisyImages
 from pipeline.sampling.sampler import Draw, make_sampler
 
 
@@ -129,3 +131,20 @@ def test_a_passport_that_is_needed(tiny: World, tiny2: World) -> None:
     with pytest.raises(UserError, match=r"passport has the scale 4, but .*maps\.zarr has 2"):
         make_sampler(Draw("camera"), maps=tiny2.maps, camera=plain_passport())
     make_sampler(Draw("camera"), maps=tiny.maps, camera=plain_passport())
+
+
+def test_a_gradient_goes_past_cut_and_jpeg() -> None:
+    """The straight-through estimator: the values as drawn, the gradient of mean + eps theta."""
+    images = NoisyImages(plain_passport(jpeg=tables_of_quality(60, "4:2:0")))
+    plain = torch.rand(1, 3, 32, 32, generator=seeded())
+    theta = torch.full_like(plain, 0.02)
+    drawn = images.draw(plain, theta, seeded())
+    mean, scale = plain.clone().requires_grad_(), theta.clone().requires_grad_()
+    same = images.draw(mean, scale, seeded())
+    torch.testing.assert_close(same, drawn, rtol=0, atol=1e-6)
+    same.sum().backward()
+    assert mean.grad is not None and scale.grad is not None
+    assert (mean.grad == 1).all()
+    gray, faint = torch.full_like(plain, 0.5), theta / 20  # nothing is cut
+    eps = (NoisyImages(plain_passport()).draw(gray, faint, seeded()) - gray) / faint
+    torch.testing.assert_close(scale.grad, eps, rtol=0, atol=1e-3)
