@@ -8,7 +8,7 @@ RUN := $(UV) run --no-sync
 demo: .venv/ready  ## the whole pipeline on the demo camera
 	$(RUN) dvc repro
 	@echo
-	@echo "pictures:  data/train_dsn/contact_sheet.png"
+	@echo "pictures:  data/camera/camera.png, data/train_dsn/contact_sheet.png"
 	@ls data/train_srn/*/contact_sheet.png data/evaluate/*/side_by_side.png | sed 's/^/           /'
 	@echo "audit:     data/audit/page/index.html"
 	@echo "metrics:   data/*/metrics.json, data/*/*/metrics.json (all at once: uv run dvc metrics show)"
@@ -42,7 +42,7 @@ docs: .venv/ready  ## the site of docs/ in site/; a broken link or reference is 
 
 picture: .venv/ready  ## docs/images/demo.png, from a finished demo
 	$(RUN) usrdu degrade data/work/picture --maps data/export/maps.zarr \
-		--calibration data/calibrate/calibration.json --overwrite
+		--theta camera --overwrite
 	$(RUN) python docs/scripts/picture.py data data/work/picture/sample_000 docs/images/demo.png
 
 plots: .venv/ready  ## dvc_plots/index.html, without network
@@ -103,5 +103,5 @@ constraints: | $(UV)  ## rewrite constraints.txt after pyproject.toml changed; U
 	.uv/bin/pip install --quiet uv
 
 clean:  ## everything the stages wrote
-	rm -rf data/demo data/prepare data/train_dsn data/export data/calibrate data/audit data/train_srn data/evaluate
+	rm -rf data/demo data/prepare data/camera data/train_dsn data/export data/calibrate data/audit data/train_srn data/evaluate
 	rm -rf data/work data/raw/demo dvc_plots site

@@ -15,6 +15,7 @@ from ruamel.yaml import YAML
 ROOT = Path(__file__).parent.parent
 TINY: dict[str, dict[str, object]] = {
     "machine": {"checkpoint_every": 2},
+    "camera": {"rounds": 1},
     "train_dsn": {
         "features": 4,
         "blocks": 1,
@@ -27,7 +28,6 @@ TINY: dict[str, dict[str, object]] = {
         "log_every": 2,
     },
     "train_srn": {
-        "theta": "raw",  # the means of a DSN after two epochs cannot be calibrated
         "discriminator_features": 2,
         "lr_patch": 12,
         "batch_size": 2,

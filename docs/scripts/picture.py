@@ -33,7 +33,7 @@ def crop(
 
 
 def draw_degradation(axes: NDArray[np.object_], data: Path, samples: Path) -> None:
-    """A training image: HR, mean, theta, a calibrated sample, and a real LR image."""
+    """A training image: HR, mean, theta, a sample, and a real LR image."""
     maps = data / f"export/maps.zarr/images/{HR_IMAGE}"
     mean, theta = (
         np.asarray(zarr.open_array(maps / name, mode="r")[:], dtype=np.float32)
@@ -43,9 +43,9 @@ def draw_degradation(axes: NDArray[np.object_], data: Path, samples: Path) -> No
     sample = read_image(samples / f"{HR_IMAGE}.png")
     real = read_image(data / f"raw/demo/lr/{REAL_LR}")
     show(axes[0], pixels(crop(hr, HR_CORNER)), "sharp photograph (HR)")
-    show(axes[1], pixels(crop(np.round(mean * 255), HR_CORNER, SCALE)), "learned mean")
+    show(axes[1], pixels(crop(np.round(mean * 255), HR_CORNER, SCALE)), "mean")
     show_theta(axes[2], np.asarray(crop(theta, HR_CORNER, SCALE)), "theta (gray levels)")
-    show(axes[3], pixels(crop(sample, HR_CORNER, SCALE)), "calibrated sample")
+    show(axes[3], pixels(crop(sample, HR_CORNER, SCALE)), "sample")
     small = crop(real, REAL_LR_CORNER)[:, : SIDE // SCALE, : SIDE // SCALE]
     show(axes[4], pixels(small), "a real LR image")
 

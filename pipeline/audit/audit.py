@@ -37,6 +37,7 @@ from pipeline.audit.tasks import HELD_OUT, TRAINING
 from pipeline.base.errors import UserError
 from pipeline.base.files import whole_folder
 from pipeline.noise.statistics import LrScores, compare
+from pipeline.passport.passport import passport_of
 from pipeline.sampling.calibration import read_calibration, require_calibration
 from pipeline.sampling.laplace import optimal_scale
 from pipeline.sampling.sampler import Draw, Sampler, make_sampler
@@ -55,7 +56,7 @@ FILES = (
     "difference.csv",
 )
 AGAINST_FILE = "against.csv"
-GENERATED = ("mean", "raw", "calibrated", "mean (B)", "raw (B)")
+GENERATED = ("mean", "raw", "camera", "calibrated", "mean (B)", "raw (B)")
 """Sets of LR images for which the page lists findings."""
 SEED = 0
 """Seed of the classifier."""
@@ -75,7 +76,8 @@ def audit(
 
     Returns:
         Metrics: number of images and of LR pixels, ``figures`` of all images together, and
-        ``scores``: the scores of the mean, raw and calibrated samples.
+        ``scores``: the scores of the mean and of raw samples, of those with the camera's noise if
+        the maps carry its passport, and of calibrated ones if there is a calibration.
 
     Raises:
         UserError: The stores do not belong together, a chunk is damaged or holds invalid values, no
@@ -105,11 +107,10 @@ def audit(
     summary = _summarise(inputs, settings, measured, scores, metrics, fault)
     worst = sorted(measured.rows, key=lambda row: -row.figures["theta_mean"])
     panels = [
-        cut_panels(inputs.maps, inputs.hr, row, samplers.get("calibrated"))
-        for row in worst[: settings.worst_images]
+        cut_panels(inputs.maps, inputs.hr, row, samplers) for row in worst[: settings.worst_images]
     ]
     _write(folder, measured.rows, summary, render(summary, worst, panels))
-    scored = {name: _plain(found) for name, found in scores.items() if name in GENERATED[:3]}
+    scored = {name: _plain(found) for name, found in scores.items() if name in GENERATED[:4]}
     return {**metrics, "scores": scored}
 
 
@@ -132,11 +133,14 @@ def _require_fit(maps: Store, hr: Store) -> None:
 
 def _samplers(inputs: AuditInputs) -> tuple[dict[str, Sampler], str | None]:
     """What draws the LR images, and why a calibration says that nothing could be measured."""
+    maps, camera = inputs.maps, passport_of(inputs.maps)
     samplers = {"mean": make_sampler(Draw("none")), "raw": make_sampler(Draw("raw"))}
+    if camera is not None:
+        samplers["camera"] = make_sampler(Draw("camera"), maps=maps, camera=camera)
     if inputs.calibration is None:
         return samplers, None
     calibration = read_calibration(inputs.calibration)
-    require_calibration(calibration, inputs.maps, inputs.calibration)
+    require_calibration(calibration, maps, inputs.calibration)
     if calibration.fault:
         return samplers, calibration.fault
     return {**samplers, "calibrated": make_sampler(Draw("calibrated"), calibration)}, None

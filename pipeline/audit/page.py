@@ -5,7 +5,7 @@ the text around them, so the page follows a light or a dark theme.
 """
 
 from base64 import b64encode
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any, Literal
@@ -120,16 +120,18 @@ class Panels:
     """(3, h, w) in the unit of the image, if there is a calibration."""
     calibrated_sample: Tensor | None
     """(3, h, w) in [0, 1]."""
+    camera_sample: Tensor | None
+    """(3, h, w) in [0, 1], if the maps carry a camera's passport."""
 
 
-def cut_panels(maps: Store, hr: Store, row: ImageRow, sampler: Sampler | None = None) -> Panels:
+def cut_panels(maps: Store, hr: Store, row: ImageRow, samplers: Mapping[str, Sampler]) -> Panels:
     """Read the area around the highest theta of an image; all of it if it is small.
 
     Args:
         maps: Store of kind maps.
         hr: The store of kind hr it was exported from.
         row: Which image.
-        sampler: What draws the calibrated sample, if there is a calibration.
+        samplers: What draws the calibrated sample and that of the camera, by their name.
 
     Raises:
         UserError: A chunk is damaged.
@@ -145,10 +147,14 @@ def cut_panels(maps: Store, hr: Store, row: ImageRow, sampler: Sampler | None = 
     mean, theta = unit["mean"][0], unit["theta"][0]
     image = to_float(hr.read(row.id, "image", area.times(hr.scale)))
     fine = bicubic_downsample(image, max(hr.scale // 2, 1))
-    if sampler is None:
-        return Panels(row, area, fine, mean, theta, None, None)
-    drawn = sampler.sample(unit, generator(0, "audit/picture", maps.ids.index(row.id)))[0]
-    return Panels(row, area, fine, mean, theta, sampler.theta(unit)[0], drawn)
+    drawn = {
+        name: samplers[name].sample(unit, generator(0, "audit/picture", maps.ids.index(row.id)))[0]
+        for name in ("calibrated", "camera")
+        if name in samplers
+    }
+    calibrated = samplers["calibrated"].theta(unit)[0] if "calibrated" in drawn else None
+    both = (drawn.get(name) for name in ("calibrated", "camera"))
+    return Panels(row, area, fine, mean, theta, calibrated, *both)
 
 
 def render(summary: Summary, rows: Sequence[ImageRow], panels: Sequence[Panels]) -> str:
@@ -241,6 +247,8 @@ def _pictured(index: int, panels: Panels, ends: tuple[float, float]) -> dict[str
         ("another raw sample", _photograph(drawn[1]), True),
         ("raw theta", _heat_map(panels.theta, *ends), True),
     ]
+    if panels.camera_sample is not None:
+        shown.append(("camera sample", _photograph(panels.camera_sample), True))
     if panels.calibrated_theta is not None and panels.calibrated_sample is not None:
         shown.append(("calibrated sample", _photograph(panels.calibrated_sample), True))
         shown.append(("calibrated theta", _heat_map(panels.calibrated_theta, *ends), True))

@@ -110,7 +110,8 @@ class ChunkCounter:
     curve: ClosedForm | None
     """None where there is no closed form; see ``graph.closed_form_prior``."""
     samplers: Mapping[str, Sampler]
-    """What draws the LR images, by their name; ``calibrated`` only if there is a calibration."""
+    """What draws the LR images, by their name; ``calibrated`` only if there is a calibration,
+    ``camera`` only if the maps carry a passport."""
     allowance: Allowance
 
     def count(self, image_id: str, chunk: Box, piece: int) -> ChunkCounts:

@@ -67,10 +67,11 @@ TOO_DIFFERENT = 0.35
 class CameraSettings(Settings):
     """The section ``camera``."""
 
-    light: Light = "linear"
-    """What the camera averages: linear light, or the values as they are in the file."""
+    light: Light = "gamma"
+    """What the camera averages: linear light, as a device does, or gamma: the values as they are in
+    the file, as a program does that reduces images."""
     rounds: int = Field(5, ge=1)
-    """Syntheses of each of the two searches."""
+    """Rounds of each of the two searches, with a synthesis each."""
 
 
 NO_NOISE = NoiseLaw(variance_gray=[[0.0, 0.0]] * 3, noise_filter=None, laplace_share=1.0)

@@ -17,6 +17,7 @@ from pipeline.base.errors import UserError
 from pipeline.base.files import whole
 from pipeline.base.params import Line, Params, load_lines, load_yaml, parse_lines, with_values
 from pipeline.base.settings import S, Settings, changed, load_section
+from pipeline.camera.estimate import CameraSettings
 from pipeline.evaluate.evaluate import EvaluateSettings
 from pipeline.train_dsn.settings import TrainDsnSettings
 from pipeline.train_srn.settings import Architecture, TrainSrnSettings
@@ -25,6 +26,7 @@ NAME, BASE, NETWORKS = "profile", "from", "architectures"
 """Keys: in the params file, the name of the profile; in a profile, the name of the one it builds
 on; in both, the section of the networks, which a profile replaces as a whole."""
 KINDS: Mapping[str, type[Settings]] = {
+    "camera": CameraSettings,
     "train_dsn": TrainDsnSettings,
     "train_srn": TrainSrnSettings,
     "evaluate": EvaluateSettings,

@@ -23,7 +23,7 @@ class TrainDsnSettings(StepSettings):
     """Crops in a share, the part of a batch that one process holds at a time."""
     crops_per_image: Count = 8
     """Crops of every HR image in one epoch."""
-    epochs: int = Field(65, ge=0)
+    epochs: int = Field(0, ge=0)
     """Epochs of the training; 0: none, mean and theta are those of the camera's passport."""
     learning_rate: Positive = 0.001
     """Adam's rate at the start."""
@@ -34,11 +34,11 @@ class TrainDsnSettings(StepSettings):
     content: Literal["full_band", "low_pass"] = "full_band"
     """Images whose distance enters Eq. 2: the images themselves, or (released code) their 5x5
     Gaussian low-pass.  The terms with theta use the distance of the images themselves."""
-    reference: Literal["bicubic", "kernels", "camera"] = "bicubic"
+    reference: Literal["bicubic", "kernels", "camera"] = "camera"
     """y_b of Eq. 2 and 4: bicubic; blur kernels from files, one drawn for every crop; or what the
     camera's passport makes of the HR image.  With ``camera`` the DSN learns what is left: its mean
     is a residual on that image."""
-    prior_scale_gray: Positive | Literal["estimated", "camera"] = 1.0
+    prior_scale_gray: Positive | Literal["estimated", "camera"] = "camera"
     """b of Eq. 2 and 4 in gray levels, the Laplace scale of the reference; ``estimated``: that of
     the noise of the real LR images; ``camera``: b(x), the scale of the passport's noise at every
     pixel of the reference (Eq. 4, of features, then has the paper's one gray level)."""

@@ -40,7 +40,7 @@ class TrainSrnSettings(StepSettings):
     """Source of the LR images: samples of the maps, bicubic downsampling of the HR images (the
     baseline), the HR images degraded at random without regard to the camera (see ``generic``), or
     the real LR images of pairs (supervised training, S.T. ESRGAN)."""
-    theta: Theta = "calibrated"
+    theta: Theta = "camera"
     """Theta of the samples (Eq. 8): ``calibrated``, ``raw`` (the stored theta), ``camera`` (the
     stored theta, with the correlation, tails and JPEG of the camera's passport), ``constant``
     (Table 1, row 2), or ``none``, the mean alone."""

@@ -483,6 +483,28 @@ def test_scores_find_the_noise_that_was_put_in(tmp_path: Path) -> None:
             assert row[name] == ("" if value is None else str(value))
 
 
+def test_samples_of_the_camera_are_scored_and_pictured(tmp_path: Path) -> None:
+    """Theta of the maps, with the passport's JPEG, where the maps carry a passport."""
+    world = flat_world(tmp_path)
+    passport = plain_passport(
+        noise={"variance_gray": [[8.0, 8.0]] * 3, "noise_filter": None, "laplace_share": 0.0}
+    )
+    folder = tmp_path / "with"
+    described = description(world.hr, passport=passport.model_dump())
+    with StoreWriter(folder / "maps.zarr", "maps", 4, world.hr.ids, described) as writer:
+        for name in world.hr.ids:
+            stored = {key: world.maps.read(name, key) for key in ("mean", "theta")}
+            writer.add(name, stored)
+    world = replace(world, maps=Store(folder / "maps.zarr", "maps"))
+    scores = audit(world, SETTINGS, tmp_path / "page")["scores"]
+    assert list(scores) == ["mean", "raw", "camera"]
+    for name in ("raw", "camera"):  # Laplace noise and Gaussian noise of the same theta
+        assert scores[name]["noise_level"] == pytest.approx(2 * np.sqrt(2), rel=0.1), name
+    assert scores["camera"]["wasserstein"] != scores["raw"]["wasserstein"]
+    page = parsed(tmp_path / "page").words
+    assert "camera sample" in page and "calibrated sample" not in page
+
+
 def test_wasserstein_is_that_of_the_rounded_images(tmp_path: Path) -> None:
     world = flat_world(tmp_path)
     found = audit(world, SETTINGS, tmp_path / "page")["scores"]["mean"]["wasserstein_green"]
@@ -950,7 +972,7 @@ def summary_of(text: str) -> Summary:
 def test_hostile_names_stay_text() -> None:
     row = rows_of(1, HOSTILE)[0]
     gray = torch.full((3, 8, 8), 0.5)
-    panels = Panels(row, row.hottest, gray, gray, gray, gray, gray)
+    panels = Panels(row, row.hottest, gray, gray, gray, gray, gray, gray)
     page = Page(render(summary_of(HOSTILE), [row], [panels]))
     assert not page.named("script")
     assert page.words.count(HOSTILE) >= 9

@@ -14,6 +14,7 @@ from pipeline.base.errors import UserError
 from pipeline.base.params import load_yaml
 from pipeline.base.settings import Settings, load_section
 from pipeline.calibrate.settings import CalibrateSettings
+from pipeline.camera.estimate import CameraSettings
 from pipeline.crops.memory import MachineSettings
 from pipeline.demo.camera import Camera
 from pipeline.demo.demo import DemoSettings
@@ -231,6 +232,7 @@ SECTIONS: dict[str, type[Settings]] = {
     "machine": MachineSettings,
     "demo": DemoSettings,
     "prepare": PrepareSettings,
+    "camera": CameraSettings,
     "train_dsn": TrainDsnSettings,
     "export": ExportSettings,
     "calibrate": CalibrateSettings,

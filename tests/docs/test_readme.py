@@ -6,14 +6,12 @@ import time
 from pathlib import Path
 
 import pytest
-from conftest import calibration
 from repository import ROOT, TINY, copy_first_run, edit_params, ok
 from ruamel.yaml import YAML
 
 from pipeline.images.io import read_image, write_png
-from pipeline.stores.reader import Store
 
-SHRUNK = ["calibrated", "official", "paper"]
+SHRUNK = ["camera", "official", "paper"]
 NOT_RUN = {
     "make demo": "its stages ran, with tiny settings, when the clone was made",
     "make test": "this is it",
@@ -49,13 +47,13 @@ def reader(tmp_path: Path, tmp_path_factory: pytest.TempPathFactory) -> Path:
         profile = yaml.load(path.read_text())
         for section in ("train_dsn", "train_srn"):
             profile[section].update(TINY[section] | {"perceptual_weights": "random"})
-        if "architectures" in profile:  # calibrated goes on from paper
+        if "architectures" in profile:  # camera goes on from paper
             profile["architectures"]["esrgan"]["options"] = {"num_filters": 4, "num_blocks": 1}
             profile["architectures"]["esrgan"]["warm_start"] = None
         profile.setdefault("evaluate", {})["lpips_weights"] = "none"
         with path.open("w") as file:
             yaml.dump(profile, file)
-    for name, kind, side in (("photographs", "hr", 160), ("camera", "lr", 96)):
+    for name, kind, side in (("photographs", "hr", 224), ("camera", "lr", 96)):
         (target / f"data/raw/my-{name}").mkdir()
         for path in sorted((target / "data/raw/demo" / kind).iterdir())[:3]:
             part = read_image(path)[:, :side, :side]
@@ -102,17 +100,16 @@ def test_every_command_of_the_documents_runs(reader: Path) -> None:
     assert len(found) > 25 and set(NOT_RUN) <= set(found)
     own = {"hr": "data/raw/my-photographs", "lr": "data/raw/my-camera"}
     for command in found:
-        if command == "usrdu params use calibrated":
+        if command == "usrdu params use camera":
             edit_params(reader, {"folders": {**own, "val": "data/raw/no-pairs"}})
             ok(reader, "usrdu", "params", "use", "demo", "--force")
         if command == "usrdu params use paper":  # after an experiment, which changed a value
-            ok(reader, "usrdu", "params", "use", "calibrated", "--force")
+            ok(reader, "usrdu", "params", "use", "camera", "--force")
         if command == "make table1":  # in the queue, as the page says
             edit_params(reader, {"folders": {k: str(reader / v) for k, v in own.items()}})
-        if "--calibration" in command:  # that of a DSN after two epochs says it could not be made
-            made = calibration(Store(reader / "data/export/maps.zarr", "maps"))
-            path = reader / "data/calibrate/calibration.json"
-            path.write_text(made.model_dump_json())
+        if "--theta camera" in command:  # after the demo, as the page says, and not the paper's DSN
+            ok(reader, "usrdu", "params", "use", "demo", "--force")
+            ok(reader, "dvc", "repro", "export")
         if command.startswith("usrdu niqe-fit"):  # it wants more blocks than small crops have
             shutil.copytree(reader / "data/raw/demo/hr", reader / own["hr"], dirs_exist_ok=True)
         follow(reader, command)

@@ -11,7 +11,7 @@ from pathlib import Path
 import pytest
 from repository import copy_first_run, edit_params, ok, ran, run
 
-STAGES = ["demo", "prepare", "train_dsn", "export", "calibrate", "audit"]
+STAGES = ["demo", "prepare", "camera", "train_dsn", "export", "calibrate", "audit"]
 SRN_STAGES = ["train_srn@esrgan", "evaluate@esrgan", "train_srn@compact", "evaluate@compact"]
 THIRD: dict[str, object] = {"network": "SPAN", "options": {}, "warm_start": None, "train": True}
 
@@ -28,6 +28,8 @@ def test_everything_is_there(repo: Path) -> None:
     for name in (
         "data/raw/demo/truth/camera.json",
         "data/prepare/val.zarr/zarr.json",
+        "data/camera/camera.json",
+        "data/camera/camera.png",
         "data/train_dsn/dsn.safetensors",
         "data/train_dsn/contact_sheet.png",
         "data/export/maps.zarr/zarr.json",
@@ -78,6 +80,7 @@ def test_a_second_repro_does_nothing(repo: Path) -> None:
         ({"evaluate": {"picture_crop": 90}}, {"evaluate@esrgan", "evaluate@compact"}),
         ({"audit": {"bins": 20}}, {"audit"}),
         ({"calibrate": {"rounds": 1}}, {"calibrate"}),
+        ({"camera": {"rounds": 2}}, {"camera"}),
         ({"architectures": {"third": THIRD}}, {"train_srn@third"}),
         (
             {"architectures": {"compact": {"options": {"num_conv": 2}}}},

@@ -16,7 +16,8 @@ from pipeline.base.params import load_yaml
 from pipeline.images.io import write_png
 from pipeline.tools.profiles import find_profile, load_profile, take
 
-DSN = {"data/train_dsn/curves.csv", "data/train_dsn/contact_sheet.png"}
+CAMERA = "data/camera/camera.png"
+BEFORE = {CAMERA, "data/train_dsn/curves.csv", "data/train_dsn/contact_sheet.png"}
 TERMS = "step,content,adversarial,total\n50,1,0.5,1.5\n100,0.5,0.4,0.9\n"
 
 
@@ -39,6 +40,8 @@ def networks(repo: Path) -> list[str]:
 def write_outputs(repo: Path, curves: str = TERMS) -> None:
     """As the stages leave them."""
     folders = [repo / "data/train_srn" / name for name in networks(repo)]
+    (repo / CAMERA).parent.mkdir(parents=True, exist_ok=True)
+    write_png(repo / CAMERA, np.zeros((3, 2, 2), np.uint8))
     for folder in (repo / "data/train_dsn", *folders):
         folder.mkdir(parents=True, exist_ok=True)
         (folder / "curves.csv").write_text(curves)
@@ -67,7 +70,7 @@ def shown(repo: Path) -> dict[str, Any]:
 
 
 def expected(names: list[str]) -> set[str]:
-    return DSN | {
+    return BEFORE | {
         path
         for name in names
         for path in (
@@ -78,7 +81,7 @@ def expected(names: list[str]) -> set[str]:
     }
 
 
-@pytest.mark.parametrize("name", ["demo", "paper", "official", "calibrated"])
+@pytest.mark.parametrize("name", ["demo", "paper", "official", "camera", "adapt"])
 def test_every_profile(name: str, repo: Path) -> None:
     take(repo / "params.yaml", load_profile(find_profile(ROOT / "profiles", name)))
     write_outputs(repo)
@@ -106,6 +109,8 @@ def test_curves_are_drawn_term_by_term(repo: Path) -> None:
     assert "<DVC_METRIC" not in json.dumps(content)
 
 
-def test_a_network_that_is_not_trained_has_no_curves(repo: Path) -> None:
-    write_outputs(repo, "step\n")
+@pytest.mark.parametrize("head", ["step\n", "step,total\n"])
+def test_a_network_that_is_not_trained_has_no_curves(head: str, repo: Path) -> None:
+    """As the DSN of a passport, whose training has no steps."""
+    write_outputs(repo, head)
     assert shown(repo).keys() == expected(networks(repo))

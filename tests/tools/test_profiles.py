@@ -1,5 +1,6 @@
 """Profiles: what is pinned in them, and how they get into a params file."""
 
+import json
 import shutil
 from pathlib import Path
 
@@ -18,6 +19,7 @@ from doubles import plain_passport
 from pipeline.base.errors import UserError
 from pipeline.base.params import load_lines, load_yaml, with_values
 from pipeline.base.settings import load_section
+from pipeline.passport.passport import write_passport
 from pipeline.srn.network import build
 from pipeline.tools.profiles import (
     KINDS,
@@ -39,7 +41,8 @@ from stages.tools.params import command
 
 ROOT = Path(__file__).parents[2]
 PROFILES = ROOT / "profiles"
-NAMES = ["adapt", "calibrated", "demo", "official", "paper"]
+NAMES = ["adapt", "camera", "demo", "official", "paper"]
+GOLDEN = ROOT / "tests/golden"
 
 PAPER = {
     "train_dsn.blocks": 8, "train_dsn.hr_patch": 256, "train_dsn.batch_size": 16,
@@ -65,7 +68,12 @@ OFFICIAL = {
     "architectures.esrgan.warm_start": "data/raw/weights/RRDB_PSNR_x4.pth",
 }  # fmt: skip
 """What is known of the released code."""
-CALIBRATED = {**PAPER, "train_srn.theta": "calibrated", "train_dsn.adversarial_on": "sample"}
+CAMERA = {
+    **{key: value for key, value in PAPER.items() if not key.startswith("train_dsn")},
+    "camera.light": "linear", "train_dsn.epochs": 0, "train_dsn.reference": "camera",
+    "train_dsn.prior_scale_gray": "camera", "train_dsn.perceptual_weight": 0,
+    "train_srn.theta": "camera",
+}  # fmt: skip
 
 
 def profile(name: str) -> Profile:
@@ -113,11 +121,21 @@ def test_a_profile_says_only_what_differs(name: str) -> None:
 
 
 @pytest.mark.parametrize(
-    ("name", "pinned"), [("paper", PAPER), ("official", OFFICIAL), ("calibrated", CALIBRATED)]
+    ("name", "pinned"), [("paper", PAPER), ("official", OFFICIAL), ("camera", CAMERA)]
 )
 def test_what_is_published_is_pinned(name: str, pinned: dict[str, object]) -> None:
     found = values(name)
     assert {key: found[key] for key in pinned} == pinned
+
+
+@pytest.mark.parametrize("name", ["paper", "official"])
+def test_the_published_profiles_are_as_they_were(name: str) -> None:
+    """Key by key, as before the defaults were those of the camera; a later knob may be added."""
+    before = json.loads((GOLDEN / f"profile_{name}.json").read_text())
+    found = values(name)
+    assert {key: found.get(key) for key in before} == before
+    networks = [{key for key in each if key.startswith("arch")} for each in (before, found)]
+    assert networks[0] == networks[1]
 
 
 def test_the_official_length_is_100_000_steps_on_track_1() -> None:
@@ -143,22 +161,25 @@ SMALL_SRN = {
 }  # fmt: skip
 
 
-@pytest.mark.parametrize("name", ["calibrated", "official", "paper"])
+@pytest.mark.parametrize("name", ["camera", "official", "paper"])
 def test_both_trainings_of_a_profile_run(
-    name: str, tiny: World, vgg: VGG19Features, monkeypatch: pytest.MonkeyPatch
+    name: str, tiny: World, vgg: VGG19Features, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     """A step of each in smaller sizes: all terms of the profile's losses are there, and finite."""
     for module in ("pipeline.train_dsn.train", "pipeline.train_srn.train"):
         monkeypatch.setattr(f"{module}.VGG19Features", lambda _: vgg)
     found = profile(name)
+    passport = plain_passport()
+    write_passport(tmp_path / "camera.json", passport)
+    material = DsnMaterial(tiny.hr, tiny.lr, camera=tmp_path / "camera.json")
     dsn = found.settings("train_dsn", TrainDsnSettings).model_copy(update=SMALL_DSN)
-    terms = DsnTrainer(DsnMaterial(tiny.hr, tiny.lr), dsn, MACHINE).step(0)
-    assert terms.keys() >= {"kl", "kl_perceptual", "adversarial", "discriminator"}
+    terms = DsnTrainer(material, dsn, MACHINE).step(0)
+    of_features = set() if name == "camera" else {"kl_perceptual"}
+    assert terms.keys() >= {"kl", "adversarial", "discriminator"} | of_features
     srn = found.settings("train_srn", TrainSrnSettings).model_copy(update=SMALL_SRN)
     cpu = make_accelerator(srn)
-    stream = open_stream(
-        SrnMaterial(tiny.hr, tiny.maps, calibration(tiny.maps)), srn, srn.demand(cpu, PLENTY)
-    )
+    given = SrnMaterial(tiny.hr, tiny.maps, calibration(tiny.maps), camera=passport)
+    stream = open_stream(given, srn, srn.demand(cpu, PLENTY))
     losses = SrnTrainer(stream, compact(), srn, cpu).step(0)
     low = {"low_pass"} if name == "official" else set()
     expected = {"content", "perceptual", "adversarial", "discriminator", "total"} | low
@@ -280,7 +301,7 @@ def test_every_kind_of_value_is_written_as_it_is_read(tmp_path: Path) -> None:
 
 
 def test_changes_are_named_and_kept_unless_forced(params: Path) -> None:
-    text = params.read_text().replace("epochs: 65 ", "epochs: 7 ")
+    text = params.read_text().replace("epochs: 0 ", "epochs: 7 ")
     more = "  mine:\n    network: SPAN\n    options: {}\n    warm_start: null\n    train: true\n"
     text = text.replace("\n\nevaluate:", "\n" + more + "\nevaluate:")
     params.write_text(text)
@@ -297,10 +318,11 @@ def test_changes_are_named_and_kept_unless_forced(params: Path) -> None:
 
 
 def test_every_value_has_its_source(params: Path) -> None:
-    params.write_text(params.read_text().replace("epochs: 65 ", "epochs: 7 "))
+    params.write_text(params.read_text().replace("epochs: 0 ", "epochs: 7 "))
     shown = {value.key: value for value in in_force(params, PROFILES)}
     assert shown.keys() == {line.key for line in load_lines(params)}
-    assert shown["train_dsn.epochs"][1:] == (7, "params.yaml, default has 65", "paper: 500")
+    comment = "none: mean and theta straight from the passport; paper: 500"
+    assert shown["train_dsn.epochs"][1:] == (7, "params.yaml, default has 0", comment)
     assert shown["train_dsn.blocks"][1:] == (4, "default", "paper: 8 (Sec. 3.1)")
     assert shown["architectures.compact.network"].source == "profile demo"
     assert shown["folders.hr"][1:] == ("data/raw/mine", "params.yaml", "sharp photographs")
@@ -315,26 +337,27 @@ def test_show(params: Path) -> None:
         " ".join(line.split()) for line in everything
     }
     assert call(params, "show", "--changed").output == ""
-    params.write_text(params.read_text().replace("epochs: 65 ", "epochs: 7 "))
+    params.write_text(params.read_text().replace("epochs: 0 ", "epochs: 7 "))
     (line,) = call(params, "show", "--changed").output.splitlines()
-    assert line == "train_dsn.epochs: 7  [params.yaml, default has 65]  paper: 500"
+    comment = "none: mean and theta straight from the passport; paper: 500"
+    assert line == f"train_dsn.epochs: 7  [params.yaml, default has 0]  {comment}"
 
 
 def test_show_says_what_a_profile_says_of_its_values(params: Path) -> None:
-    take(params, profile("calibrated"))
-    params.write_text(params.read_text().replace("  theta: calibrated", "  theta: none"))
+    take(params, profile("camera"))
+    params.write_text(params.read_text().replace("  theta: camera", "  theta: none"))
     shown = {value.key: value.source for value in in_force(params, PROFILES)}
-    assert shown["train_dsn.epochs"] == "profile paper: Sec. 3.1"
-    assert shown["train_dsn.adversarial_on"].startswith("profile calibrated: ours")
+    assert shown["train_dsn.blocks"] == "profile paper: Sec. 3.1"
+    assert shown["train_dsn.epochs"].startswith("profile camera: ours")
     assert shown["train_dsn.kl_weight"] == "default"
-    assert shown["train_srn.theta"] == "params.yaml, profile calibrated has calibrated"
+    assert shown["train_srn.theta"] == "params.yaml, profile camera has camera"
     assert shown["architectures.esrgan.options.num_blocks"].startswith("profile paper: ESRGAN")
     assert shown["prepare.scale"] == "params.yaml"
     text = params.read_text().replace("  esrgan:", "  mine:").replace("  seed: 0\n", "  sed: 0\n")
     params.write_text(text)
     shown = {value.key: value.source for value in in_force(params, PROFILES)}
     for key in ("architectures.mine.train", "train_dsn.sed"):
-        assert shown[key] == "params.yaml, not in profile calibrated"
+        assert shown[key] == "params.yaml, not in profile camera"
 
 
 # --- mistakes
@@ -343,7 +366,7 @@ def test_show_says_what_a_profile_says_of_its_values(params: Path) -> None:
 @pytest.mark.parametrize(
     ("words", "parts"),
     [
-        (["use", "papers"], ["has no profile 'papers'", "calibrated, demo, official, paper"]),
+        (["use", "papers"], ["has no profile 'papers'", "adapt, camera, demo, official, paper"]),
         (["show", "train"], ["has no section 'train'", "train_dsn"]),
     ],
 )
@@ -360,14 +383,14 @@ def test_a_params_file_that_is_not_one(params: Path) -> None:
     for old, new, fault in (
         ("profile: demo", "other: demo", "the line 'profile: NAME' is missing"),
         ("architectures:", "networks:", "has no section 'architectures'"),
-        ("  epochs: 65 ", "  # ", r"train_dsn\.epochs: .* must have a line of its own"),
+        ("  epochs: 0 ", "  # ", r"train_dsn\.epochs: .* must have a line of its own"),
         (
-            "  epochs: 65 ",
+            "  epochs: 0 ",
             "  epoch: 65 ",
             r"train_dsn\.epoch, train_dsn\.epochs: .* every line must be a setting",
         ),
         ("[0.9, 0.999] ", "[0.9,\n    0.99] ", "train_srn.adam_betas"),
-        ("  epochs: 65 ", "  epochs: 65\n  epochs: 66 ", "is not valid YAML"),
+        ("  epochs: 0 ", "  epochs: 0\n  epochs: 66 ", "is not valid YAML"),
     ):
         broken = text.replace(old, new)
         params.write_text(broken)
