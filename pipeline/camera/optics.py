@@ -70,16 +70,21 @@ class Optics:
 
     def radial_luma(self, f: Array) -> Array:
         """Root of the mean power transfer of luma over all directions."""
-        power = np.mean([self.luma(f, angle) ** 2 for angle in ANGLES], axis=0)
-        return np.asarray(np.sqrt(power))
+        return self.radial_lens(f) * np.abs(self.mask(f))
 
     def radial_chroma(self, f: Array) -> Array:
         """The same of the colour differences."""
-        lens = np.mean([self.lens(f * math.sin(a), f * math.cos(a)) ** 2 for a in ANGLES], axis=0)
-        return np.asarray(np.sqrt(lens) * gaussian(f, self.chroma))
+        return self.radial_lens(f) * gaussian(f, self.chroma)
+
+    def radial_lens(self, f: Array) -> Array:
+        """The same of lens and pixel."""
+        power = self.lens(
+            np.multiply.outer(np.sin(ANGLES), f), np.multiply.outer(np.cos(ANGLES), f)
+        )
+        return np.asarray(np.sqrt((power**2).mean(axis=0)))
 
 
-def gaussian(f: Array, variance: float) -> Array:
+def gaussian(f: Array, variance: float | Array) -> Array:
     """Transfer of a Gaussian blur of a variance in LR pixels squared."""
     return np.asarray(np.exp(-2 * math.pi**2 * variance * f**2))
 
