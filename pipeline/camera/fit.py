@@ -124,6 +124,7 @@ class Search:
         synthesis: Windows of the HR images.
         measure: Measures spectra.
         expose: Adds noise and JPEG to LR images without noise.
+        coloured: Whether both piles have colours; if not, chroma is what is expected of it.
 
     """
 
@@ -133,6 +134,7 @@ class Search:
         synthesis: Synthesis,
         measure: Measure,
         expose: Callable[[Tensor], Tensor],
+        coloured: bool,
     ) -> None:
         self.real, self.synthesis, self.measure, self.expose = real, synthesis, measure, expose
         self.source = np.random.default_rng(0)
@@ -140,6 +142,7 @@ class Search:
         count, f = len(rings()), rings()
         self.luma = np.concatenate([f < LUMA_UP_TO, np.zeros(count, bool), np.ones(8, bool)])
         self.chroma = np.concatenate([np.zeros(count, bool), f < CHROMA_UP_TO, np.zeros(8, bool)])
+        self.chroma &= coloured
         self.spectra: Spectra | None = None
 
     def run(
@@ -282,7 +285,8 @@ class Search:
             part = slice(k * count, (k + 1) * count)
             prior = process(rings(), deviation)
             together = prior + self.seen.covariance[part, part]
-            shapes.append(prior @ np.linalg.solve(together, left[part]))
+            found = prior @ np.linalg.solve(together, left[part])
+            shapes.append(found if (self.luma | self.chroma)[part].any() else 0 * found)
         return replace(camera, luma_shape=shapes[0], chroma_shape=shapes[1])
 
 

@@ -111,19 +111,22 @@ def kernel(transfer: Array, side: int) -> list[list[float]]:
     return [[float(value) for value in row] for row in cut / cut.sum()]
 
 
-def on_grid(optics: Optics, size: int, scale: int, chroma: bool) -> Array:
-    """Transfer of the light on the frequencies of the HR grid, without the unsharp mask.
+def on_grid(optics: Optics, f: Array, scale: int, chroma: bool) -> Array:
+    """Transfer of the light on a grid of frequencies, without the unsharp mask.
 
     Args:
         optics: The camera.
-        size: Side of the grid in HR pixels.
+        f: (n,): frequencies along both axes, in cycles per HR pixel.
         scale: HR pixels per LR pixel.
         chroma: Of the colour differences, or of luma.
 
+    Returns:
+        (n, n).
+
     """
-    f: Array = np.fft.fftfreq(size) * np.float64(scale)
-    fy, fx = f[:, None], f[None, :]
-    through = optics.blurred(fy, fx) * dirichlet(fx / scale, scale) * dirichlet(fy / scale, scale)
+    pixel = dirichlet(f, scale)
+    fy, fx = f[:, None] * scale, f[None, :] * scale
+    through = optics.blurred(fy, fx) * pixel[:, None] * pixel[None, :]
     smooth = gaussian(np.hypot(fy, fx), optics.chroma) if chroma else 1.0
     return np.asarray(through * smooth)
 
