@@ -215,7 +215,7 @@ def _noise(
 
 def _kernel(camera: Camera, scale: int, chroma: bool) -> list[list[float]]:
     """The kernel of luma or of the colour differences, as small as it can be."""
-    f: NDArray[np.float64] = np.fft.fftfreq(8 * LARGEST_KERNEL)
+    f: NDArray[np.float64] = np.fft.fftfreq(8 * LARGEST_KERNEL).astype(np.float64)
     radius = np.hypot(f[:, None], f[None, :]) * scale
     through = on_grid(camera.optics, f, scale, chroma) * camera.shaping(radius)[chroma]
     largest = LARGEST_KERNEL - (LARGEST_KERNEL - scale) % 2
