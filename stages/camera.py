@@ -26,6 +26,7 @@ def command(hr: Path | str, lr: Path | str, out: Path, metrics: Path, params: Pa
     analysis by synthesis: a small physical camera is fitted so that what it makes of the HR images
     has the spectra of the real LR images.
     """
+    from pipeline.base.files import make_folder, whole
     from pipeline.base.settings import load_section
     from pipeline.camera.estimate import CameraSettings, estimate_camera
     from pipeline.camera.picture import draw_passport
@@ -33,9 +34,12 @@ def command(hr: Path | str, lr: Path | str, out: Path, metrics: Path, params: Pa
     from pipeline.stores.reader import Store
 
     settings = load_section(params, "camera", CameraSettings)
+    make_folder(out)
+    make_folder(metrics.parent)
     passport, result = estimate_camera(Store(hr, "hr"), Store(lr, "lr"), settings)
-    out.mkdir(parents=True, exist_ok=True)
-    write_passport(out / "camera.json", passport)
-    draw_passport(out / "camera.png", passport)
-    write_json(metrics, result)
-    report(result, out / "camera.json", metrics)
+    file, picture = out / "camera.json", out / "camera.png"
+    with whole(file) as new_file, whole(picture) as new_picture, whole(metrics) as new_metrics:
+        write_passport(new_file, passport)
+        draw_passport(new_picture, passport)
+        write_json(new_metrics, result)
+    report(result, file, picture, metrics)

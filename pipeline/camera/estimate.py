@@ -5,36 +5,21 @@ from dataclasses import dataclass
 import numpy as np
 from numpy.typing import NDArray
 from pydantic import Field
-from torch import Tensor
 from tqdm import tqdm
 
 from pipeline.base.errors import UserError
-from pipeline.base.seeding import generator
 from pipeline.base.settings import Settings
+from pipeline.camera.exposure import FoundNoise, as_measured, find_noise, no_noise
 from pipeline.camera.fit import Camera, Search
 from pipeline.camera.optics import kernel, on_grid
-from pipeline.camera.spectra import Measure, Spectra, rings
+from pipeline.camera.spectra import Measure, Spectra, joined, rings
 from pipeline.camera.synthesis import MARGIN, Light, Synthesis, cropped
-from pipeline.camera.windows import spread, usable, windows
-from pipeline.noise.added_noise import AddedNoise, law, search, stored_tables
-from pipeline.noise.estimate import (
-    BLOCKS,
-    Blocks,
-    Noise,
-    cut_blocks,
-    estimate_noise,
-    join,
-    read_blocks,
-)
-from pipeline.passport.passport import (
-    Denoising,
-    ImageCounts,
-    Passport,
-    Sharpening,
-    Transfer,
-)
+from pipeline.camera.windows import seen, spread, usable, windows
+from pipeline.noise.added_noise import stored_tables
+from pipeline.noise.estimate import BLOCKS, Blocks, Noise, cut_blocks, estimate_noise, join
+from pipeline.passport.passport import Denoising, ImageCounts, Passport, Sharpening, Transfer
 from pipeline.sampling.jpeg import JpegTables
-from pipeline.sampling.noise_law import NoiseLaw, NoisyImages, variance_at, variance_table
+from pipeline.sampling.noise_law import NoiseLaw
 from pipeline.stores.reader import Store, require_same_scale
 
 SIDES = (64, 32)
@@ -45,10 +30,6 @@ WINDOWS_PER_IMAGE = 30
 """Most windows of an image."""
 LARGEST_KERNEL = 64
 """Longest side of a kernel in HR pixels."""
-NOISE_ROUNDS = 4
-"""Rounds in which samples are measured like the real LR images, and corrected."""
-LEAST_CORRELATION = 0.1
-"""Noise whose correlations are all weaker is drawn independently."""
 INTERVAL = (5, 95)
 """Percentiles of an interval."""
 FEW = 8
@@ -57,6 +38,8 @@ NARROW = 0.1
 """A lens blur whose variance may be below this, in LR pixels squared, is narrower than a pixel."""
 KERNEL_LEFT_OUT = 2e-3
 """Share of a kernel's absolute values that may lie beyond its sides."""
+DIGITS = 6
+"""Decimals of the values of kernels and noise that are kept, so that the file stays small."""
 WIDE = 0.3
 """Width of the interval at 0.25 cycles per LR pixel that is said to be wide."""
 TOO_DIFFERENT = 0.35
@@ -74,37 +57,16 @@ class CameraSettings(Settings):
     """Rounds of each of the two searches, with a synthesis each."""
 
 
-NO_NOISE = NoiseLaw(variance_gray=[[0.0, 0.0]] * 3, noise_filter=None, laplace_share=1.0)
+@dataclass(frozen=True, eq=False)
+class RealPile:
+    """What is seen of the real LR images."""
 
-
-@dataclass(frozen=True)
-class Exposure:
-    """Noise and JPEG of LR images; see ``sampling.noise_law.NoiseSource``."""
-
-    scale: int
-    noise: NoiseLaw
-    jpeg: JpegTables | None
-
-    def __call__(self, clean: Tensor) -> Tensor:
-        """One photograph of every LR image without noise, the same at every call; 8 bit."""
-        table = variance_table(self.noise)
-        theta = (variance_at(table, clean) / 2).sqrt()
-        source = generator(0, "camera/noise")
-        return NoisyImages(self).draw(clean, theta, source).mul(255).round() / 255
-
-
-@dataclass(frozen=True)
-class FoundNoise:
-    """The noise of the camera."""
-
-    exposure: Exposure
-    """It makes generated LR images as noisy as the real ones."""
-    level_real: float
-    """Standard deviation of the noise of the real LR images, in gray levels."""
-    level_samples: float
-    """The same of samples."""
+    spectra: Spectra
+    noise: Noise | None
     fault: str | None
-    """Why it could not be measured."""
+    """Why the noise could not be measured."""
+    gray: bool
+    """Whether no image has a colour."""
 
 
 def estimate_camera(
@@ -126,27 +88,29 @@ def estimate_camera(
         misfit, and what could not be told.
 
     Raises:
-        UserError: The scales differ, or the images are too small.
+        UserError: The scales differ, the images are too small, or a pile shows nothing.
 
     """
     scale = require_same_scale(hr, lr)
     side = _side(hr, lr, scale)
-    measure = Measure(side)
+    measure, jpeg = Measure(side), stored_tables(lr)
     synthesis = _synthesis(hr, side, settings.light)
-    real, counts = _real(lr, measure, side)
-    jpeg = stored_tables(lr)
-    try:
-        real_noise, fault = estimate_noise(read_blocks(lr, BLOCKS)), None
-    except ValueError as error:
-        real_noise, fault = None, str(error)
+    real = _real(lr, measure, side)
+    coloured = not (real.gray or synthesis.gray)
     with tqdm(total=2 * settings.rounds, desc="camera", unit="round") as bar:
-        exposure = Exposure(scale, _as_measured(real_noise), None)
-        first = Search(real, synthesis, measure, exposure).run(settings.rounds, bar.update)
-        found = _noise(synthesis, first, real_noise, Exposure(scale, NO_NOISE, jpeg), fault)
-        second = Search(real, synthesis, measure, found.exposure)
-        camera = second.run(settings.rounds, bar.update, first)
-    transfer = _transfer(second, camera)
-    told = _unknown(second, camera, transfer, found, (len(synthesis.ids), counts))
+        exposure = as_measured(real.noise, scale)
+        search = Search(real.spectra, synthesis, measure, exposure, coloured)
+        first = search.run(settings.rounds, bar.update)
+        noise = _noise(synthesis, first, real, jpeg)
+        search = Search(real.spectra, synthesis, measure, noise.exposure, coloured)
+        camera = search.run(settings.rounds, bar.update, first)
+    transfer = _transfer(search, camera)
+    images = ImageCounts(hr=len(synthesis.ids), lr=len(real.spectra))
+    told = unknown(camera, search.slope(), transfer, noise.fault, images)
+    if not coloured:
+        told.append(
+            "images without colours do not tell how the camera blurs them: chroma is a guess"
+        )
     passport = Passport(
         scale=scale,
         hr_digest=hr.digest,
@@ -156,24 +120,30 @@ def estimate_camera(
         chroma_kernel=_kernel(camera, scale, chroma=True),
         sharpening=Sharpening(amount=camera.optics.amount, radius=camera.optics.radius),
         denoising=Denoising(threshold_gray=0.0, kept=1.0),
-        noise=found.exposure.noise,
+        noise=_short(noise.exposure.noise),
         jpeg=jpeg,
         transfer=transfer,
-        images=ImageCounts(hr=len(synthesis.ids), lr=counts),
+        images=images,
         unknown=told,
     )
-    return passport, {
-        "blur": camera.optics.blur,
-        "stretch": camera.optics.stretch,
-        "shear": camera.optics.shear,
-        "sharpening_amount": camera.optics.amount,
-        "sharpening_radius": camera.optics.radius,
-        "chroma_smoothing": camera.optics.chroma,
+    return passport, _metrics(camera, noise, passport)
+
+
+def _metrics(camera: Camera, noise: FoundNoise, passport: Passport) -> dict[str, object]:
+    """The numbers of the stage."""
+    optics = camera.optics
+    return {
+        "blur": optics.blur,
+        "stretch": optics.stretch,
+        "shear": optics.shear,
+        "sharpening_amount": optics.amount,
+        "sharpening_radius": optics.radius,
+        "chroma_smoothing": optics.chroma,
         "misfit": camera.cost,
-        "noise_level_real": found.level_real,
-        "noise_level_samples": found.level_samples,
-        "jpeg": jpeg is not None,
-        "unknown": "; ".join(told),
+        "noise_level_real": noise.level_real,
+        "noise_level_samples": noise.level_samples,
+        "jpeg": passport.jpeg is not None,
+        "unknown": "; ".join(passport.unknown),
     }
 
 
@@ -194,125 +164,129 @@ def _side(hr: Store, lr: Store, scale: int) -> int:
 
 
 def _synthesis(hr: Store, side: int, light: Light) -> Synthesis:
-    """Windows of the HR images."""
+    """Windows of the HR images; one image is in memory at a time."""
     whole = (side + 2 * MARGIN) * hr.scale
     ids = usable(hr, whole)
     ids = [ids[i] for i in spread(len(ids), HR_WINDOWS)]
     most = min(max(HR_WINDOWS // len(ids), 1), WINDOWS_PER_IMAGE)
-    read = tqdm(windows(hr, ids, whole, most), "camera: HR", total=len(ids), unit="image")
-    return Synthesis(read, ids, hr.scale, light)
+    read = (
+        windows(hr.read(name, "image"), number, whole, most)
+        for number, name in enumerate(tqdm(ids, "camera: HR", unit="image"))
+    )
+    synthesis = Synthesis(read, ids, hr.scale, light)
+    if synthesis.flat:
+        raise UserError(f"{hr.path}: its images are flat, so nothing can be told of the camera")
+    return synthesis
 
 
-def _real(lr: Store, measure: Measure, side: int) -> tuple[Spectra, int]:
-    """The spectra of the real LR images, and their number."""
+def _real(lr: Store, measure: Measure, side: int) -> RealPile:
+    """Spectra and noise of the real LR images; every image is read once."""
     ids = usable(lr, side)
     ids = [ids[i] for i in spread(len(ids), LR_WINDOWS)]
+    numbers = {name: number for number, name in enumerate(ids)}
     most = min(max(LR_WINDOWS // len(ids), 1), WINDOWS_PER_IMAGE)
-    read = tqdm(windows(lr, ids, side, most), "camera: LR", total=len(ids), unit="image")
-    return measure.pile(read), len(ids)
-
-
-def _as_measured(noise: Noise | None) -> NoiseLaw:
-    """The noise of the real LR images after their compression."""
-    if noise is None:
-        return NO_NOISE
-    found = AddedNoise(noise.variance, noise.correlation, noise.excess_kurtosis, None)
-    return law(found, LEAST_CORRELATION)
+    spectra: list[Spectra] = []
+    blocks: list[Blocks] = []
+    flat = gray = True
+    for name in tqdm(lr.ids, "camera: LR", unit="image"):
+        image = lr.read(name, "image", seen(lr, name))
+        blocks.append(cut_blocks(image, max(BLOCKS // len(lr.ids), 1)))
+        if name in numbers:
+            cut = windows(image, numbers[name], side, most)
+            flat, gray = flat and cut.flat, gray and cut.gray
+            spectra.append(measure.image(cut.pixels))
+    if flat:
+        raise UserError(f"{lr.path}: its images are flat, so nothing can be told of the camera")
+    try:
+        noise, fault = estimate_noise(join(blocks)), None
+    except ValueError as error:
+        noise, fault = None, str(error)
+    return RealPile(joined(spectra), noise, fault, gray)
 
 
 def _noise(
-    synthesis: Synthesis, camera: Camera, real: Noise | None, none: Exposure, fault: str | None
+    synthesis: Synthesis, camera: Camera, real: RealPile, jpeg: JpegTables | None
 ) -> FoundNoise:
     """The noise to add to the camera's LR images, so that they are as noisy as the real ones."""
-    if real is None:
-        return FoundNoise(none, 0.0, 0.0, fault)
-    clean = cropped(synthesis.mean(camera.optics, camera.shaping(synthesis.grid()))).clamp(0, 1)
-    means = _blocks(clean)
-
-    def exposed(added: AddedNoise) -> Exposure:
-        return Exposure(none.scale, law(added, LEAST_CORRELATION), none.jpeg)
-
-    try:
-        found = search(
-            real,
-            estimate_noise(means),
-            none.jpeg,
-            (k < NOISE_ROUNDS for k in range(NOISE_ROUNDS + 1)),
-            lambda added: _blocks(exposed(added)(clean)),
-        )
-    except ValueError as error:
-        return FoundNoise(none, 0.0, 0.0, str(error))
-    levels = real.deviation(means), found.drawn.deviation(means)
-    return FoundNoise(exposed(found.added), *levels, None)
-
-
-def _blocks(windows: Tensor) -> Blocks:
-    """Blocks of LR windows (N, 3, side, side) in [0, 1]."""
-    most = max(BLOCKS // len(windows), 1)
-    return join([cut_blocks(one.mul(255).numpy(), most) for one in windows])
+    if real.noise is None:
+        return no_noise(synthesis.scale, jpeg, str(real.fault))
+    clean = cropped(synthesis.mean(camera.optics, camera.shaping)).clamp(0, 1)
+    return find_noise(real.noise, clean, synthesis.scale, jpeg)
 
 
 def _kernel(camera: Camera, scale: int, chroma: bool) -> list[list[float]]:
     """The kernel of luma or of the colour differences, as small as it can be."""
-    size = 8 * LARGEST_KERNEL
-    f = np.fft.fftfreq(size) * scale
-    through = on_grid(camera.optics, size, scale, chroma)
-    through = through * camera.shaping(np.hypot(f[:, None], f[None, :]))[chroma]
+    f: NDArray[np.float64] = np.fft.fftfreq(8 * LARGEST_KERNEL).astype(np.float64)
+    radius = np.hypot(f[:, None], f[None, :]) * scale
+    through = on_grid(camera.optics, f, scale, chroma) * camera.shaping(radius)[chroma]
     largest = LARGEST_KERNEL - (LARGEST_KERNEL - scale) % 2
     whole = np.array(kernel(through, largest))
-    for side in range(scale, largest, 2):
+    total, side = np.abs(whole).sum(), scale
+    while side < largest:
         cut = (largest - side) // 2
-        if np.abs(whole).sum() - np.abs(whole[cut:-cut, cut:-cut]).sum() < KERNEL_LEFT_OUT:
-            largest = side
+        if total - np.abs(whole[cut:-cut, cut:-cut]).sum() < KERNEL_LEFT_OUT:
             break
-    return kernel(through, largest)
+        side += 2
+    return [[round(value, DIGITS) for value in row] for row in kernel(through, side)]
 
 
-def _transfer(search_: Search, camera: Camera) -> Transfer:
-    """The transfer function and its interval."""
-    f = rings()
-    low: list[NDArray[np.float64]] = []
-    high: list[NDArray[np.float64]] = []
-    for drawn in search_.interval(camera, f):
-        ends = np.percentile(drawn, INTERVAL, axis=0)
-        low.append(ends[0])
-        high.append(ends[1])
-    luma, chroma = camera.luma(f), camera.chroma(f)
-    return Transfer(
-        frequencies=_rounded(f),
-        luma=_rounded(luma),
-        luma_low=_rounded(np.minimum(low[0], luma)),
-        luma_high=_rounded(np.maximum(high[0], luma)),
-        chroma=_rounded(chroma),
-        chroma_low=_rounded(np.minimum(low[1], chroma)),
-        chroma_high=_rounded(np.maximum(high[1], chroma)),
+def _short(noise: NoiseLaw) -> NoiseLaw:
+    """The noise with fewer digits, so that the file stays small."""
+    filtered = noise.noise_filter
+    return NoiseLaw(
+        variance_gray=np.round(noise.variance_gray, DIGITS).tolist(),
+        noise_filter=None if filtered is None else np.round(filtered, DIGITS).tolist(),
+        laplace_share=round(noise.laplace_share, DIGITS),
     )
+
+
+def _transfer(search: Search, camera: Camera) -> Transfer:
+    """The transfer function and its interval, which holds it."""
+    f, found = rings(), {}
+    drawn = search.interval(camera, f)
+    through = camera.luma(f), camera.chroma(f)
+    for name, values, draws in zip(("luma", "chroma"), through, drawn, strict=True):
+        low, high = np.percentile(draws, INTERVAL, axis=0)
+        found[name] = _rounded(values)
+        found[f"{name}_low"] = _rounded(np.minimum(low, values))
+        found[f"{name}_high"] = _rounded(np.maximum(high, values))
+    return Transfer(frequencies=_rounded(f), **found)
 
 
 def _rounded(values: NDArray[np.float64]) -> list[float]:
     return [round(float(value), 4) for value in values]
 
 
-def _unknown(
-    found: Search, camera: Camera, transfer: Transfer, noise: FoundNoise, images: tuple[int, int]
+def unknown(
+    camera: Camera, slope: float, transfer: Transfer, noise_fault: str | None, images: ImageCounts
 ) -> list[str]:
-    """What could not be told, one sentence each."""
-    said = []
-    for name, count in zip(("HR", "real LR"), images, strict=True):
-        if count < FEW:
-            said.append(f"there are only {count} {name} images, so the interval is wide")
+    """What could not be told, one sentence each.
+
+    Args:
+        camera: The camera that was found.
+        slope: See ``fit.Search.slope``.
+        transfer: The transfer function and its interval.
+        noise_fault: Why the noise could not be measured.
+        images: Numbers of images.
+
+    """
+    told = []
+    for name, count in (("HR", images.hr), ("real LR", images.lr)):
+        if count == 1:
+            told.append(f"there is only one {name} image, so the interval is too narrow")
+        elif count < FEW:
+            told.append(f"there are only {count} {name} images, so the interval is rough")
     if camera.optics.blur < NARROW:
-        said.append("the lens is narrower than a pixel of the LR image: its width cannot be told")
-    slope = found.slope()
+        told.append("the lens is narrower than a pixel of the LR image: its width cannot be told")
     if abs(slope) > TOO_DIFFERENT:
         more = "less" if slope < 0 else "more"
-        said.append(
-            f"the piles differ in content: the real LR images have {more} detail at all "
-            "frequencies than the camera would make of the HR images"
+        told.append(
+            f"the piles differ in content: the real LR images have {more} fine detail than the "
+            "camera would make of the HR images"
         )
     middle = int(np.argmin(np.abs(np.array(transfer.frequencies) - 0.25)))
     if transfer.luma_high[middle] - transfer.luma_low[middle] > WIDE:
-        said.append("the sharpness at middle frequencies is known only roughly; see transfer")
-    if noise.fault is not None:
-        said.append(f"the noise could not be measured: {noise.fault}")
-    return said
+        told.append("the sharpness at middle frequencies is known only roughly; see transfer")
+    if noise_fault is not None:
+        told.append(f"the noise could not be measured: {noise_fault}")
+    return told

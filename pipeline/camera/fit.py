@@ -10,14 +10,16 @@ One synthesis is made per round.  Between two rounds the statistics are predicte
 the camera's transfer function, in the part of the power that is signal.
 """
 
+import math
 from collections.abc import Callable
 from dataclasses import dataclass, replace
 
 import numpy as np
-from scipy.optimize import least_squares
+from scipy.optimize import least_squares, minimize_scalar
 from torch import Tensor
 
 from pipeline.camera.optics import Array, Optics
+from pipeline.camera.prediction import analytic, analytic_chroma
 from pipeline.camera.spectra import BANDS, SECTORS, Measure, Spectra, rings
 from pipeline.camera.synthesis import Synthesis
 
@@ -29,6 +31,8 @@ LOW = np.array([0.0, -3.0, -3.0, 0.0, -0.9])
 HIGH = np.array([8.0, 3.0, 3.0, 4.0, 0.9])
 CHROMA_START, CHROMA_SPREAD, CHROMA_HIGH = 0.6, 2.0, 16.0
 """The same of the variance that smooths the colour differences."""
+SMOOTHINGS = np.linspace(0, math.sqrt(CHROMA_HIGH), 81) ** 2
+"""Variances among which the best is looked for first, in LR pixels squared."""
 STARTS = (
     START,
     np.array([0.1, 0.0, 0.0, 0.0, 0.0]),
@@ -95,6 +99,22 @@ class Seen:
     """Share of signal in the power of the generated images."""
     covariance: Array
 
+    def predicted(self, change: Array, part: slice = slice(None)) -> Array:
+        """The statistics that a camera would give.
+
+        Args:
+            change: (..., statistics of the part): logarithm of its transfer over this camera's.
+            part: Some of the statistics, none of the directions; or all.
+
+        """
+        change = np.clip(change, -6, 6)
+        made, signal = self.made[part], self.signal[part]
+        found = made + np.log(signal * np.exp(2 * change) + 1 - signal) / 2
+        if part == slice(None):
+            directions = slice(2 * len(rings()), None)
+            found[..., directions] = (made + signal * change)[..., directions]
+        return np.asarray(found)
+
 
 class Search:
     """Finds the camera of a pile of real LR images.
@@ -104,6 +124,7 @@ class Search:
         synthesis: Windows of the HR images.
         measure: Measures spectra.
         expose: Adds noise and JPEG to LR images without noise.
+        coloured: Whether both piles have colours; if not, chroma is what is expected of it.
 
     """
 
@@ -113,6 +134,7 @@ class Search:
         synthesis: Synthesis,
         measure: Measure,
         expose: Callable[[Tensor], Tensor],
+        coloured: bool,
     ) -> None:
         self.real, self.synthesis, self.measure, self.expose = real, synthesis, measure, expose
         self.source = np.random.default_rng(0)
@@ -120,6 +142,7 @@ class Search:
         count, f = len(rings()), rings()
         self.luma = np.concatenate([f < LUMA_UP_TO, np.zeros(count, bool), np.ones(8, bool)])
         self.chroma = np.concatenate([np.zeros(count, bool), f < CHROMA_UP_TO, np.zeros(8, bool)])
+        self.chroma &= coloured
         self.spectra: Spectra | None = None
 
     def run(
@@ -166,7 +189,7 @@ class Search:
             seen = replace(self.seen, real=real, made=self.seen.made + moved)
             numbers = self._luma(seen, camera.optics, few=True)
             optics = Optics.of(np.append(numbers, self._chroma(seen, camera.optics, numbers)))
-            left = real - self._predicted(seen, camera.optics, optics)
+            left = real - seen.predicted(analytic(optics) - analytic(camera.optics))
             drawn = self._with_shape(replace(camera, optics=optics), left)
             luma.append(drawn.luma(f))
             chroma.append(drawn.chroma(f))
@@ -199,22 +222,13 @@ class Search:
             found[place : place + SECTORS] = signal[inside].mean()
         return found
 
-    def _predicted(self, seen: Seen, at: Optics, to: Optics) -> Array:
-        """The statistics that a camera would give, from those of another."""
-        change = np.clip(analytic(to) - analytic(at), -6, 6)
-        power = seen.signal * np.exp(2 * change) + 1 - seen.signal
-        found = seen.made + np.log(power) / 2
-        directions = slice(2 * len(rings()), None)
-        found[directions] = (seen.made + seen.signal * change)[directions]
-        return np.asarray(found)
-
     def _luma(self, seen: Seen, at: Optics, few: bool = False) -> Array:
         """Blur, stretch, shear, amount and log radius."""
-        root = _whitening(seen.covariance, self.luma)
+        root, before = _whitening(seen.covariance, self.luma), analytic(at)
 
         def residuals(numbers: Array) -> Array:
-            to = Optics.of(np.append(numbers, at.chroma))
-            left = (seen.real - self._predicted(seen, at, to))[self.luma]
+            change = analytic(Optics.of(np.append(numbers, at.chroma))) - before
+            left = (seen.real - seen.predicted(change))[self.luma]
             return np.concatenate([root @ left, (numbers - START) / SPREAD])
 
         starts = (luma_numbers(at),) if few else (luma_numbers(at), *STARTS)
@@ -227,18 +241,31 @@ class Search:
         return np.asarray(min(ends, key=lambda end: end.cost).x)
 
     def _chroma(self, seen: Seen, at: Optics, numbers: Array) -> float:
-        """The variance that smooths the colour differences, given the rest."""
+        """The variance that smooths the colour differences, given the rest.
+
+        The best of many values is refined between its neighbours.
+        """
         root = _whitening(seen.covariance, self.chroma)
+        lens, count = Optics.of(np.append(numbers, at.chroma)), len(rings())
+        part = slice(count, 2 * count)
+        before, kept = analytic(at)[part], self.chroma[part]
 
-        def residuals(chroma: Array) -> Array:
-            to = Optics.of(np.append(numbers, chroma[0]))
-            left = (seen.real - self._predicted(seen, at, to))[self.chroma]
-            return np.append(root @ left, (chroma[0] - CHROMA_START) / CHROMA_SPREAD)
+        def cost(chroma: Array) -> Array:
+            made = seen.predicted(analytic_chroma(lens, chroma) - before, part)
+            left = (seen.real[part] - made)[:, kept] @ root.T
+            prior = (chroma - CHROMA_START) / CHROMA_SPREAD
+            return np.asarray((left**2).sum(axis=1) + prior**2)
 
-        ends = [
-            least_squares(residuals, [s], bounds=(0, CHROMA_HIGH)) for s in (0.1, 1.0, 3.0, 6.0)
-        ]
-        return float(min(ends, key=lambda end: end.cost).x[0])
+        best = int(np.argmin(cost(SMOOTHINGS)))
+        bounds = SMOOTHINGS[max(best - 1, 0)], SMOOTHINGS[min(best + 1, len(SMOOTHINGS) - 1)]
+        return float(
+            minimize_scalar(
+                lambda one: float(cost(np.array([one]))[0]),
+                bounds=bounds,
+                method="bounded",
+                options={"xatol": 1e-6},
+            ).x
+        )
 
     def _cost(self, seen: Seen, numbers: Array, chroma: float) -> float:
         left = seen.real - seen.made
@@ -258,29 +285,14 @@ class Search:
             part = slice(k * count, (k + 1) * count)
             prior = process(rings(), deviation)
             together = prior + self.seen.covariance[part, part]
-            shapes.append(prior @ np.linalg.solve(together, left[part]))
+            found = prior @ np.linalg.solve(together, left[part])
+            shapes.append(found if (self.luma | self.chroma)[part].any() else 0 * found)
         return replace(camera, luma_shape=shapes[0], chroma_shape=shapes[1])
 
 
 def luma_numbers(optics: Optics) -> Array:
     """Blur, stretch, shear, amount and log radius of a camera."""
     return np.array([optics.blur, optics.stretch, optics.shear, optics.amount, optics.log_radius])
-
-
-def analytic(optics: Optics) -> Array:
-    """The camera's part in the statistics: logarithms of its transfer, as ``Spectra.vector``."""
-    f, tiny = rings(), 1e-6
-    directions = []
-    for low, high in BANDS:
-        inside = np.linspace(low, high, 5)
-        power = [
-            np.mean([optics.luma(inside, k * np.pi / SECTORS + d) ** 2 for d in (-0.26, 0, 0.26)])
-            for k in range(SECTORS)
-        ]
-        logs = np.log(np.array(power) + tiny**2) / 2
-        directions.append(logs - logs.mean())
-    luma, chroma = optics.radial_luma(f), optics.radial_chroma(f)
-    return np.concatenate([np.log(luma + tiny), np.log(chroma + tiny), *directions])
 
 
 def content() -> Array:

@@ -70,16 +70,21 @@ class Optics:
 
     def radial_luma(self, f: Array) -> Array:
         """Root of the mean power transfer of luma over all directions."""
-        power = np.mean([self.luma(f, angle) ** 2 for angle in ANGLES], axis=0)
-        return np.asarray(np.sqrt(power))
+        return self.radial_lens(f) * np.abs(self.mask(f))
 
     def radial_chroma(self, f: Array) -> Array:
         """The same of the colour differences."""
-        lens = np.mean([self.lens(f * math.sin(a), f * math.cos(a)) ** 2 for a in ANGLES], axis=0)
-        return np.asarray(np.sqrt(lens) * gaussian(f, self.chroma))
+        return self.radial_lens(f) * gaussian(f, self.chroma)
+
+    def radial_lens(self, f: Array) -> Array:
+        """The same of lens and pixel."""
+        power = self.lens(
+            np.multiply.outer(np.sin(ANGLES), f), np.multiply.outer(np.cos(ANGLES), f)
+        )
+        return np.asarray(np.sqrt((power**2).mean(axis=0)))
 
 
-def gaussian(f: Array, variance: float) -> Array:
+def gaussian(f: Array, variance: float | Array) -> Array:
     """Transfer of a Gaussian blur of a variance in LR pixels squared."""
     return np.asarray(np.exp(-2 * math.pi**2 * variance * f**2))
 
@@ -106,19 +111,22 @@ def kernel(transfer: Array, side: int) -> list[list[float]]:
     return [[float(value) for value in row] for row in cut / cut.sum()]
 
 
-def on_grid(optics: Optics, size: int, scale: int, chroma: bool) -> Array:
-    """Transfer of the light on the frequencies of the HR grid, without the unsharp mask.
+def on_grid(optics: Optics, f: Array, scale: int, chroma: bool) -> Array:
+    """Transfer of the light on a grid of frequencies, without the unsharp mask.
 
     Args:
         optics: The camera.
-        size: Side of the grid in HR pixels.
+        f: (n,): frequencies along both axes, in cycles per HR pixel.
         scale: HR pixels per LR pixel.
         chroma: Of the colour differences, or of luma.
 
+    Returns:
+        (n, n).
+
     """
-    f: Array = np.fft.fftfreq(size) * np.float64(scale)
-    fy, fx = f[:, None], f[None, :]
-    through = optics.blurred(fy, fx) * dirichlet(fx / scale, scale) * dirichlet(fy / scale, scale)
+    pixel = dirichlet(f, scale)
+    fy, fx = f[:, None] * scale, f[None, :] * scale
+    through = optics.blurred(fy, fx) * pixel[:, None] * pixel[None, :]
     smooth = gaussian(np.hypot(fy, fx), optics.chroma) if chroma else 1.0
     return np.asarray(through * smooth)
 

@@ -14,7 +14,6 @@ import torch
 from numpy.typing import NDArray
 from torch import Tensor
 
-from pipeline.camera.windows import Windows
 from pipeline.sampling.jpeg import TO_YCBCR
 
 Array = NDArray[np.float64]
@@ -114,10 +113,6 @@ class Measure:
         window = hann[:, None] * hann
         self.window = window / window.square().mean().sqrt()
         self.planes = torch.tensor(TO_YCBCR)
-
-    def pile(self, images: Iterable[Windows]) -> Spectra:
-        """The spectra of all images of a pile."""
-        return joined([self.image(one.pixels) for one in images])
 
     def image(self, pixels: Tensor) -> Spectra:
         """The spectra of one image.

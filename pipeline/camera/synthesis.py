@@ -1,13 +1,13 @@
 """What a camera would make of windows of the HR images: the other half of analysis by synthesis."""
 
-from collections.abc import Iterable, Sequence
+from collections.abc import Callable, Iterable, Sequence
 from typing import Literal
 
 import numpy as np
 import torch
 from torch import Tensor
 
-from pipeline.camera.optics import Array, Optics, as_tensor, gaussian, on_grid
+from pipeline.camera.optics import Array, Optics, as_tensor, on_grid
 from pipeline.camera.spectra import Measure, Spectra, joined
 from pipeline.camera.windows import Windows
 from pipeline.images.light import to_encoded, to_linear
@@ -19,7 +19,11 @@ FINENESS = 2
 """Frequencies are kept up to this many times the LR grid's sampling rate: a pixel of full size lets
 through next to nothing beyond."""
 
+AT_ONCE = 16
+"""Windows that are computed at a time: they stay in the cache."""
+
 Light = Literal["linear", "gamma"]
+Shaping = Callable[[Array], tuple[Array, Array]]
 
 
 class Synthesis:
@@ -40,7 +44,9 @@ class Synthesis:
         self.planes = torch.tensor(TO_YCBCR)
         self.back = torch.linalg.inv(self.planes.double()).float()
         spectra, numbers = [], []
+        self.flat = self.gray = True
         for one in images:
+            self.flat, self.gray = self.flat and one.flat, self.gray and one.gray
             spectra.append(self._spectrum(one.pixels))
             numbers += [one.number] * len(one.pixels)
         self.spectrum = torch.cat(spectra)
@@ -62,49 +68,54 @@ class Synthesis:
         half = self.side * self.fineness // 2
         return torch.cat([torch.arange(half), torch.arange(self.full - half, self.full)])
 
-    def mean(self, optics: Optics, shaping: tuple[Array, Array] | None = None) -> Tensor:
-        """The LR windows without noise, (N, 3, side, side); their margin is not to be used.
+    def mean(self, optics: Optics, shaping: Shaping | None = None) -> Tensor:
+        """The LR windows without noise.
 
         Args:
             optics: The camera.
-            shaping: Further transfer of luma and chroma at the frequencies of ``grid``; see
-                ``fit.Fit``.
+            shaping: Further transfer of luma and of the colour differences at radial frequencies in
+                cycles per LR pixel; see ``fit.Camera.shaping``.
+
+        Returns:
+            (N, 3, side, side) in the unit of the image, not clamped; the margin is not to be used.
 
         """
-        through = torch.stack(
-            [self._through(optics, chroma, shaping) for chroma in (False, True, True)]
+        luma, chroma = (self._through(optics, chroma, shaping) for chroma in (False, True))
+        through = torch.stack([luma, chroma, chroma])
+        f = np.fft.fftfreq(self.side)
+        mask = as_tensor(optics.mask(np.hypot(f[:, None], f[None, :])) - 1)
+        return torch.cat(
+            [self._seen(part, through, mask) for part in torch.split(self.spectrum, AT_ONCE)]
         )
-        seen = self.spectrum * through
-        n, factor = len(seen), self.fineness
-        seen = seen.reshape(n, 3, factor, self.side, factor, self.side).sum(dim=(2, 4))
-        image = torch.fft.ifft2(seen / self.scale**2).real
+
+    def _seen(self, spectrum: Tensor, through: Tensor, mask: Tensor) -> Tensor:
+        """Some LR windows, of their spectra, the transfer, and that of the sharpening less one."""
+        image = torch.fft.ifft2(self._folded(spectrum * through) / self.scale**2).real
         image = torch.einsum("cd,ndhw->nchw", self.back, image)
         if self.light == "linear":
-            image = to_encoded(image.clamp(min=0))
+            image = to_encoded(image.clamp(min=0))  # there is no negative light
         luma = torch.einsum("d,ndhw->nhw", self.planes[0], image)
-        mask = optics.amount * (1 - gaussian(self._radius(self.side, 1), optics.radius**2))
-        sharper = torch.fft.ifft2(torch.fft.fft2(luma) * as_tensor(mask)).real
+        sharper = torch.fft.ifft2(torch.fft.fft2(luma) * mask).real
         sharpened: Tensor = image + sharper[:, None]
         return sharpened
 
-    def _through(self, optics: Optics, chroma: bool, shaping: tuple[Array, Array] | None) -> Tensor:
+    def _folded(self, spectrum: Tensor) -> Tensor:
+        """Aliasing: the sum of all frequencies that an LR pixel cannot tell apart."""
+        n, planes, kept, _ = spectrum.shape
+        parts = spectrum.reshape(n, planes, kept // self.side, self.side, kept)
+        rows = sum(parts.unbind(2)[1:], parts[:, :, 0])
+        parts = rows.reshape(n, planes, self.side, kept // self.side, self.side)
+        return sum(parts.unbind(3)[1:], parts[..., 0, :])
+
+    def _through(self, optics: Optics, chroma: bool, shaping: Shaping | None) -> Tensor:
         """Transfer of the light, with the move to the centre of the LR pixels."""
-        through = on_grid(optics, self.full, self.scale, chroma)
+        f = np.fft.fftfreq(self.full)[self._kept().numpy()]
+        through = on_grid(optics, f, self.scale, chroma)
         if shaping is not None:
-            through = through * shaping[chroma]
-        f = np.fft.fftfreq(self.full) * (self.scale - 1) / 2
-        move = np.exp(2j * np.pi * f)
-        moved = torch.from_numpy(through * move[:, None] * move[None, :])
-        return moved[self._kept()][:, self._kept()].to(torch.complex64)
-
-    def grid(self) -> Array:
-        """Radial frequencies of the HR grid in cycles per LR pixel, (full, full)."""
-        return self._radius(self.full, self.scale)
-
-    @staticmethod
-    def _radius(size: int, scale: int) -> Array:
-        f = np.fft.fftfreq(size) * scale
-        return np.asarray(np.hypot(f[:, None], f[None, :]))
+            radius = np.hypot(f[:, None], f[None, :]) * self.scale
+            through = through * shaping(radius)[chroma]
+        move = np.exp(1j * np.pi * f * (self.scale - 1))
+        return torch.from_numpy(through * move[:, None] * move[None, :]).to(torch.complex64)
 
     def spectra(self, images: Tensor, measure: Measure) -> Spectra:
         """The spectra of generated LR windows, by HR image."""

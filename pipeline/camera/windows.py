@@ -1,6 +1,5 @@
 """Square windows of the images of a store, spread over all of them; memory is bounded."""
 
-from collections.abc import Iterator
 from dataclasses import dataclass
 
 import numpy as np
@@ -23,6 +22,16 @@ class Windows:
     pixels: Tensor
     """(N, 3, side, side) in [0, 1]."""
 
+    @property
+    def flat(self) -> bool:
+        """Whether every window has one colour."""
+        return bool((self.pixels == self.pixels[..., :1, :1]).all())
+
+    @property
+    def gray(self) -> bool:
+        """Whether the three channels are the same."""
+        return bool((self.pixels == self.pixels[:, :1]).all())
+
 
 def spread(count: int, limit: int) -> list[int]:
     """At most ``limit`` of ``count`` numbers, evenly spaced."""
@@ -32,36 +41,33 @@ def spread(count: int, limit: int) -> list[int]:
 
 def usable(store: Store, side: int) -> list[str]:
     """The images that hold a window."""
-    return [name for name in store.ids if min(_seen(store, name).shape) >= side]
+    return [name for name in store.ids if min(seen(store, name).shape) >= side]
 
 
-def windows(store: Store, ids: list[str], side: int, most: int) -> Iterator[Windows]:
-    """Windows of images, one image in memory at a time.
-
-    Args:
-        store: Store of kind hr, or lr, whose held-out part is left out.
-        ids: Images of the store that hold a window.
-        side: Rows and columns of a window.
-        most: Most windows of an image; they overlap by half, and a seeded draw chooses.
-
-    """
-    for number, name in enumerate(ids):
-        seen = _seen(store, name)
-        image = store.read(name, "image", seen)
-        height, width = image.shape[1:]
-        places = [(y, x) for y in _starts(height, side) for x in _starts(width, side)]
-        order = torch.randperm(len(places), generator=generator(0, "camera/windows", number))
-        chosen = [places[i] for i in order[:most].tolist()]
-        cut: list[NDArray[np.uint8]] = [image[:, y : y + side, x : x + side] for y, x in chosen]
-        yield Windows(number, torch.from_numpy(np.stack(cut)).float() / 255)
-
-
-def _seen(store: Store, name: str) -> Box:
-    """The part of an image that may be looked at."""
+def seen(store: Store, name: str) -> Box:
+    """The part of an image that may be looked at: of a real LR image, not the held-out part."""
     if store.kind == "lr":
         return training_box(store, name)
     height, width = store.size(name)
     return Box(0, height, 0, width)
+
+
+def windows(image: NDArray[np.uint8], number: int, side: int, most: int) -> Windows:
+    """Windows of an image; they overlap by half.
+
+    Args:
+        image: (3, H, W), at least a window large.
+        number: The image, counted from 0; it seeds the draw.
+        side: Rows and columns of a window.
+        most: Most windows; a seeded draw chooses.
+
+    """
+    height, width = image.shape[1:]
+    places = [(y, x) for y in _starts(height, side) for x in _starts(width, side)]
+    order = torch.randperm(len(places), generator=generator(0, "camera/windows", number))
+    chosen = [places[i] for i in order[:most].tolist()]
+    cut = [image[:, y : y + side, x : x + side] for y, x in chosen]
+    return Windows(number, torch.from_numpy(np.stack(cut)).float() / 255)
 
 
 def _starts(length: int, side: int) -> list[int]:

@@ -1,0 +1,107 @@
+"""The noise and the compression of generated LR images, and the search for that noise."""
+
+from dataclasses import dataclass
+
+from torch import Tensor
+
+from pipeline.base.seeding import generator
+from pipeline.base.units import GRAY_LEVEL
+from pipeline.noise.added_noise import AddedNoise, law, search
+from pipeline.noise.estimate import BLOCKS, Blocks, Noise, cut_blocks, estimate_noise, join
+from pipeline.sampling.jpeg import JpegTables
+from pipeline.sampling.noise_law import NoiseLaw, NoisyImages, variance_at, variance_table
+
+NOISE_ROUNDS = 4
+"""Rounds in which samples are measured like the real LR images, and corrected."""
+LEAST_CORRELATION = 0.1
+"""Noise whose correlations are all weaker is drawn independently."""
+NO_NOISE = NoiseLaw(variance_gray=[[0.0, 0.0]] * 3, noise_filter=None, laplace_share=1.0)
+
+
+@dataclass(frozen=True)
+class Exposure:
+    """Noise and JPEG of LR images; see ``sampling.noise_law.NoiseSource``."""
+
+    scale: int
+    noise: NoiseLaw
+    jpeg: JpegTables | None
+
+    def __call__(self, clean: Tensor) -> Tensor:
+        """One photograph of every LR image, the same at every call.
+
+        Args:
+            clean: (N, 3, H, W) without noise, in the unit of the image.
+
+        Returns:
+            The same shape in [0, 1], of 8 bit.
+
+        """
+        table = variance_table(self.noise)
+        theta = (variance_at(table, clean) / 2).sqrt()
+        source = generator(0, "camera/noise")
+        return NoisyImages(self).draw(clean, theta, source).div(GRAY_LEVEL).round() * GRAY_LEVEL
+
+
+@dataclass(frozen=True)
+class FoundNoise:
+    """The noise of the camera."""
+
+    exposure: Exposure
+    """It makes generated LR images as noisy as the real ones."""
+    level_real: float | None
+    """Standard deviation of the noise of the real LR images, in gray levels; None: unknown."""
+    level_samples: float | None
+    """The same of samples."""
+    fault: str | None
+    """Why it could not be measured."""
+
+
+def as_measured(noise: Noise | None, scale: int) -> Exposure:
+    """The noise of the real LR images as it is after their compression; no JPEG."""
+    if noise is None:
+        return Exposure(scale, NO_NOISE, None)
+    found = AddedNoise(noise.variance, noise.correlation, noise.excess_kurtosis, None)
+    return Exposure(scale, law(found, LEAST_CORRELATION), None)
+
+
+def find_noise(real: Noise, clean: Tensor, scale: int, jpeg: JpegTables | None) -> FoundNoise:
+    """The noise to add before the compression, so that samples are as noisy as real LR images.
+
+    Args:
+        real: The noise of the real LR images.
+        clean: LR images without noise (N, 3, H, W) in [0, 1].
+        scale: HR pixels per LR pixel.
+        jpeg: Compression of the real LR images.
+
+    Returns:
+        The noise; none and a fault where samples cannot be measured.
+
+    """
+    means = _blocks(clean)
+
+    def exposed(added: AddedNoise) -> Exposure:
+        return Exposure(scale, law(added, LEAST_CORRELATION), jpeg)
+
+    try:
+        found = search(
+            real,
+            estimate_noise(means),
+            jpeg,
+            (k < NOISE_ROUNDS for k in range(NOISE_ROUNDS + 1)),
+            lambda added: _blocks(exposed(added)(clean)),
+        )
+    except ValueError as error:
+        return no_noise(scale, jpeg, str(error))
+    levels = real.deviation(means), found.drawn.deviation(means)
+    return FoundNoise(exposed(found.added), *levels, None)
+
+
+def no_noise(scale: int, jpeg: JpegTables | None, fault: str) -> FoundNoise:
+    """Noise that could not be measured counts as none."""
+    return FoundNoise(Exposure(scale, NO_NOISE, jpeg), None, None, fault)
+
+
+def _blocks(images: Tensor) -> Blocks:
+    """Blocks of LR images (N, 3, H, W) in [0, 1]."""
+    most = max(BLOCKS // len(images), 1)
+    return join([cut_blocks(one.mul(255).numpy(), most) for one in images])
