@@ -142,7 +142,7 @@ def test_a_gradient_goes_past_cut_and_jpeg() -> None:
     mean, scale = plain.clone().requires_grad_(), theta.clone().requires_grad_()
     same = images.draw(mean, scale, seeded())
     torch.testing.assert_close(same, drawn, rtol=0, atol=1e-6)
-    same.sum().backward()
+    same.sum().backward()  # type: ignore[no-untyped-call]
     assert mean.grad is not None and scale.grad is not None
     assert (mean.grad == 1).all()
     gray, faint = torch.full_like(plain, 0.5), theta / 20  # nothing is cut
