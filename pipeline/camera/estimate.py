@@ -116,8 +116,8 @@ def estimate_camera(
         hr_digest=hr.digest,
         lr_digest=lr.digest,
         light=settings.light,
-        luma_kernel=_kernel(camera, scale, chroma=False),
-        chroma_kernel=_kernel(camera, scale, chroma=True),
+        luma_kernel=camera_kernel(camera, scale, chroma=False),
+        chroma_kernel=camera_kernel(camera, scale, chroma=True),
         sharpening=Sharpening(amount=camera.optics.amount, radius=camera.optics.radius),
         denoising=Denoising(threshold_gray=0.0, kept=1.0),
         noise=_short(noise.exposure.noise),
@@ -214,7 +214,7 @@ def _noise(
     return find_noise(real.noise, clean, synthesis.scale, jpeg)
 
 
-def _kernel(camera: Camera, scale: int, chroma: bool) -> list[list[float]]:
+def camera_kernel(camera: Camera, scale: int, chroma: bool) -> list[list[float]]:
     """The kernel of luma or of the colour differences, as small as it can be."""
     f: NDArray[np.float64] = np.fft.fftfreq(8 * LARGEST_KERNEL).astype(np.float64)
     radius = np.hypot(f[:, None], f[None, :]) * scale
@@ -266,7 +266,7 @@ def unknown(
         camera: The camera that was found.
         slope: See ``fit.Search.slope``.
         transfer: The transfer function and its interval.
-        noise_fault: Why the noise could not be measured.
+        noise_fault: Why the noise is not known well, a sentence.
         images: Numbers of images.
 
     """
@@ -288,5 +288,5 @@ def unknown(
     if transfer.luma_high[middle] - transfer.luma_low[middle] > WIDE:
         told.append("the sharpness at middle frequencies is known only roughly; see transfer")
     if noise_fault is not None:
-        told.append(f"the noise could not be measured: {noise_fault}")
+        told.append(noise_fault)
     return told

@@ -2,12 +2,13 @@
 
 from dataclasses import dataclass
 
+import numpy as np
 from torch import Tensor
 
 from pipeline.base.seeding import generator
 from pipeline.base.units import GRAY_LEVEL
 from pipeline.noise.added_noise import AddedNoise, law, search
-from pipeline.noise.estimate import BLOCKS, Blocks, Noise, cut_blocks, estimate_noise, join
+from pipeline.noise.estimate import BLOCKS, FEWEST, Blocks, Noise, cut_blocks, estimate_noise, join
 from pipeline.sampling.jpeg import JpegTables
 from pipeline.sampling.noise_law import NoiseLaw, NoisyImages, variance_at, variance_table
 
@@ -53,7 +54,7 @@ class FoundNoise:
     level_samples: float | None
     """The same of samples."""
     fault: str | None
-    """Why it could not be measured."""
+    """Why it is not known well, a sentence."""
 
 
 def as_measured(noise: Noise | None, scale: int) -> Exposure:
@@ -74,7 +75,8 @@ def find_noise(real: Noise, clean: Tensor, scale: int, jpeg: JpegTables | None) 
         jpeg: Compression of the real LR images.
 
     Returns:
-        The noise; none and a fault where samples cannot be measured.
+        The noise.  Where samples cannot be measured, there is a fault, and the noise is that of the
+        real LR images if there are too few blocks, and none if the scenes are all texture.
 
     """
     means = _blocks(clean)
@@ -91,14 +93,24 @@ def find_noise(real: Noise, clean: Tensor, scale: int, jpeg: JpegTables | None) 
             lambda added: _blocks(exposed(added)(clean)),
         )
     except ValueError as error:
-        return no_noise(scale, jpeg, str(error))
+        if len(means) >= FEWEST:  # textured scenes; of the real LR images it may be texture, too
+            return no_noise(scale, jpeg, str(error))
+        fault = f"the noise before compression and cutting could not be searched for: {error}"
+        measured = as_measured(real, scale)
+        return FoundNoise(measured, _level(real), None, fault)
     levels = real.deviation(means), found.drawn.deviation(means)
     return FoundNoise(exposed(found.added), *levels, None)
 
 
-def no_noise(scale: int, jpeg: JpegTables | None, fault: str) -> FoundNoise:
+def no_noise(scale: int, jpeg: JpegTables | None, reason: str) -> FoundNoise:
     """Noise that could not be measured counts as none."""
+    fault = f"the noise could not be measured, so that it may pass for sharpness: {reason}"
     return FoundNoise(Exposure(scale, NO_NOISE, jpeg), None, None, fault)
+
+
+def _level(noise: Noise) -> float:
+    """Root of the mean variance over all intensities, in gray levels."""
+    return float(np.sqrt(noise.variance.mean()))
 
 
 def _blocks(images: Tensor) -> Blocks:

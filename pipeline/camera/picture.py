@@ -1,15 +1,16 @@
 """A picture of a passport that one can read without the file."""
 
 from pathlib import Path
+from typing import Any
 
 import numpy as np
-from matplotlib.axes import Axes
-from matplotlib.figure import Figure
 
-from pipeline.images.drawing import save
+from pipeline.images.drawing import save, sheet
 from pipeline.passport.passport import Passport
 
 LUMA, CHROMA = "black", "tab:red"
+SEEN = 4
+"""LR pixels that are shown of a kernel to every side of its centre, at most."""
 CHANNELS = ("tab:red", "tab:green", "tab:blue")
 
 
@@ -21,8 +22,7 @@ def draw_passport(path: Path, passport: Passport) -> None:
         passport: The passport.
 
     """
-    figure = Figure(figsize=(11, 3.6), layout="constrained")
-    kernel, transfer, noise = figure.subplots(1, 3)
+    figure, ((kernel, transfer, noise),) = sheet(1, 3, side=3.6)
     _kernel(kernel, passport)
     _transfer(transfer, passport)
     _noise(noise, passport)
@@ -31,17 +31,19 @@ def draw_passport(path: Path, passport: Passport) -> None:
     save(figure, path)
 
 
-def _kernel(axes: Axes, passport: Passport) -> None:
+def _kernel(axes: Any, passport: Passport) -> None:
     values = np.array(passport.luma_kernel)
     most, half = float(np.abs(values).max()), len(values) / 2 / passport.scale
     axes.imshow(values, cmap="RdBu_r", vmin=-most, vmax=most, extent=(-half, half, half, -half))
+    seen = min(half, SEEN)
     axes.set(title="blur of one point", xlabel="LR pixels", ylabel="LR pixels")
+    axes.set(xlim=(-seen, seen), ylim=(seen, -seen))
     axes.title.set_fontsize(9)
     axes.axhline(-0.5, lw=0.4, c="gray"), axes.axhline(0.5, lw=0.4, c="gray")
     axes.axvline(-0.5, lw=0.4, c="gray"), axes.axvline(0.5, lw=0.4, c="gray")
 
 
-def _transfer(axes: Axes, passport: Passport) -> None:
+def _transfer(axes: Any, passport: Passport) -> None:
     found = passport.transfer
     for name, colour in (("luma", LUMA), ("chroma", CHROMA)):
         axes.plot(found.frequencies, getattr(found, name), c=colour, label=name)
@@ -53,7 +55,7 @@ def _transfer(axes: Axes, passport: Passport) -> None:
     axes.legend(fontsize=8)
 
 
-def _noise(axes: Axes, passport: Passport) -> None:
+def _noise(axes: Any, passport: Passport) -> None:
     deviation = np.sqrt(np.array(passport.noise.variance_gray))
     levels = np.linspace(0, 255, deviation.shape[1])
     for values, colour in zip(deviation, CHANNELS, strict=True):

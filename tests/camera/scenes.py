@@ -16,13 +16,21 @@ Image = NDArray[np.uint8]
 LUMA = np.array([0.299, 0.587, 0.114])
 
 
-def leaves(seed: int, side: int, discs: int = 400) -> Array:
-    """Coloured discs on top of each other (3, side, side) in [0.1, 0.9]: dead leaves."""
+def leaves(seed: int, side: int, discs: int = 400, least: float = 2.0) -> Array:
+    """Coloured discs on top of each other (3, side, side) in [0.1, 0.9]: dead leaves.
+
+    Args:
+        seed: Of the draw.
+        side: Rows and columns.
+        discs: Their number.
+        least: The least radius; the largest is half of the side.
+
+    """
     rng = np.random.default_rng(seed)
     image = np.full((3, side, side), 0.5)
     y, x = np.indices((side, side))
     for _ in range(discs):
-        radius = 2.0 / np.sqrt(rng.uniform((4 / side) ** 2, 1))
+        radius = least / np.sqrt(rng.uniform((2 * least / side) ** 2, 1))
         at_y, at_x = rng.uniform(0, side, 2)
         gray, colour = rng.uniform(0.2, 0.8), rng.uniform(-0.1, 0.1, 3)
         image[:, (y - at_y) ** 2 + (x - at_x) ** 2 < radius**2] = (gray + colour)[:, None]

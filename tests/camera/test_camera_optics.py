@@ -14,6 +14,11 @@ F = np.linspace(0, 0.7, 8)
 LENS = Optics(blur=0.4, stretch=0.15, shear=0.1, amount=0.8, log_radius=-0.2, chroma=0.9)
 
 
+def frequencies(size: int) -> Array:
+    """Those of the DFT, in cycles per pixel."""
+    return np.asarray(np.fft.fftfreq(size), np.float64)
+
+
 def sampled(optics: Optics) -> tuple[Array, Array, Array]:
     """The Gaussian of the lens, sampled finely in LR pixels, with its places."""
     place = np.arange(-6, 6, 0.05)
@@ -80,7 +85,7 @@ def test_the_dirichlet_kernel_is_the_dft_of_a_box(scale: int) -> None:
 def test_the_kernel_is_the_blurred_pixel(scale: int, chroma: bool) -> None:
     """Directly: the Gaussian of lens and chroma, summed over the HR pixels of the LR pixel."""
     side = 8 * scale + scale % 2
-    found = np.array(kernel(on_grid(LENS, np.fft.fftfreq(256), scale, chroma), side))
+    found = np.array(kernel(on_grid(LENS, frequencies(256), scale, chroma), side), np.float64)
     assert found.shape == (side, side)
     assert found.sum() == pytest.approx(1, abs=1e-12)
     more = LENS.chroma if chroma else 0.0
@@ -104,11 +109,11 @@ def test_the_kernel_is_the_blurred_pixel(scale: int, chroma: bool) -> None:
 def test_the_kernel_lies_on_the_centre_of_the_lr_pixel_and_has_the_transfer(scale: int) -> None:
     narrow = Optics(blur=0.3, stretch=0.1, shear=0.05, amount=0.0, log_radius=0.0, chroma=0.0)
     side = 10 * scale
-    values = np.array(kernel(on_grid(narrow, np.fft.fftfreq(256), scale, False), side))
+    values = np.array(kernel(on_grid(narrow, frequencies(256), scale, False), side), np.float64)
     place = np.arange(side) - (side - 1) / 2
     assert float(values.sum(axis=1) @ place) == pytest.approx(0, abs=1e-6)
     assert float(values.sum(axis=0) @ place) == pytest.approx(0, abs=1e-6)
-    f = np.fft.fftfreq(64)
+    f = frequencies(64)
     wave = np.exp(-2j * math.pi * f[:, None] * place)
     transfer = on_grid(narrow, f, scale, False)
     inside = np.abs(f) < 0.49  # there, an even kernel has no sample of its own

@@ -44,7 +44,9 @@ def test_the_rings_lie_side_by_side() -> None:
     assert (np.diff(edges()) > 0).all()
     assert rings()[0] > 0
     assert edges()[-1] <= 0.5
-    assert rings() == pytest.approx([(a + b) / 2 for a, b in zip(edges(), edges()[1:], strict=False)])
+    assert rings() == pytest.approx(
+        [(a + b) / 2 for a, b in zip(edges(), edges()[1:], strict=False)]
+    )
 
 
 @pytest.mark.parametrize("ring", [3, 7, 11])

@@ -21,7 +21,9 @@ def numbered(height: int, width: int) -> NDArray[np.uint8]:
 def test_windows_are_parts_of_the_image(height: int, width: int) -> None:
     image = numbered(height, width)
     found = windows(image, 0, 16, 100)
-    corners = {(int(one[0, 0, 0] * 255 + 0.5), int(one[1, 0, 0] * 255 + 0.5)) for one in found.pixels}
+    corners = {
+        (int(one[0, 0, 0] * 255 + 0.5), int(one[1, 0, 0] * 255 + 0.5)) for one in found.pixels
+    }
     assert len(corners) == len(found.pixels), "no window twice"
     for one in found.pixels:
         y, x = int(one[0, 0, 0] * 255 + 0.5), int(one[1, 0, 0] * 255 + 0.5)
