@@ -7,11 +7,12 @@ from pathlib import Path
 import numpy as np
 import pytest
 import torch
+from doubles import plain_passport
 from numpy.typing import NDArray
 from scenes import Image, Lens, eight_bit, leaves, write
 from small_stores import fault
 
-from pipeline.camera.estimate import CameraSettings, estimate_camera
+from pipeline.camera.estimate import DIGITS, CameraSettings, estimate_camera
 from pipeline.passport.model import CameraModel
 from pipeline.passport.passport import LARGEST_FILE, Passport, read_passport, write_passport
 from pipeline.stores.reader import Store
@@ -183,3 +184,20 @@ def test_few_windows_leave_the_noise_as_it_was_measured(tmp_path: Path) -> None:
     assert any("could not be searched for" in sentence for sentence in passport.unknown)
     variance = np.array(passport.noise.variance_gray)
     assert np.sqrt(variance.mean()) == pytest.approx(3, rel=0.3)
+
+
+def test_the_widest_kernels_and_correlated_noise_fit_into_the_file(tmp_path: Path) -> None:
+    """As many digits and signs as ``DIGITS`` allows, in kernels of 64 by 64."""
+    rng = np.random.default_rng(0)
+    kernel = rng.choice([-1, 1], (64, 64)) * rng.uniform(1e-4, 9e-4, (64, 64))
+    kernel = np.round(kernel + (1 - kernel.sum()) / kernel.size, DIGITS)
+    noise = {
+        "variance_gray": rng.uniform(100, 900, (3, 9)).round(DIGITS).tolist(),
+        "noise_filter": rng.uniform(-1, 0, (3, 3, 7, 7)).round(DIGITS).tolist(),
+        "laplace_share": 0.123456,
+    }
+    passport = plain_passport(
+        luma_kernel=kernel.tolist(), chroma_kernel=kernel.tolist(), noise=noise
+    )
+    write_passport(tmp_path / "camera.json", passport)
+    assert LARGEST_FILE - 2000 > (tmp_path / "camera.json").stat().st_size > LARGEST_FILE / 2
