@@ -52,7 +52,7 @@ class TrainSrnSettings(StepSettings):
     """Crops in a share, the part of a batch that one process holds at a time."""
     crops_per_image: Count = 64
     """Crops of every image in one epoch."""
-    epochs: Count = 40
+    epochs: Count = 54
     """Epochs of the training."""
     steps: Count | None = None
     """Steps of the training, whatever the number of images; the epochs are equal parts of them.
@@ -61,7 +61,7 @@ class TrainSrnSettings(StepSettings):
     """Adam's rate at the start."""
     discriminator_learning_rate: Positive = 0.0001
     """Adam's rate at the start, for the discriminator."""
-    halve_every: Count = 14
+    halve_every: Count = 19
     """Epochs between two halvings of the rate."""
     ema_decay: float = Field(0.98, ge=0, lt=1)
     """Weight of the past in the moving average of the weights, per step; 0: no average."""
