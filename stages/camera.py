@@ -28,7 +28,7 @@ def command(hr: Path | str, lr: Path | str, out: Path, metrics: Path, params: Pa
     """
     from pipeline.base.files import make_folder, whole
     from pipeline.base.settings import load_section
-    from pipeline.camera.estimate import CameraSettings, estimate_camera
+    from pipeline.camera.estimate import CameraSettings, passport_or_fault
     from pipeline.camera.picture import draw_passport
     from pipeline.passport.passport import write_passport
     from pipeline.stores.reader import Store
@@ -36,7 +36,7 @@ def command(hr: Path | str, lr: Path | str, out: Path, metrics: Path, params: Pa
     settings = load_section(params, "camera", CameraSettings)
     make_folder(out)
     make_folder(metrics.parent)
-    passport, result = estimate_camera(Store(hr, "hr"), Store(lr, "lr"), settings)
+    passport, result = passport_or_fault(Store(hr, "hr"), Store(lr, "lr"), settings)
     file, picture = out / "camera.json", out / "camera.png"
     with whole(file) as new_file, whole(picture) as new_picture, whole(metrics) as new_metrics:
         write_passport(new_file, passport)

@@ -1,5 +1,6 @@
 """The passport of a camera from two unpaired piles of images, by analysis by synthesis."""
 
+import logging
 from dataclasses import dataclass
 
 import numpy as np
@@ -9,7 +10,7 @@ from tqdm import tqdm
 
 from pipeline.base.errors import UserError
 from pipeline.base.settings import Settings
-from pipeline.camera.exposure import FoundNoise, as_measured, find_noise, no_noise
+from pipeline.camera.exposure import NO_NOISE, FoundNoise, as_measured, find_noise, no_noise
 from pipeline.camera.fit import Camera, Search
 from pipeline.camera.optics import kernel, on_grid
 from pipeline.camera.spectra import Measure, Spectra, joined, rings
@@ -21,6 +22,8 @@ from pipeline.passport.passport import Denoising, ImageCounts, Passport, Sharpen
 from pipeline.sampling.jpeg import JpegTables
 from pipeline.sampling.noise_law import NoiseLaw
 from pipeline.stores.reader import Store, require_same_scale
+
+log = logging.getLogger(__name__)
 
 SIDES = (64, 32)
 """Sides of a window in LR pixels; the smaller one for piles of small images."""
@@ -45,6 +48,10 @@ WIDE = 0.3
 TOO_DIFFERENT = 0.35
 """A slope between the piles' spectra, in natural logarithms of the amplitude from a frequency to
 2.7 times it, that says that the scenes differ too much."""
+
+
+class NothingToldError(UserError):
+    """The piles tell nothing of the camera."""
 
 
 class CameraSettings(Settings):
@@ -88,7 +95,8 @@ def estimate_camera(
         misfit, and what could not be told.
 
     Raises:
-        UserError: The scales differ, the images are too small, or a pile shows nothing.
+        UserError: The scales differ.
+        NothingToldError: The images are too small, or a pile shows nothing.
 
     """
     scale = require_same_scale(hr, lr)
@@ -129,6 +137,49 @@ def estimate_camera(
     return passport, _metrics(camera, noise, passport)
 
 
+def passport_or_fault(
+    hr: Store, lr: Store, settings: CameraSettings
+) -> tuple[Passport, dict[str, object]]:
+    """As ``estimate_camera``; where the piles tell nothing, a passport that says so.
+
+    So a pipeline whose degradation needs no passport does not stop here.
+
+    Raises:
+        UserError: The scales differ.
+
+    """
+    try:
+        return estimate_camera(hr, lr, settings)
+    except NothingToldError as error:
+        log.warning("no passport: %s", error)
+        return _nothing(hr, lr, settings, str(error)), {"fault": str(error)}
+
+
+def _nothing(hr: Store, lr: Store, settings: CameraSettings, fault: str) -> Passport:
+    """The passport of a camera of which nothing is known."""
+    pixel = [[hr.scale**-2] * hr.scale] * hr.scale
+    empty: list[float] = []
+    return Passport(
+        scale=hr.scale,
+        hr_digest=hr.digest,
+        lr_digest=lr.digest,
+        light=settings.light,
+        luma_kernel=pixel,
+        chroma_kernel=pixel,
+        sharpening=Sharpening(amount=0.0, radius=1.0),
+        denoising=Denoising(threshold_gray=0.0, kept=1.0),
+        noise=NO_NOISE,
+        jpeg=None,
+        transfer=Transfer(
+            frequencies=empty, luma=empty, luma_low=empty, luma_high=empty,
+            chroma=empty, chroma_low=empty, chroma_high=empty,
+        ),
+        images=ImageCounts(hr=0, lr=0),
+        unknown=[fault],
+        fault=fault,
+    )  # fmt: skip
+
+
 def _metrics(camera: Camera, noise: FoundNoise, passport: Passport) -> dict[str, object]:
     """The numbers of the stage."""
     optics = camera.optics
@@ -157,7 +208,7 @@ def _side(hr: Store, lr: Store, scale: int) -> int:
         if all(enough):
             return side
     least = SIDES[-1]
-    raise UserError(
+    raise NothingToldError(
         f"{hr.path} and {lr.path}: most images must have {(least + 2 * MARGIN) * scale} HR pixels "
         f"and {least} LR pixels along both sides, without the held-out quarter"
     )
@@ -175,7 +226,9 @@ def _synthesis(hr: Store, side: int, light: Light) -> Synthesis:
     )
     synthesis = Synthesis(read, ids, hr.scale, light)
     if synthesis.flat:
-        raise UserError(f"{hr.path}: its images are flat, so nothing can be told of the camera")
+        raise NothingToldError(
+            f"{hr.path}: its images are flat, so nothing can be told of the camera"
+        )
     return synthesis
 
 
@@ -196,7 +249,9 @@ def _real(lr: Store, measure: Measure, side: int) -> RealPile:
             flat, gray = flat and cut.flat, gray and cut.gray
             spectra.append(measure.image(cut.pixels))
     if flat:
-        raise UserError(f"{lr.path}: its images are flat, so nothing can be told of the camera")
+        raise NothingToldError(
+            f"{lr.path}: its images are flat, so nothing can be told of the camera"
+        )
     try:
         noise, fault = estimate_noise(join(blocks)), None
     except ValueError as error:

@@ -136,6 +136,8 @@ class Passport(Settings):
     """Numbers of images."""
     unknown: list[str]
     """What could not be told, one sentence each."""
+    fault: str | None = None
+    """Why nothing could be told, in words; the rest then says nothing."""
 
     @model_validator(mode="after")
     def _centred(self) -> "Passport":
@@ -150,21 +152,25 @@ class Passport(Settings):
 
 
 def read_passport(path: Path) -> Passport:
-    """Read a passport.
+    """Read a passport to use it.
 
     Raises:
-        UserError: The file is missing, too large, damaged, or no passport of this version.
+        UserError: The file is missing, too large, damaged, or no passport of this version, or it
+            says that nothing could be told of the camera.
 
     """
     try:
         size = path.stat().st_size
         if size > LARGEST_FILE:
             raise UserError(f"{path}: has {size} bytes; a passport has at most {LARGEST_FILE}")
-        return Passport.model_validate_json(path.read_text(encoding="utf-8"))
+        passport = Passport.model_validate_json(path.read_text(encoding="utf-8"))
     except OSError as error:
         raise UserError(f"{path}: cannot be read: {error.strerror}") from error
     except (ValidationError, UnicodeDecodeError) as error:
         raise UserError(f"{path}: is not a camera's passport: {_reason(error)}") from error
+    if passport.fault:
+        raise UserError(f"{path}: nothing could be told of the camera: {passport.fault}")
+    return passport
 
 
 def passport_of(maps: Store) -> Passport | None:

@@ -10,6 +10,7 @@ from conftest import names
 from PIL import Image
 from small_stores import write
 
+from pipeline.base.errors import UserError
 from pipeline.passport.passport import read_passport
 from stages.cli import main
 
@@ -108,6 +109,18 @@ def test_a_folder_that_cannot_be_made_is_said_at_once(piles: Path, tmp_path: Pat
     refused = run(piles, tmp_path / "file" / "camera")
     assert refused.exit_code == 1
     assert "cannot be created" in refused.output
+
+
+def test_piles_that_tell_nothing_give_a_passport_that_says_so(piles: Path, tmp_path: Path) -> None:
+    """So a pipeline that needs no passport goes on; what needs one is refused."""
+    write(piles / "small.zarr", "lr", {"a": {"image": picture(9, 24)}}, 2)
+    done = run(piles, tmp_path / "camera", lr="small.zarr")
+    assert done.exit_code == 0, done.output
+    assert names(tmp_path / "camera") == ["camera.json", "camera.png", "metrics.json"]
+    metrics = json.loads((tmp_path / "camera" / "metrics.json").read_text())
+    assert "small.zarr: most images must have" in metrics["fault"]
+    with pytest.raises(UserError, match="camera.json: nothing could be told of the camera: .*"):
+        read_passport(tmp_path / "camera" / "camera.json")
 
 
 def test_help_shows_an_example() -> None:
