@@ -58,6 +58,10 @@ def reader(tmp_path: Path, tmp_path_factory: pytest.TempPathFactory) -> Path:
         for path in sorted((target / "data/raw/demo" / kind).iterdir())[:3]:
             part = read_image(path)[:, :side, :side]
             write_png(target / f"data/raw/my-{name}" / f"{path.stem}.png", part)
+    photographs = sorted((target / "data/raw/my-photographs").iterdir())
+    for name, path in zip(("hr", "scenes", "val"), photographs, strict=True):
+        (target / f"data/raw/mine/{name}").mkdir(parents=True)
+        shutil.copy(path, target / f"data/raw/mine/{name}")
     shutil.copy(target / "data/raw/my-camera/coins.png", target / "photo.jpg")
     (target / ".venv").mkdir()
     (target / ".venv/ready").touch()

@@ -27,14 +27,14 @@ def test_it_is_the_audit_of_the_stage(tmp_path: Path, monkeypatch: pytest.Monkey
     inputs = AuditInputs(Store(maps, "maps"), Store(hr, "hr"), Store(lr, "lr"), path)
     assert found == audit(inputs, settings, tmp_path / "other")
     assert found["images"] == len(HR_SIZES)
-    assert sorted(found["scores"]) == ["calibrated", "mean", "raw"]
+    assert sorted(found["scores"]) == ["calibrated", "camera", "mean", "raw"]
     summaries = [
         json.loads((tmp_path / folder / "summary.json").read_text(encoding="utf-8"))
         for folder in ("one", "other")
     ]
     assert summaries[0] == summaries[1]
     without = audit_maps(maps, hr, lr, tmp_path / "two")
-    assert sorted(without["scores"]) == ["mean", "raw"]
+    assert sorted(without["scores"]) == ["camera", "mean", "raw"]
     with pytest.raises(UserError, match="has the kind lr, expected maps"):
         audit_maps(lr, hr, lr, tmp_path / "three")
     with pytest.raises(UserError, match=r"prepare: holds other files"):
