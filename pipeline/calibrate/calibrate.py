@@ -61,13 +61,12 @@ def calibrate(
         means = read_blocks(maps, settings.blocks)
         own = estimate_noise(means)
         bar = tqdm(range(settings.rounds + 1), "calibrate", unit="round")
-        step = iter(range(settings.rounds + 1))
 
-        def draw(added: AddedNoise) -> Blocks:
+        def draw(added: AddedNoise, number: int) -> Blocks:
             candidate = _calibration(maps, lr, added, settings, means)
-            return _sample_blocks(maps, candidate, settings, next(step))
+            return _sample_blocks(maps, candidate, settings, number)
 
-        found = search(real, own, tables, (k < settings.rounds for k in bar), draw)
+        found = search(real, own, tables, bar, draw)
         calibration = _calibration(maps, lr, found.added, settings, means)
     except ValueError as error:
         log.warning("no calibration: %s", error)

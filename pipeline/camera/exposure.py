@@ -9,8 +9,9 @@ from pipeline.base.seeding import generator
 from pipeline.base.units import GRAY_LEVEL
 from pipeline.noise.added_noise import AddedNoise, law, search
 from pipeline.noise.estimate import BLOCKS, FEWEST, Blocks, Noise, cut_blocks, estimate_noise, join
+from pipeline.sampling.calibrated import CalibratedSampler
 from pipeline.sampling.jpeg import JpegTables
-from pipeline.sampling.noise_law import NoiseLaw, NoisyImages, variance_at, variance_table
+from pipeline.sampling.noise_law import NoiseLaw
 
 NOISE_ROUNDS = 4
 """Rounds in which samples are measured like the real LR images, and corrected."""
@@ -37,10 +38,8 @@ class Exposure:
             The same shape in [0, 1], of 8 bit.
 
         """
-        table = variance_table(self.noise)
-        theta = (variance_at(table, clean) / 2).sqrt()
-        source = generator(0, "camera/noise")
-        return NoisyImages(self).draw(clean, theta, source).div(GRAY_LEVEL).round() * GRAY_LEVEL
+        drawn = CalibratedSampler(self).sample({"mean": clean}, generator(0, "camera/noise"))
+        return drawn.div(GRAY_LEVEL).round() * GRAY_LEVEL
 
 
 @dataclass(frozen=True)
@@ -89,8 +88,8 @@ def find_noise(real: Noise, clean: Tensor, scale: int, jpeg: JpegTables | None) 
             real,
             estimate_noise(means),
             jpeg,
-            (k < NOISE_ROUNDS for k in range(NOISE_ROUNDS + 1)),
-            lambda added: _blocks(exposed(added)(clean)),
+            range(NOISE_ROUNDS + 1),
+            lambda added, _: _blocks(exposed(added)(clean)),
         )
     except ValueError as error:
         if len(means) >= FEWEST:  # textured scenes; of the real LR images it may be texture, too

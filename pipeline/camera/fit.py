@@ -183,13 +183,14 @@ class Search:
         """Transfers of luma and chroma (draws, len(f)) for images drawn with replacement."""
         assert self.spectra is not None
         luma, chroma = [], []
+        whole, before = self.spectra.vector(), analytic(camera.optics)
         for _ in range(INTERVAL_DRAWS):
             real = self.real.resampled(self.source)
-            moved = self.spectra.resampled(self.source) - self.spectra.vector()
+            moved = self.spectra.resampled(self.source) - whole
             seen = replace(self.seen, real=real, made=self.seen.made + moved)
             numbers = self._luma(seen, camera.optics, few=True)
             optics = Optics.of(np.append(numbers, self._chroma(seen, camera.optics, numbers)))
-            left = real - seen.predicted(analytic(optics) - analytic(camera.optics))
+            left = real - seen.predicted(analytic(optics) - before)
             drawn = self._with_shape(replace(camera, optics=optics), left)
             luma.append(drawn.luma(f))
             chroma.append(drawn.chroma(f))

@@ -17,7 +17,7 @@ from torch import Tensor
 from pipeline.base.seeding import generator as seeded
 from pipeline.base.settings import Settings
 from pipeline.base.units import GRAY_LEVEL
-from pipeline.demo.development import LUMA, linear_light
+from pipeline.demo.development import LUMA
 from pipeline.demo.mosaic import demosaicing_transfer, interpolate_mosaic
 from pipeline.demo.optics import (
     bicubic_area,
@@ -30,6 +30,7 @@ from pipeline.demo.optics import (
 from pipeline.demo.processor import Processor
 from pipeline.images.filters import bicubic_downsample
 from pipeline.images.io import Image, Subsampling, jpeg_round_trip, to_float, to_uint8
+from pipeline.images.light import to_linear
 from pipeline.sampling.laplace import standard_laplace
 
 NARROWEST_TURNED = 0.5
@@ -133,7 +134,7 @@ class Camera(Settings):
         if self.processor is not None:
             lens = with_halo(lens, self.processor.halo_share, self.processor.halo_deviation)
             area = pixel_area(scale, self.processor.fill_factor)
-            return project(linear_light(to_float(hr)), lens, area).clamp(0, 1)
+            return project(to_linear(to_float(hr)), lens, area).clamp(0, 1)
         radius = lens.shape[-1] // 2
         padded = F.pad(to_float(hr)[None], (radius,) * 4, mode="replicate")
         blurred = F.conv2d(padded, lens.float().expand(3, 1, -1, -1), groups=3)

@@ -24,18 +24,6 @@ def luma_of(image: Tensor) -> Tensor:
     return (image * LUMA.to(image)).sum(dim=0, keepdim=True)
 
 
-def linear_light(encoded: Tensor) -> Tensor:
-    """Linear light in [0, 1] of sRGB values in [0, 1] (IEC 61966-2-1)."""
-    power = ((encoded.clamp(min=0.04) + 0.055) / 1.055) ** 2.4
-    return torch.where(encoded <= 0.04045, encoded / 12.92, power)
-
-
-def srgb(light: Tensor) -> Tensor:
-    """SRGB values in [0, 1] of linear light in [0, 1] (IEC 61966-2-1)."""
-    power = 1.055 * light.clamp(min=0.003) ** (1 / 2.4) - 0.055
-    return torch.where(light <= 0.0031308, light * 12.92, power)
-
-
 def with_contrast(encoded: Tensor, contrast: float) -> Tensor:
     """A tone curve in the shape of an S: black, middle gray and white stay.
 

@@ -16,11 +16,11 @@ from pipeline.demo.development import (
     sharpen,
     smooth_chroma,
     spare_edges,
-    srgb,
     with_contrast,
 )
 from pipeline.demo.mosaic import Demosaicing, demosaic
 from pipeline.demo.optics import kernel_transfer
+from pipeline.images.light import to_encoded
 
 Share = Annotated[float, Field(ge=0, le=1)]
 
@@ -96,7 +96,7 @@ class Processor(Settings):
         image = smooth_chroma(demosaic(balanced, self.demosaicing), self.chroma_smoothing)
         if self.denoising_strength:
             image = self._denoised(image)
-        encoded = with_contrast(srgb(image.clamp(0, 1)), self.contrast)
+        encoded = with_contrast(to_encoded(image.clamp(0, 1)), self.contrast)
         limit = self.sharpening_limit_gray
         limit = None if limit is None else limit * GRAY_LEVEL
         sharp = sharpen(encoded, self.sharpening_amount, self.sharpening_radius, limit)

@@ -46,8 +46,8 @@ def search(
     real: Noise,
     own: Noise,
     jpeg: JpegTables | None,
-    steps: Iterable[bool],
-    draw: Callable[[AddedNoise], Blocks],
+    rounds: Iterable[int],
+    draw: Callable[[AddedNoise, int], Blocks],
 ) -> Found:
     """Search for the noise to add.
 
@@ -59,9 +59,8 @@ def search(
         real: Noise of the real LR images.
         own: Noise of the means.
         jpeg: Compression of the real LR images.
-        steps: One value per round: whether the noise is corrected after it, which the last round
-            is not.
-        draw: Blocks of samples with an added noise.
+        rounds: Numbers of the rounds, from 0; the noise is corrected between two of them.
+        draw: Blocks of samples with an added noise, in a round.
 
     Raises:
         ValueError: The noise of the samples cannot be measured.
@@ -74,10 +73,10 @@ def search(
         jpeg,
     )
     drawn = own
-    for correct in steps:
-        drawn = estimate_noise(draw(added))
-        if correct:
+    for number in rounds:
+        if number > 0:
             added = corrected(added, real, drawn)
+        drawn = estimate_noise(draw(added, number))
     return Found(added, drawn)
 
 

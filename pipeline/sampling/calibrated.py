@@ -5,7 +5,6 @@ import torch
 from numpy.typing import NDArray
 from torch import Tensor
 
-from pipeline.sampling.calibration import Calibration
 from pipeline.sampling.laplace import Maps
 from pipeline.sampling.noise_law import NoiseSource, NoisyImages, variance_at, variance_table
 
@@ -20,16 +19,17 @@ class CalibratedSampler:
     L(0, 1).  If the real images are JPEG files, the samples are compressed like them.
 
     Args:
-        calibration: Variance, correlation and tails of the noise, and the JPEG tables.
+        source: Variance, correlation and tails of the noise, and the JPEG tables: a calibration,
+            or what else has a law of noise.
         device: Device of the samples.
 
     """
 
     reads = ("mean",)
 
-    def __init__(self, calibration: Calibration, device: torch.device | str = "cpu") -> None:
-        self.variance = variance_table(calibration.noise).to(device)
-        self.images = NoisyImages(calibration, device)
+    def __init__(self, source: NoiseSource, device: torch.device | str = "cpu") -> None:
+        self.variance = variance_table(source.noise).to(device)
+        self.images = NoisyImages(source, device)
 
     def theta(self, maps: Maps) -> Tensor:
         """The square root of half the variance at the intensity of every value of the mean."""

@@ -11,14 +11,13 @@ from scipy.ndimage import gaussian_filter, maximum_filter, minimum_filter, unifo
 from pipeline.demo.development import (
     box,
     gaussian_taps,
-    linear_light,
     luma_of,
     sharpen,
     smooth_chroma,
     spare_edges,
-    srgb,
     with_contrast,
 )
+from pipeline.images.light import to_encoded, to_linear
 
 Array = NDArray[np.float64]
 WEIGHTS = np.array([0.299, 0.587, 0.114])
@@ -37,17 +36,17 @@ def test_srgb_against_its_definition() -> None:
         12.92 * value if value <= 0.0031308 else 1.055 * value ** (1 / 2.4) - 0.055
         for value in light
     ]
-    found = srgb(torch.from_numpy(light))
+    found = to_encoded(torch.from_numpy(light))
     np.testing.assert_allclose(found, expected, atol=1e-12)
-    np.testing.assert_allclose(linear_light(found), light, atol=1e-8)
+    np.testing.assert_allclose(to_linear(found), light, atol=1e-8)
 
 
 def test_known_values_of_srgb() -> None:
     """Middle gray, and the ends."""
-    assert linear_light(torch.tensor([0.0, 0.5, 1.0])).tolist() == pytest.approx([0, 0.214041, 1])
-    assert srgb(torch.tensor([0.0, 0.18, 1.0])).tolist() == pytest.approx([0, 0.461356, 1])
+    assert to_linear(torch.tensor([0.0, 0.5, 1.0])).tolist() == pytest.approx([0, 0.214041, 1])
+    assert to_encoded(torch.tensor([0.0, 0.18, 1.0])).tolist() == pytest.approx([0, 0.461356, 1])
     levels = torch.arange(256) / 255
-    np.testing.assert_allclose(srgb(linear_light(levels)), levels, atol=1e-6)
+    np.testing.assert_allclose(to_encoded(to_linear(levels)), levels, atol=1e-6)
 
 
 def test_contrast() -> None:

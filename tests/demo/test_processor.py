@@ -20,9 +20,10 @@ from pipeline.base.settings import load_section
 from pipeline.demo import photographs
 from pipeline.demo.camera import CAPTURES, Camera
 from pipeline.demo.demo import DemoSettings, write_demo
-from pipeline.demo.development import linear_light, srgb, with_contrast
+from pipeline.demo.development import with_contrast
 from pipeline.demo.mosaic import Demosaicing
 from pipeline.demo.processor import Processor
+from pipeline.images.light import to_encoded, to_linear
 
 Array = NDArray[np.float64]
 CAMERAS = Path(__file__).parents[2] / "cameras.yaml"
@@ -219,7 +220,7 @@ def test_clean_is_linear_light() -> None:
     hr = np.full((3, 32, 32), 128, np.uint8)
     clean = camera(halo_share=0.2).clean(hr, 4)
     assert clean.dtype == torch.float32
-    np.testing.assert_allclose(clean, linear_light(torch.tensor(128 / 255)), rtol=1e-5)
+    np.testing.assert_allclose(clean, to_linear(torch.tensor(128 / 255)), rtol=1e-5)
 
 
 def test_light_is_averaged_before_the_curve() -> None:
@@ -227,7 +228,7 @@ def test_light_is_averaged_before_the_curve() -> None:
     hr = (np.indices((32, 32)).sum(axis=0) % 2 * 255)[None].repeat(3, 0).astype(np.uint8)
     taken = camera({"blur_along": 0.0, "blur_across": 0.0})
     found = taken.developed(taken.clean(hr, 2))
-    np.testing.assert_allclose(found, srgb(torch.tensor(0.5)).item(), atol=1e-5)
+    np.testing.assert_allclose(found, to_encoded(torch.tensor(0.5)).item(), atol=1e-5)
     assert round(found[0, 0, 0].item() * 255) == 188
 
 
@@ -246,7 +247,7 @@ def test_a_saturated_site_is_white() -> None:
     raw = torch.full((3, 12, 12), 0.3)
     raw[:, 6, 6] = 1.0
     found = processor(demosaicing="bilinear").develop(raw)
-    assert found[0, 6, 7].item() == pytest.approx(srgb(torch.tensor(0.8)).item(), abs=1e-6)
+    assert found[0, 6, 7].item() == pytest.approx(to_encoded(torch.tensor(0.8)).item(), abs=1e-6)
 
 
 def test_sharpening_sees_what_the_curve_delivers() -> None:
