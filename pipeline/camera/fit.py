@@ -3,8 +3,9 @@
 Two piles show different scenes, so their spectra differ even under one camera.  The residuals
 therefore have a covariance: that of the bootstrap over the images of both piles, a free level (the
 scenes' contrast), a slope against the logarithm of the frequency (scenes are more or less detailed;
-spectra of natural images are powers of the frequency, Field 1987), and a model error.  A blur falls
-with the square of the frequency and a sharpening rises to a plateau, so both can be told from it.
+spectra of natural images are powers of the frequency, Field 1987), a model error, and what is not
+known of the noise of the colour differences.  A blur falls with the square of the frequency and a
+sharpening rises to a plateau, so both can be told from it.
 
 One synthesis is made per round.  Between two rounds the statistics are predicted by the change of
 the camera's transfer function, in the part of the power that is signal.
@@ -46,6 +47,9 @@ STARTS = (
 LEVEL, SLOPE, MODEL_ERROR, SECTOR_ERROR = 3.0, 0.1, 0.03, 0.05
 """Standard deviations of the level, of the slope, and of the model error of rings and sectors, in
 natural logarithms of the amplitude."""
+CHROMA_NOISE_ERROR, NOISE_LENGTH = 0.2, 0.1
+"""Standard deviation of what is not known of the noise of the colour differences, as a share of its
+power, and the frequency over which it changes.  Their noise is often stronger than their signal."""
 LUMA_UP_TO, CHROMA_UP_TO = 0.45, 0.4
 """Rings up to these frequencies count."""
 SHAPE, CHROMA_SHAPE, SHAPE_LENGTH = 0.12, 0.4, 0.1
@@ -211,6 +215,7 @@ class Search:
         alone = self.synthesis.spectra(clean, self.measure).vector()
         signal = np.clip(np.exp(2 * (alone - made)), LEAST_SIGNAL, 1)
         covariance = self.own + self.spectra.covariance(self.source) + content()
+        covariance += chroma_noise(signal)
         return Seen(self.real.vector(), made, self._of_sectors(signal), covariance)
 
     @staticmethod
@@ -308,11 +313,30 @@ def content() -> Array:
     return found + np.diag(errors**2)
 
 
+def chroma_noise(signal: Array) -> Array:
+    """Covariance by what is not known of the noise of the colour differences.
+
+    Args:
+        signal: Share of signal in the power of every statistic.
+
+    """
+    count = len(rings())
+    chroma = slice(count, 2 * count)
+    change = CHROMA_NOISE_ERROR * (1 - signal[chroma]) / 2  # of the logarithm of the amplitude
+    found = np.zeros((len(signal), len(signal)))
+    found[chroma, chroma] = np.outer(change, change) * near(rings(), NOISE_LENGTH)
+    return found
+
+
+def near(f: Array, length: float) -> Array:
+    """Correlation of a smooth Gaussian process between frequencies."""
+    return np.asarray(np.exp(-((f[:, None] - f[None, :]) ** 2) / (2 * length**2)))
+
+
 def process(f: Array, deviation: float) -> Array:
     """Covariance of a smooth Gaussian process that is zero at frequency zero."""
-    near = np.exp(-((f[:, None] - f[None, :]) ** 2) / (2 * SHAPE_LENGTH**2))
     zero = np.exp(-(f**2) / (2 * SHAPE_LENGTH**2))
-    return np.asarray(deviation**2 * (near - np.outer(zero, zero)))
+    return np.asarray(deviation**2 * (near(f, SHAPE_LENGTH) - np.outer(zero, zero)))
 
 
 def _whitening(covariance: Array, kept: Array) -> Array:
