@@ -8,7 +8,16 @@ import torch
 from numpy.typing import NDArray
 from scenes import Lens, eight_bit, leaves
 
-from pipeline.camera.fit import SHAPE, Camera, Search, content, process, shaped
+from pipeline.camera.fit import (
+    CHROMA_NOISE_ERROR,
+    SHAPE,
+    Camera,
+    Search,
+    chroma_noise,
+    content,
+    process,
+    shaped,
+)
 from pipeline.camera.optics import Optics
 from pipeline.camera.prediction import analytic, analytic_chroma
 from pipeline.camera.spectra import BANDS, SECTORS, Measure, joined, rings
@@ -120,7 +129,14 @@ def test_many_smoothings_at_once_are_those_one_by_one() -> None:
     assert many[1] == pytest.approx(np.log(optics.radial_lens(F)), abs=1e-4)
 
 
-@pytest.mark.parametrize("covariance", [content(), process(F, SHAPE)], ids=["content", "process"])
+SIGNAL = np.linspace(1, 0.02, 2 * len(F) + 8)
+
+
+@pytest.mark.parametrize(
+    "covariance",
+    [content(), process(F, SHAPE), chroma_noise(SIGNAL)],
+    ids=["content", "process", "chroma noise"],
+)
 def test_the_covariances_are_symmetric_and_positive(covariance: Array) -> None:
     assert covariance == pytest.approx(covariance.T)
     least = np.linalg.eigvalsh(covariance).min()
@@ -137,6 +153,18 @@ def test_what_changes_contrast_or_slope_is_known_for_the_content() -> None:
     assert cost[0] < 0.02
     assert cost[1] == pytest.approx(1, rel=0.05)
     assert cost[2] > 50
+
+
+def test_an_error_of_the_noise_of_colours_moves_their_amplitude_as_power_does() -> None:
+    """Against the amplitude of signal and noise, with the noise drawn too strong or too weak."""
+    count, signal = len(F), SIGNAL[len(F) : 2 * len(F)]
+    error = CHROMA_NOISE_ERROR * np.random.default_rng(0).standard_normal((20_000, 1)) / 10
+    moved = np.log(signal + (1 - signal) * (1 + error)) / 2
+    expected = 100 * moved.var(axis=0)  # of errors ten times as large, without the curvature
+    found = chroma_noise(SIGNAL)
+    assert np.diag(found)[count : 2 * count] == pytest.approx(expected, rel=0.07)
+    found[count : 2 * count, count : 2 * count] = 0
+    assert not found.any(), "luma and directions are not concerned"
 
 
 def test_a_shape_is_one_at_frequency_zero_and_between_its_rings() -> None:
