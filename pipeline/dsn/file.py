@@ -18,7 +18,7 @@ from pipeline.dsn.network import DSN
 from pipeline.passport.model import CameraModel
 from pipeline.passport.passport import Passport
 from pipeline.stores.reader import Store
-from pipeline.stores.weights import load_weights, save_weights
+from pipeline.stores.weights import load_weights, require_finite, save_weights
 
 DSN_FORMAT: Literal["usrdu-dsn-2"] = "usrdu-dsn-2"
 """Mark and version of the file."""
@@ -126,10 +126,11 @@ def load_dsn(path: Path) -> DsnFile:
     """Read a DSN that ``save_dsn`` wrote.
 
     Raises:
-        UserError: The file is missing, damaged or not a DSN.
+        UserError: The file is missing, damaged or not a DSN, or its weights are not finite.
 
     """
     state, metadata = load_weights(path, DSN_FORMAT)
+    require_finite(path, state)
     try:
         description = DsnDescription.model_validate(metadata)
         dsn = description.network()

@@ -13,7 +13,7 @@ from skimage.metrics import peak_signal_noise_ratio, structural_similarity
 from pipeline.base.errors import UserError, one_line
 from pipeline.evaluate.protocols import Protocol
 from pipeline.images.io import Image, to_float
-from pipeline.stores.weights import load_foreign
+from pipeline.stores.weights import load_foreign, require_finite
 
 HAAR_SIDE = 16
 """Side in pixels, border cut, that HaarPSI needs: its widest filter."""
@@ -96,9 +96,13 @@ class Lpips:
         """Fill the five slices of the lpips package from torchvision's keys."""
         state, _ = load_foreign(path)
         for name, parameter in self.network.net.named_parameters():
-            index = name.split(".", 1)[1]  # "slice2.3.weight" is "features.3.weight"
+            key = f"features.{name.split('.', 1)[1]}"  # from "slice2.3.weight"
+            if state[key].shape != parameter.shape:  # copy_ would stretch it
+                found, expected = tuple(state[key].shape), tuple(parameter.shape)
+                raise ValueError(f"{key} has the shape {found}, expected {expected}")
             with torch.no_grad():
-                parameter.copy_(state[f"features.{index}"])
+                parameter.copy_(state[key])
+        require_finite(path, {name: state[name] for name in state if name.startswith("features.")})
 
     @torch.inference_mode()
     def __call__(self, sr: Image, hr: Image, protocol: Protocol) -> float:

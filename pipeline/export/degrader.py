@@ -9,9 +9,13 @@ from numpy.typing import NDArray
 from torch import Tensor
 
 from pipeline.base.boxes import Box, Tile, batches, tiles
+from pipeline.base.errors import UserError
 from pipeline.dsn.file import DsnFile, load_dsn
 from pipeline.dsn.network import DSN
 from pipeline.images.io import Image, to_float
+
+LARGEST = 2.0**15
+"""Largest value of maps; it stays finite in the float16 of a store, however it is rounded."""
 
 
 class Degrader:
@@ -51,15 +55,26 @@ class Degrader:
         Returns:
             Maps by name, (3, H/s, W/s) each, in the unit of the image, on the CPU.
 
+        Raises:
+            UserError: See ``batch``.
+
         """
         return {name: values[0] for name, values in self.batch(hr[None]).items()}
 
     @torch.no_grad()
     def batch(self, hr: Tensor) -> dict[str, Tensor]:
-        """Degrade HR images (N, 3, H, W) in [0, 1], each in one piece; see ``whole``."""
+        """Degrade HR images (N, 3, H, W) in [0, 1], each in one piece; see ``whole``.
+
+        Raises:
+            UserError: The maps are not finite, or too large for the float16 of a store.
+
+        """
         maps = self.dsn.maps(hr.to(self.device))
         if self.constant_theta is not None:
             maps["theta"] = torch.full_like(maps["theta"], self.constant_theta)
+        for name, values in maps.items():
+            if not bool((values.abs() <= LARGEST).all()):  # nor is NaN
+                raise UserError(f"the DSN gives a {name} that is not finite, or beyond float16")
         return {name: values.cpu() for name, values in maps.items()}
 
     def tiled(
@@ -75,6 +90,9 @@ class Degrader:
 
         Returns:
             Maps by name, (3, H/s, W/s) each, in the unit of the image.
+
+        Raises:
+            UserError: See ``batch``.
 
         """
         halo = self.dsn.halo if halo is None else halo

@@ -7,14 +7,16 @@ every program that reads models through spandrel, such as chaiNNer and ComfyUI.
 import importlib
 import inspect
 import pkgutil
+import warnings
 from collections.abc import Mapping
 
 import spandrel.architectures
-import torch
-from spandrel import Architecture, ModelLoader
+from spandrel import Architecture
 from torch import nn
 
-from pipeline.base.errors import UserError
+from pipeline.base.errors import UserError, one_line
+from pipeline.srn.file import keep_input
+from pipeline.srn.trial import require_same_from_file
 
 SCALE_NAMES = ("scale", "upscale", "up_scale", "upscale_factor", "upscaling_factor")
 """Names of the scale in the constructors of spandrel's networks."""
@@ -26,20 +28,27 @@ def architectures() -> list[str]:
     return sorted(module.name for module in modules if not module.name.startswith("_"))
 
 
-def build(name: str, scale: int, options: Mapping[str, object]) -> nn.Module:
+def build(name: str, scale: int, options: Mapping[str, object], side: int = 64) -> nn.Module:
     """Build an SR network with fresh weights from the global torch generator.
+
+    A file of weights holds no options; spandrel reads them off the names and shapes of the tensors,
+    and takes the default of what it cannot see.  So the network is compared, with perturbed
+    weights, with the one that spandrel opens from these weights.
 
     Args:
         name: An architecture of spandrel, in any case.
         scale: Handed to the network under the name its constructor uses.
         options: Further keyword arguments of the constructor.
+        side: Side of the crops of the training in LR pixels.
 
     Returns:
-        A network from (N, 3, H, W) in [0, 1] to (N, 3, scale H, scale W).
+        A network from (N, 3, H, W) in [0, 1] to (N, 3, scale H, scale W), which leaves its input as
+        it is.
 
     Raises:
         UserError: There is no such architecture, its constructor refuses the options or the scale,
-            or spandrel would open its files at another scale.
+            it fails on crops of this side or on images of another, or the network that is opened
+            from its weights is another one.
 
     """
     known = {known.lower(): known for known in architectures()}
@@ -59,35 +68,20 @@ def build(name: str, scale: int, options: Mapping[str, object]) -> nn.Module:
         raise UserError(
             f"architecture '{name}' has no option '{unknown[0]}'; it has {', '.join(parameters)}"
         )
-    try:
-        network = constructor(**arguments)
-        with torch.no_grad():
-            side = network.eval()(torch.zeros(1, 3, 64, 64)).shape[-1]
-    except Exception as error:  # the constructors raise many types
-        raise UserError(f"architecture '{name}' cannot be built: {error}") from error
-    if side != 64 * scale:
-        raise UserError(
-            f"architecture '{name}' enlarges by {side / 64:g}, not by the scale {scale}"
-        )
-    _require_readable(network, name, scale)
+    chosen = _in_words(name, options)
+    with warnings.catch_warnings():
+        warnings.simplefilter("ignore")  # about the code of the architectures
+        try:
+            network = keep_input(constructor(**arguments))
+        except Exception as error:  # the constructors raise many types
+            raise UserError(f"{chosen} cannot be built: {one_line(error, 200)}") from error
+        require_same_from_file(network, chosen, scale, side)
     return network.train()
 
 
-def _require_readable(network: nn.Module, name: str, scale: int) -> None:
-    """Check that spandrel opens the weights at this scale; for ESRGAN at scale 3 it does not."""
-    state = dict(network.state_dict())
-    try:
-        with torch.random.fork_rng(devices=[]):  # opening draws random weights
-            found = ModelLoader(device="cpu").load_from_state_dict(state).scale
-    except Exception as error:  # spandrel's loaders raise many types
-        raise UserError(
-            f"architecture '{name}': no program could open its file: {error}"
-        ) from error
-    if found != scale:
-        raise UserError(
-            f"architecture '{name}' at the scale {scale} would be opened from its file as one of "
-            f"the scale {found}; choose another architecture"
-        )
+def _in_words(name: str, options: Mapping[str, object]) -> str:
+    given = ", ".join(f"{option}: {value}" for option, value in options.items())
+    return f"architecture '{name}' with {given}" if given else f"architecture '{name}'"
 
 
 def _network_class(name: str) -> type[nn.Module]:

@@ -11,7 +11,7 @@ from tqdm import tqdm
 from pipeline.base.errors import UserError
 from pipeline.stores.format import ARRAYS, content_digest, content_order
 from pipeline.stores.reader import Store
-from pipeline.stores.weights import require_whole
+from pipeline.stores.weights import all_finite, load_foreign, named_tensors, require_whole
 
 LISTED = 5
 """Number of file names that a message lists."""
@@ -37,13 +37,26 @@ def verify(place: Path | str) -> Verified:
     """
     try:
         if isinstance(place, Path) and not place.is_dir():
-            return Verified(require_whole(place), [])
+            checked = require_whole(place)
+            _require_finite_file(place)
+            return Verified(checked, [])
         store = Store(place, *ARRAYS)
     except UserError as error:
         return Verified("", [str(error)])
     chunks = len(store.attributes["checksums"])
     checked = f"{store.kind}, {len(store.ids)} images, {chunks} chunks, digest {store.digest[:12]}"
     return Verified(checked, list(_store_faults(store)))
+
+
+def _require_finite_file(path: Path) -> None:
+    """Check the numbers in a file of tensors; a file that holds other things is not opened."""
+    try:
+        content, _ = load_foreign(path)
+    except UserError:
+        return
+    for name, tensor in named_tensors(content):
+        if not all_finite(tensor):
+            raise UserError(f"{path}: its tensor '{name}' holds values that are not finite")
 
 
 def _store_faults(store: Store) -> Iterator[str]:
@@ -95,9 +108,16 @@ def _content(store: Store, image_id: str) -> tuple[str | None, list[str]]:
     digest = hashlib.sha256()
     for name, box in content_order(sizes, max(sides)):
         try:
-            digest.update(np.ascontiguousarray(store.read(image_id, name, box)).tobytes())
+            values = np.ascontiguousarray(store.read(image_id, name, box))
         except UserError as error:
             faults.append(str(error))
+            continue
+        digest.update(values.tobytes())
+        if not np.isfinite(values).all():
+            place = f"rows from {box.top}, columns from {box.left}"
+            faults.append(
+                f"{store.path}: image '{image_id}': its '{name}' is not finite in the {place}"
+            )
     return None if faults else digest.hexdigest(), faults
 
 

@@ -10,7 +10,7 @@ import json
 import re
 import warnings
 import zipfile
-from collections.abc import Mapping
+from collections.abc import Iterable, Iterator, Mapping
 from pathlib import Path
 from typing import Any
 
@@ -29,6 +29,8 @@ COMMENT = b"usrdu sha256 "
 SHA = "SHA-256 of its content"
 """Value that ``require_whole`` returns for files written here."""
 ZIP = b"PK\x03\x04"
+INDICES = (torch.int32, torch.int64, torch.bool)
+"""Types of tables in an SR network that are no weights."""
 LARGEST_HEADER = 10**8
 """Most bytes of the header of a safetensors file, as in the safetensors library."""
 
@@ -120,6 +122,47 @@ def require_whole(path: Path) -> str:
     if start[8:] == b"{":
         return _check_safetensors(path)
     return _check_zip(path) if start.startswith(ZIP) else "it carries no checksums"
+
+
+def require_finite(place: Path | str, content: object, *, indices: bool = False) -> None:
+    """Check that tensors are numbers that a network can work with.
+
+    Args:
+        place: Their file, for messages.
+        content: Tensors by name, also in nested mappings and lists.
+        indices: Whether integers are allowed where they are no weights, as in the buffers of an SR
+            network: vectors of any type, tables of indices of 32 or 64 bits, and masks.  Else all
+            tensors are of a floating type.
+
+    Raises:
+        UserError: A tensor is of another type, such as int8, or holds an infinity or NaN.
+
+    """
+    for name, tensor in named_tensors(content):
+        if tensor.is_floating_point():
+            if not all_finite(tensor):
+                raise UserError(f"{place}: its tensor '{name}' holds values that are not finite")
+        elif not (indices and (tensor.ndim < 2 or tensor.dtype in INDICES)):
+            kind = str(tensor.dtype).removeprefix("torch.")
+            raise UserError(f"{place}: its tensor '{name}' is of type {kind}, expected float32")
+
+
+def all_finite(tensor: Tensor) -> bool:
+    """Whether a tensor of any type holds neither an infinity nor NaN."""
+    return not tensor.is_floating_point() or bool(tensor.float().isfinite().all())
+
+
+def named_tensors(content: object, name: str = "") -> Iterator[tuple[str, Tensor]]:
+    """All tensors in nested mappings and lists, each with the path of keys that leads to it."""
+    if isinstance(content, Tensor):
+        yield name, content
+    parts: Iterable[tuple[object, object]] = ()
+    if isinstance(content, Mapping):
+        parts = content.items()
+    elif isinstance(content, list | tuple):
+        parts = enumerate(content)
+    for key, value in parts:
+        yield from named_tensors(value, f"{name}.{key}" if name else str(key))
 
 
 def _starts(path: Path) -> bytes:

@@ -28,6 +28,7 @@ from pipeline.sampling.laplace import Maps
 from pipeline.sampling.sampler import Draw, Sampler, make_sampler
 from pipeline.stores.format import ARRAYS
 from pipeline.stores.reader import Store
+from pipeline.stores.weights import require_finite
 
 RECORD_FORMAT = "usrdu-degrade-1"
 HALF_WRITTEN = ".*.partial"
@@ -150,6 +151,7 @@ class StoredMaps:
             name: torch.from_numpy(self.store.read(self.ids[index], name)).float()[None]
             for name in ARRAYS["maps"]
         }
+        require_finite(f"{self.place}: image '{self.ids[index]}'", maps)
         return lambda: Degraded(maps, None)
 
     def require(self, calibration: Calibration, name: Path) -> None:

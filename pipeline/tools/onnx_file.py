@@ -1,4 +1,4 @@
-"""SR networks as ONNX files: any batch, height and width, checked against the network itself."""
+"""SR networks as ONNX files, of any size or of a fixed one, checked against the network itself."""
 
 import warnings
 from collections.abc import Mapping, Sequence
@@ -9,6 +9,7 @@ import numpy as np
 import onnx
 import onnxruntime
 import torch
+from onnxruntime.transformers.float16 import convert_float_to_float16
 from torch import Tensor, nn
 
 from pipeline.base.errors import UserError, one_line
@@ -28,16 +29,20 @@ class Shape(NamedTuple):
     width: int
 
 
-def to_onnx(network: nn.Module, example: Shape, described: Mapping[str, object]) -> bytes:
+def to_onnx(
+    network: nn.Module, example: Shape, described: Mapping[str, object], dynamic: bool = True
+) -> bytes:
     """A network as a single ONNX file.
 
     Its input ``lr`` is float32 (batch, 3, height, width) in [0, 1]; its output ``sr`` is the same
-    at SR size.  Batch, height and width are dynamic.  Paths of this machine are removed.
+    at SR size.  Paths of this machine are removed.
 
     Args:
         network: From (N, 3, H, W) to (N, 3, scale H, scale W), on the CPU.
-        example: A shape the network accepts; its three numbers are different, the batch at least 2.
+        example: A shape the network accepts; if sizes are dynamic, its three numbers are different,
+            the batch at least 2.
         described: Metadata of the file.
+        dynamic: Whether batch, height and width are dynamic; else they are those of the example.
 
     Raises:
         UserError: The network is too large, or the exporter fails on it.
@@ -60,7 +65,7 @@ def to_onnx(network: nn.Module, example: Shape, described: Mapping[str, object])
                 opset_version=OPSET,
                 input_names=["lr"],
                 output_names=["sr"],
-                dynamic_shapes=({0: "batch", 2: "height", 3: "width"},),
+                dynamic_shapes=({0: "batch", 2: "height", 3: "width"},) if dynamic else None,
             )
     except Exception as error:  # forty architectures make the exporter raise many types
         raise UserError(f"the network cannot be written as ONNX: {one_line(error, 200)}") from error
@@ -70,6 +75,27 @@ def to_onnx(network: nn.Module, example: Shape, described: Mapping[str, object])
     onnx.helper.set_model_props(model, {key: str(value) for key, value in described.items()})
     onnx.checker.check_model(model)
     data: bytes = model.SerializeToString(deterministic=True)
+    return data
+
+
+def in_half(model: bytes) -> bytes:
+    """An ONNX model with weights and arithmetic in float16; input and output stay float32.
+
+    The file is half as large, and two to three times as fast on GPUs with tensor cores.
+
+    Raises:
+        UserError: The model holds what cannot be converted.
+
+    """
+    try:
+        with warnings.catch_warnings():
+            warnings.simplefilter("ignore")  # about values that become zero; they are checked below
+            half = convert_float_to_float16(onnx.load_from_string(model), keep_io_types=True)
+        onnx.checker.check_model(half)
+    except Exception as error:  # the converter raises many types
+        reason = one_line(error, 200)
+        raise UserError(f"the network cannot be written in half precision: {reason}") from error
+    data: bytes = half.SerializeToString(deterministic=True)
     return data
 
 
@@ -83,7 +109,7 @@ def largest_difference(model: bytes, network: nn.Module, shapes: Sequence[Shape]
 
     Returns:
         The difference in the unit of the image; infinite if the model fails on a shape, or if its
-        output has another shape.
+        output has another shape; NaN if a value is not a number.
 
     """
     options = onnxruntime.SessionOptions()
@@ -100,7 +126,7 @@ def largest_difference(model: bytes, network: nn.Module, shapes: Sequence[Shape]
             return float("inf")
         if found.shape != tuple(expected.shape):
             return float("inf")
-        worst = max(worst, float(np.abs(found - expected.numpy()).max()))
+        worst = float(np.maximum(worst, np.abs(found - expected.numpy()).max()))  # keeps NaN
     return worst
 
 

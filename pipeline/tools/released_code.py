@@ -4,19 +4,26 @@ As released, the DSN file is ``{'gen': ..., 'dis': ...}``; the SRN file is
 ``{'params': ...}`` with the SRN under ``RRDBNet_U.`` and a copy of the DSN under ``RRDBNet_var.``.
 """
 
+import logging
 import re
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import Any, Literal, NamedTuple
 
-from torch import Tensor
+import torch
+from torch import Tensor, nn
 
 from pipeline.base.errors import UserError, one_line
 from pipeline.dsn.network import DSN
 from pipeline.srn.file import unwrapped
+from pipeline.stores.weights import require_finite
 
 ACCEPTED = "the authors' DSN or SRN file, or an SR model for RGB images that spandrel opens"
 SRN_PREFIX, DSN_PREFIX = "RRDBNet_U.", "RRDBNet_var."
+LOG_SIGMA = "log_sigma_head."
+"""Prefix of the parameters that only one of the authors' two generators has."""
+BLOCKS = 8
+"""Residual blocks of the DSN in the authors' files."""
 
 DSN_NAMES = {
     r"block_input\.": "head.",
@@ -24,9 +31,11 @@ DSN_NAMES = {
     r"down_sample\.": "down.",
     r"block_output\.(0\.)?": "mean_head.",
     r"var\.": "log_theta_head.",
-    r"per_var\.": "log_sigma_head.",
+    r"per_var\.": LOG_SIGMA,
 }
 """Prefixes of the authors' parameter names, as patterns, and the prefixes used here."""
+
+log = logging.getLogger(__name__)
 
 
 class Recognised(NamedTuple):
@@ -48,8 +57,8 @@ def recognise(content: Mapping[str, Any], path: Path) -> Recognised:
         path: Its file, for messages.
 
     Raises:
-        UserError: It is not a mapping of tensors.  The message says what was found and what is
-            accepted.
+        UserError: It is not a mapping of tensors, or the authors' SRN file holds others beside
+            their two networks.  The message says what was found and what is accepted.
 
     """
     generator = content.get("gen")
@@ -61,6 +70,8 @@ def recognise(content: Mapping[str, Any], path: Path) -> Recognised:
         for prefix in (SRN_PREFIX, DSN_PREFIX)
     }
     if parts[SRN_PREFIX]:
+        if strange := [name for name in state if not name.startswith((SRN_PREFIX, DSN_PREFIX))]:
+            raise _unknown_parameters(path, "SRN file", strange)
         return Recognised("srn", parts[SRN_PREFIX], parts[DSN_PREFIX] or None)
     if any(name.startswith(("block_input.", "res_blocks.")) for name in state):
         return Recognised("dsn", None, state)
@@ -74,20 +85,52 @@ def unknown(path: Path, content: Mapping[str, Any]) -> UserError:
     return UserError(f"{path}: holds {found}; accepted are {ACCEPTED}")
 
 
+def require_all_used(state: Mapping[str, Tensor], opened: nn.Module, path: Path) -> None:
+    """Check that spandrel has left out no parameter of the authors' SRN.
+
+    Args:
+        state: Parameters by the authors' names.
+        opened: The network that spandrel made of them.
+        path: Their file, for messages.
+
+    Raises:
+        UserError: There are more than the network has.
+
+    """
+    used = list(opened.state_dict().values())
+    if len(used) == len(state):
+        return
+    strange = [
+        name
+        for name, value in state.items()
+        if not any(value.shape == one.shape and torch.equal(value.to(one), one) for one in used)
+    ]
+    raise _unknown_parameters(path, "SRN", strange or list(state)[-1:])
+
+
+def _unknown_parameters(path: Path, network: str, names: Sequence[str]) -> UserError:
+    shown = f"{', '.join(names[:4])}{', ...' if len(names) > 4 else ''}"
+    return UserError(f"{path}: its {network} has other parameters than the authors': {shown}")
+
+
 def dsn_from_authors(state: Mapping[str, Tensor], path: Path) -> DSN:
     """Build a DSN from the parameters of the authors' DSN.
 
     Width, number of blocks and scale are read off the tensors: one strided convolution per factor
-    of two.  Both networks take HR in [0, 1] and give log theta in gray levels.
+    of two.  Both networks take HR in [0, 1] and give log theta in gray levels.  Their program has
+    two generators.  That without ``per_var`` learned with sigma = 1, so here its log sigma is zero.
+    Other than the eight blocks of their files are reported, as blocks may be missing.
 
     Args:
         state: Parameters by the authors' names.
         path: Their file, for messages.
 
     Raises:
-        UserError: The parameters do not fit such a network.
+        UserError: The parameters do not fit such a network, are not finite, or two names in the
+            file mean one parameter.
 
     """
+    require_finite(path, state)
     blocks = {int(found[1]) for name in state if (found := re.match(r"res_blocks\.(\d+)\.", name))}
     strided = [n for n, v in state.items() if n.startswith("down_sample.") and v.ndim == 4]
     first = state.get("block_input.0.weight")
@@ -96,14 +139,34 @@ def dsn_from_authors(state: Mapping[str, Tensor], path: Path) -> DSN:
             f"{path}: the DSN in it has {len(blocks)} residual blocks and {len(strided)} strided "
             "convolutions; expected are an input convolution, blocks, and 1 (x2) or 2 (x4)"
         )
+    if len(blocks) != BLOCKS:
+        log.warning(
+            "%s: its DSN has %d residual blocks, the authors' files have %d",
+            path, len(blocks), BLOCKS,
+        )  # fmt: skip
     dsn = DSN(2 ** len(strided), first.shape[0], len(blocks))
+    ours = _by_our_names(state, path)
+    if not any(name.startswith(LOG_SIGMA) for name in ours):
+        ours |= {
+            name: torch.zeros_like(value)
+            for name, value in dsn.state_dict().items()
+            if name.startswith(LOG_SIGMA)
+        }
     try:
-        dsn.load_state_dict({_our_name(name): value for name, value in state.items()})
+        dsn.load_state_dict(ours)
     except RuntimeError as error:
         raise UserError(
             f"{path}: its DSN has other parameters than the authors': {one_line(error, 300)}"
         ) from error
     return dsn.eval()
+
+
+def _by_our_names(state: Mapping[str, Tensor], path: Path) -> dict[str, Tensor]:
+    theirs: dict[str, str] = {}
+    for name in state:
+        if theirs.setdefault(ours := _our_name(name), name) != name:
+            raise UserError(f"{path}: {theirs[ours]} and {name} are two names of one parameter")
+    return {ours: state[name] for ours, name in theirs.items()}
 
 
 def _our_name(name: str) -> str:

@@ -125,7 +125,9 @@ class SrnTrainer:
         _require_blocks(settings, stream.scale)
         with torch.random.fork_rng(devices=[]):
             torch.manual_seed(settings.seed)
-            self.network = build(architecture.network, stream.scale, architecture.options)
+            self.network = build(
+                architecture.network, stream.scale, architecture.options, settings.lr_patch
+            )
             self.discriminator = settings.build_discriminator(stream.scale)
         if architecture.warm_start:
             _warm_start(self.network, Path(architecture.warm_start), stream.scale)

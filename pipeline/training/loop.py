@@ -9,7 +9,6 @@ import time
 from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import asdict, dataclass
 from pathlib import Path
-from typing import Any
 
 import torch
 from accelerate import Accelerator
@@ -18,6 +17,7 @@ from tqdm import tqdm
 
 from pipeline.base.errors import UserError
 from pipeline.base.files import claim, write_whole
+from pipeline.stores.weights import named_tensors
 from pipeline.training.checkpoints import Stateful, load_state, save_state
 from pipeline.training.description import Data, Training
 
@@ -227,7 +227,9 @@ class TrainingLoop:
         device = self.accelerator.device
         flags = []
         for part in self.parts.values():
-            fine = [tensor.isfinite().all().to(device) for tensor in _tensors(part.state_dict())]
+            fine = [
+                tensor.isfinite().all().to(device) for _, tensor in named_tensors(part.state_dict())
+            ]
             flags.append(torch.stack([*fine, torch.tensor(True, device=device)]).all())
         everywhere = self._of_all(torch.stack(flags).int()[None]).amin(dim=0).tolist()
         for name, fine in zip(self.parts, everywhere, strict=True):
@@ -295,15 +297,3 @@ class Waits:
     def _share(self, since: tuple[float, float]) -> float:
         begin, waited = since
         return (self.data.waited - waited) / max(time.perf_counter() - begin, 1e-9)
-
-
-def _tensors(state: Any) -> Iterator[Tensor]:
-    """All tensors in nested dicts and lists."""
-    if isinstance(state, Tensor):
-        yield state
-    elif isinstance(state, Mapping):
-        for value in state.values():
-            yield from _tensors(value)
-    elif isinstance(state, list):
-        for value in state:
-            yield from _tensors(value)

@@ -35,10 +35,10 @@ def run(source: Path, target: Path, *options: str) -> Result:
 
 
 def done(source: Path, target: Path, *options: str) -> list[str]:
-    """The lines of a run that succeeds."""
+    """The lines of a run that succeeds, without the warning about a DSN of few blocks."""
     result = run(source, target, *options)
     assert result.exit_code == 0, result.output
-    return result.output.splitlines()
+    return [line for line in result.output.splitlines() if "the authors' files have 8" not in line]
 
 
 def refused(result: Result) -> str:
@@ -259,7 +259,8 @@ def test_an_onnx_file_that_differs_is_not_written(
     message = refused(run(source, target))
     assert message.startswith(f"{target}: was not written: ONNX Runtime differs from torch")
     assert (
-        "by at most 2.0e-04 on images of 1x16x16, " in message and "the limit is 0.0001" in message
+        "by at most 2.0e-04 on images of 1x1x1, 1x1x17, " in message
+        and "the limit is 0.0001" in message
     )
     assert target.read_text() == "older"
     monkeypatch.setattr(module, "largest_difference", lambda *_: float("nan"))

@@ -1,0 +1,184 @@
+"""Built equals opened: every option of every SR network of spandrel, or a refusal by name."""
+
+import ast
+import inspect
+import sys
+from collections.abc import Iterator
+from pathlib import Path
+from typing import Any
+
+import pytest
+import torch
+from torch import Tensor, nn
+
+from pipeline.base.errors import UserError
+from pipeline.srn import network as srn
+from pipeline.srn.file import open_model
+from pipeline.stores.weights import save_weights
+
+Options = dict[str, object]
+
+SIDE = 16
+"""Crops of the trial in LR pixels; RealCUGAN needs larger ones."""
+SWIN: Options = {"embed_dim": 12, "depths": [2], "num_heads": [2], "window_size": 8}
+SMALL: dict[str, Options] = {
+    "ATD": {
+        **SWIN, "category_size": 256, "num_tokens": 8, "reducted_dim": 4,
+        "upsampler": "pixelshuffledirect",
+    },
+    "CRAFT": {"embed_dim": 24, "depths": [2], "num_heads": [6]},
+    "Compact": {"num_feat": 6, "num_conv": 2},
+    "DAT": {"embed_dim": 16, "depth": [2], "num_heads": [2]},
+    "DCTLSA": {"nf": 20},
+    "DITN": {"dim": 12, "ITL_blocks": 1, "SAL_blocks": 1},
+    "DRCT": {**SWIN, "embed_dim": 24, "gc": 8, "upsampler": "pixelshuffle"},
+    "ESRGAN": {"num_filters": 8, "num_blocks": 1},
+    "FDAT": {"embed_dim": 24, "num_groups": 1, "depth_per_group": 1, "num_heads": 2, "mid_dim": 16},
+    "GRL": {
+        "embed_dim": 24, "depths": [2], "num_heads_window": [2], "num_heads_stripe": [2],
+        "window_size": 32, "stripe_size": [64, 64], "anchor_window_down_factor": 4,
+        "upsampler": "pixelshuffle",
+    },
+    "HAT": {**SWIN, "squeeze_factor": 6, "num_feat": 16},
+    "MoESR": {"dim": 16, "n_blocks": 1, "n_block": 1, "upsample_dim": 16},
+    "MoSR": {"n_block": 1, "dim": 16},
+    "OmniSR": {"num_feat": 16, "res_num": 1},
+    "PLKSR": {"dim": 16, "n_blocks": 1},
+    "RCAN": {"n_resgroups": 1, "n_resblocks": 1, "n_feats": 16},
+    "RGT": {"embed_dim": 16, "depth": [2], "num_heads": [2]},
+    "RealCUGAN": {},
+    "SAFMN": {"dim": 8, "n_blocks": 1},
+    "SPAN": {"num_in_ch": 3, "num_out_ch": 3, "feature_channels": 8},
+    "SeemoRe": {"embedding_dim": 12, "num_layers": 2, "num_experts": 2},
+    "SwiftSRGAN": {"num_channels": 8, "num_blocks": 1},
+    "Swin2SR": {**SWIN, "upsampler": "pixelshuffle"},
+    "SwinIR": {**SWIN, "upsampler": "pixelshuffle"},
+}  # fmt: skip
+"""Options of a small network of every architecture that can be trained here."""
+
+
+def lr_image(height: int, width: int) -> Tensor:
+    return torch.rand(1, 3, height, width, generator=torch.Generator().manual_seed(7))
+
+
+def weighted(network: nn.Module) -> nn.Module:
+    """The network with weights far from its first ones; those of the trial are others."""
+    source = torch.Generator().manual_seed(8)
+    with torch.no_grad():
+        for parameter in network.parameters():
+            parameter.mul_(0.5 + torch.rand(parameter.shape, generator=source))
+            parameter.add_(0.03 * torch.randn(parameter.shape, generator=source))
+    return network
+
+
+def difference(network: nn.Module, folder: Path, side: int) -> float:
+    """How far the images of a network and of its file are apart, in units of their spread."""
+    network = weighted(network).eval()
+    save_weights(folder / "srn.safetensors", network.state_dict(), {})
+    opened = open_model(folder / "srn.safetensors")
+    lr = lr_image(side, side)
+    with torch.no_grad():
+        expected, found = network(lr), opened.model(lr)
+        assert torch.equal(opened(lr), found.clamp(0, 1))
+    return float((expected - found).abs().max() / expected.std())
+
+
+def compared_strings(architecture: str) -> list[str]:
+    """The strings that the code of an architecture compares with something: choices of options."""
+    folder = Path(inspect.getfile(sys.modules[f"spandrel.architectures.{architecture}"])).parent
+    found = set()
+    for file in sorted(folder.rglob("*.py")):
+        for node in ast.walk(ast.parse(file.read_text(encoding="utf-8"))):
+            if isinstance(node, ast.Compare):
+                for part in ast.walk(node):
+                    if isinstance(part, ast.Constant) and isinstance(part.value, str):
+                        found.add(part.value)
+    return sorted(text for text in found if len(text) < 25 and "." not in text)
+
+
+def others(value: Any, strings: list[str]) -> Iterator[object]:
+    """Other values for an option that is ``value``, of the kinds that a params file can hold."""
+    match value:
+        case bool():
+            yield not value
+        case int():
+            yield from (value + 1, 2 * value, max(value // 2, 1))
+        case float():
+            yield from (2 * value + 0.25, value / 2, 255.0)
+        case str():
+            yield from (text for text in strings if text != value)
+        case [*items] if items and all(isinstance(item, int) for item in items):
+            yield [2 * item for item in items]
+            yield [*items, items[-1]]
+            yield [*items[:-1], items[-1] + 1]
+        case [*items] if items and all(isinstance(item, float) for item in items):
+            yield [item / 2 for item in items]
+        case None:
+            yield from (1, 2, 0.5, True)
+        case _:
+            yield "ReLU"
+
+
+def trials(architecture: str) -> Iterator[tuple[str, object]]:
+    strings, small = compared_strings(architecture), SMALL[architecture]
+    parameters = inspect.signature(srn._network_class(architecture)).parameters
+    for name, parameter in parameters.items():
+        value = small.get(name, parameter.default)
+        value = list(value) if isinstance(value, tuple) else value
+        if value is parameter.empty or name in srn.SCALE_NAMES:
+            continue
+        for other in others(value, strings):
+            yield name, other
+
+
+def side(architecture: str) -> int:
+    return 48 if architecture == "RealCUGAN" else SIDE
+
+
+@pytest.mark.slow
+@pytest.mark.parametrize("architecture", SMALL)
+def test_every_option_is_in_the_file_or_refused_by_name(architecture: str, tmp_path: Path) -> None:
+    accepted, refused, apart = [], [], {}
+    for option, value in trials(architecture):
+        options = {**SMALL[architecture], option: value}
+        torch.manual_seed(3)
+        try:
+            network = srn.build(architecture, 2, options, side(architecture))
+        except UserError as error:
+            assert f"{option}: {value}" in str(error) or f"'{option}'" in str(error), error
+            refused.append((option, value, str(error)))
+            continue
+        accepted.append((option, value))
+        assert difference(network, tmp_path, 48) < 1e-3, (option, value)
+    print(
+        architecture,
+        len(accepted),
+        "accepted",
+        accepted,
+        len(refused),
+        "refused",
+        *refused,
+        sep="\n  ",
+    )
+    assert refused
+
+
+@pytest.mark.slow
+def test_every_architecture_is_tried_or_refused() -> None:
+    for architecture in set(srn.architectures()) - set(SMALL):
+        for scale in (2, 4):
+            with pytest.raises(UserError, match=f"'{architecture}'"):
+                srn.build(architecture, scale, {}, 48)
+
+
+FAST = ["Compact", "ESRGAN", "HAT", "RCAN", "SPAN", "SwinIR"]
+
+
+@pytest.mark.parametrize(
+    "architecture",
+    [name if name in FAST else pytest.param(name, marks=pytest.mark.slow) for name in SMALL],
+)
+def test_small_networks_open_as_they_were_built(architecture: str, tmp_path: Path) -> None:
+    torch.manual_seed(4)
+    network = srn.build(architecture, 2, SMALL[architecture], side(architecture))
+    assert difference(network, tmp_path, 48) < 1e-3
