@@ -9,6 +9,7 @@ import time
 from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import asdict, dataclass
 from pathlib import Path
+from typing import Any
 
 import torch
 from accelerate import Accelerator
@@ -61,7 +62,8 @@ class TrainingLoop:
         data: The data of the steps.
 
     Raises:
-        UserError: A checkpoint is damaged or of other parts, or not all processes see it.
+        UserError: A checkpoint is damaged or of other parts, not all processes see it, or one of
+            another run has other steps or leaves none to make.
 
     """
 
@@ -75,20 +77,12 @@ class TrainingLoop:
         self.training, self.parts, self.data = training, parts, data
         self.accelerator, self.main = accelerator, accelerator.is_main_process
         self.checkpoint = training.folder / "checkpoint.pt"
-        start = training.start
         try:
             progress = load_state(self.checkpoint, parts)
         except UserError as error:
             raise UserError(f"{error}; delete it to start the training again") from error
-        if progress is None and start is not None:
-            progress = load_state(start, parts)
-            if progress is None:
-                raise UserError(f"{start}: there is no such checkpoint")
-            if progress["step"] > training.steps:
-                raise UserError(
-                    f"{start}: is at step {progress['step']}, beyond the end of this training at "
-                    f"step {training.steps}"
-                )
+        if progress is None and training.start is not None:
+            progress = self._of_another_run(training.start)
         progress = progress or {"step": 0, "curves": [], "interval": []}
         self.first_step: int = progress["step"]
         self.curves: list[CurveRow] = progress["curves"]
@@ -100,6 +94,37 @@ class TrainingLoop:
                 f"{self.checkpoint}: the processes would go on at the steps {found}; "
                 "their machines must share this folder"
             )
+
+    def _of_another_run(self, start: Path) -> dict[str, Any]:
+        """The progress of the checkpoint of another run; the parts get its state.
+
+        Raises:
+            UserError: There is none, its steps are not steps of this run, or no step is left.
+
+        """
+        progress = load_state(start, self.parts)
+        if progress is None:
+            raise UserError(f"{start}: there is no such checkpoint")
+        if "batch" not in progress:
+            raise UserError(f"{start}: is of an older version, and does not say how long a step is")
+        theirs, ours = progress["batch"], self._batch()
+        if theirs != ours:
+            raise UserError(
+                f"{start}: its steps take {theirs['crops']} of the {theirs['epoch']} crops of an "
+                f"epoch, those of this training {ours['crops']} of {ours['epoch']}; choose images, "
+                "crops_per_image, batch_size and accumulate that give the same"
+            )
+        if progress["step"] >= self.training.steps:
+            raise UserError(
+                f"{start}: is at step {progress['step']}, and this training ends at step "
+                f"{self.training.steps}, so no step is left"
+            )
+        return progress
+
+    def _batch(self) -> dict[str, int]:
+        """What a step is, in crops."""
+        schedule = self.data.schedule
+        return {"crops": schedule.batch_size, "epoch": schedule.crops_per_epoch}
 
     def __iter__(self) -> Iterator[int]:
         """Yield the remaining steps.
@@ -176,7 +201,12 @@ class TrainingLoop:
         self._require_finite_parts(step)
         if self.main:
             interval = [asdict(outcome) for outcome in self._interval]
-            progress = {"step": step + 1, "curves": self.curves, "interval": interval}
+            progress = {
+                "step": step + 1,
+                "batch": self._batch(),
+                "curves": self.curves,
+                "interval": interval,
+            }
             save_state(self.checkpoint, self.parts, progress)
 
     def _log(self) -> CurveRow:

@@ -19,7 +19,7 @@ from pipeline.base.errors import UserError
 from pipeline.base.files import claim
 from pipeline.base.seeding import generator
 from pipeline.crops.schedule import BatchShape, Schedule
-from pipeline.training.checkpoints import Stateful
+from pipeline.training.checkpoints import Stateful, save_state
 from pipeline.training.description import Training
 from pipeline.training.learner import set_learning_rate
 from pipeline.training.loop import TrainingLoop, Waits
@@ -34,8 +34,8 @@ class KilledError(Exception):
 class Held:
     """Data that say where they are, of 4 steps an epoch."""
 
-    def __init__(self) -> None:
-        self.schedule = Schedule(4, 1, BatchShape(1), 0, "toy")
+    def __init__(self, batch: int = 1, crops_per_image: int = 1) -> None:
+        self.schedule = Schedule(4, crops_per_image, BatchShape(batch), 0, "toy")
         self.waited = 0.0
 
     def __str__(self) -> str:
@@ -76,9 +76,10 @@ def begin(
     steps: int = STEPS,
     checkpoint: int = CHECKPOINT,
     start: Path | None = None,
+    held: Held | None = None,
 ) -> TrainingLoop:
     training = Training("toy", folder, steps, LOG, checkpoint, start)
-    return TrainingLoop(training, toy.parts(), Accelerator(), Held())
+    return TrainingLoop(training, toy.parts(), Accelerator(), held or Held())
 
 
 def train(
@@ -406,9 +407,36 @@ def test_a_checkpoint_that_is_not_there(tmp_path: Path) -> None:
         begin(tmp_path / "work", Toy(), start=tmp_path / "nothing.pt")
 
 
-def test_a_checkpoint_beyond_the_end(tmp_path: Path) -> None:
+@pytest.mark.parametrize("steps", [4, 6])
+def test_a_checkpoint_that_leaves_no_step(steps: int, tmp_path: Path) -> None:
+    """Its weights would be published as trained, after no step at all."""
+    checkpoint = diverged_checkpoint(tmp_path)
+    words = f"is at step 6, and this training ends at step {steps}, so no step is left"
+    with pytest.raises(UserError, match=words):
+        begin(tmp_path / "second", Toy(), steps=steps, start=checkpoint)
+
+
+@pytest.mark.parametrize(
+    ("held", "words"),
+    [
+        (Held(batch=2), "take 1 of the 4 crops of an epoch, those of this training 2 of 4"),
+        (Held(crops_per_image=3), "take 1 of the 4 crops of an epoch, those of this training 1 of"),
+    ],
+)
+def test_a_checkpoint_of_other_steps(held: Held, words: str, tmp_path: Path) -> None:
+    """Progress counts steps: six steps of another batch are another part of the training."""
+    with pytest.raises(UserError, match=words):
+        begin(tmp_path / "second", Toy(), start=diverged_checkpoint(tmp_path), held=held)
+
+
+def test_a_checkpoint_that_does_not_say_what_a_step_is(tmp_path: Path) -> None:
+    save_state(tmp_path / "old.pt", Toy().parts(), {"step": 3, "curves": [], "interval": []})
+    with pytest.raises(UserError, match="is of an older version"):
+        begin(tmp_path / "second", Toy(), start=tmp_path / "old.pt")
+
+
+def diverged_checkpoint(folder: Path) -> Path:
+    """The checkpoint, at step 6, of a run that diverged."""
     with pytest.raises(UserError):
-        diverge(tmp_path / "first", Toy(), at=7)
-    checkpoint = tmp_path / "first" / "checkpoint.pt"
-    with pytest.raises(UserError, match="is at step 6, beyond the end of this training at step 4"):
-        begin(tmp_path / "second", Toy(), steps=4, start=checkpoint)
+        diverge(folder / "first", Toy(), at=7)
+    return folder / "first" / "checkpoint.pt"
