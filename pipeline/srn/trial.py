@@ -14,6 +14,9 @@ from torch import Tensor, nn
 from pipeline.base.errors import UserError, one_line
 from pipeline.base.seeding import generator
 
+SIDE = 64
+"""Side in LR pixels of the image on which both networks are compared.  Some options, such as the
+``category_size`` of ATD, have no effect on a small one."""
 OTHER_SIZE = (19, 26)
 """Height and width in LR pixels of an image unlike any crop."""
 CLOSE = 1e-3
@@ -40,8 +43,7 @@ def require_same_from_file(network: nn.Module, chosen: str, scale: int, side: in
         # networks may draw, and opening draws random weights
         torch.manual_seed(0)
         perturbed = _perturbed(network)
-        lr = torch.rand(1, 3, side, side, generator=generator(0, "trial"))
-        sr = _output(perturbed, lr, chosen)
+        sr = _output(perturbed, _image(side, side), chosen)
         _require_enlarged(sr, side, scale, chosen)
         opened = _opened(perturbed, chosen)
         if opened.scale != scale:
@@ -49,6 +51,10 @@ def require_same_from_file(network: nn.Module, chosen: str, scale: int, side: in
                 f"{chosen} at the scale {scale} would be opened from its file as one of the scale "
                 f"{opened.scale}; choose another architecture"
             )
+        unit = opened.size_requirements.multiple_of
+        large = -(-max(SIDE, opened.size_requirements.minimum) // unit) * unit
+        lr = _image(large, large)
+        sr = _output(perturbed, lr, chosen)
         again = _output(opened.model.eval(), lr, chosen)
         if not (_close(sr, again) and _close(sr.clamp(0, 1), opened(lr.clone()))):
             raise UserError(_reason(perturbed, opened.model, lr, chosen))
@@ -71,14 +77,17 @@ def _perturbed(network: nn.Module) -> nn.Module:
     return network
 
 
+def _image(height: int, width: int) -> Tensor:
+    return torch.rand(1, 3, height, width, generator=generator(0, "trial"))
+
+
 def _output(network: nn.Module, lr: Tensor, chosen: str) -> Tensor:
     try:
         sr = network(lr.clone())
     except Exception as error:  # the networks raise many types
         size = f"{lr.shape[2]}x{lr.shape[3]}"
         raise UserError(
-            f"{chosen} cannot be built: it fails on crops of {size} LR pixels: "
-            f"{one_line(error, 200)}"
+            f"{chosen} cannot be built: it fails on {size} LR pixels: {one_line(error, 200)}"
         ) from error
     if not isinstance(sr, Tensor) or sr.ndim != 4:
         raise UserError(f"{chosen} cannot be trained: it gives no single image")
@@ -153,10 +162,10 @@ def _require_any_size(opened: ImageModelDescriptor[nn.Module], chosen: str) -> N
     """Check that images of another size than the crops can be enlarged."""
     height, width = OTHER_SIZE
     try:
-        sr = opened(torch.rand(1, 3, height, width, generator=generator(0, "trial", 2)))
+        sr = opened(_image(height, width))
     except Exception as error:  # the networks raise many types
         raise UserError(
-            f"{chosen} works on crops of one size alone; on {height}x{width} LR pixels it fails: "
+            f"{chosen} cannot enlarge images of any size: it fails on {height}x{width} LR pixels: "
             f"{one_line(error, 200)}"
         ) from error
     if sr.shape[2:] != (height * opened.scale, width * opened.scale):

@@ -114,9 +114,9 @@ def _content(store: Store, image_id: str) -> tuple[str | None, list[str]]:
             continue
         digest.update(values.tobytes())
         if not np.isfinite(values).all():
-            place = f"rows from {box.top}, columns from {box.left}"
+            place = f"the box at row {box.top}, column {box.left}"
             faults.append(
-                f"{store.path}: image '{image_id}': its '{name}' is not finite in the {place}"
+                f"{store.path}: image '{image_id}': its '{name}' is not finite in {place}"
             )
     return None if faults else digest.hexdigest(), faults
 

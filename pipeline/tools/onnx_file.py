@@ -10,6 +10,7 @@ import onnx
 import onnxruntime
 import torch
 from onnxruntime.transformers.float16 import convert_float_to_float16
+from onnxruntime.transformers.onnx_model import OnnxModel
 from torch import Tensor, nn
 
 from pipeline.base.errors import UserError, one_line
@@ -91,6 +92,7 @@ def in_half(model: bytes) -> bytes:
         with warnings.catch_warnings():
             warnings.simplefilter("ignore")  # about values that become zero; they are checked below
             half = convert_float_to_float16(onnx.load_from_string(model), keep_io_types=True)
+        OnnxModel(half).topological_sort()  # the converter appends nodes that come first
         onnx.checker.check_model(half)
     except Exception as error:  # the converter raises many types
         reason = one_line(error, 200)

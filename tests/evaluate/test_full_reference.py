@@ -2,6 +2,7 @@
 
 import math
 import urllib.error
+from collections.abc import Callable
 from itertools import pairwise
 from pathlib import Path
 
@@ -396,6 +397,24 @@ def test_lpips_without_network_says_what_to_do(
         Lpips("imagenet")
     assert "'imagenet'" in str(raised.value)
     assert "name a state dict file, or 'none'" in str(raised.value)
+
+
+@pytest.mark.parametrize(
+    ("harm", "words"),
+    [
+        (lambda bias: bias[:1], r"features\.3\.bias has the shape \(1,\), expected \(192,\)"),
+        (lambda bias: bias.reshape(-1, 1)[:, :0], "has the shape"),
+        (lambda bias: bias / 0, r"tensor 'features\.3\.bias' holds values that are not finite"),
+    ],
+)
+def test_lpips_refuses_weights_of_another_shape(
+    harm: Callable[[Tensor], Tensor], words: str, weights: dict[str, Tensor], tmp_path: Path
+) -> None:
+    """One value would be stretched over all channels."""
+    path = tmp_path / "alexnet.pth"
+    torch.save({**weights, "features.3.bias": harm(weights["features.3.bias"]).clone()}, path)
+    with pytest.raises(UserError, match=words):
+        Lpips(str(path))
 
 
 def test_lpips_refuses_a_bad_file(weights: dict[str, Tensor], tmp_path: Path) -> None:

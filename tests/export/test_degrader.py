@@ -67,6 +67,40 @@ def test_whole_is_the_network_in_the_unit_of_the_image() -> None:
     np.testing.assert_allclose(theta.numpy() * 255, gray, rtol=1e-6)
 
 
+@pytest.mark.parametrize(
+    ("value", "name"), [(math.nan, "mean"), (math.inf, "mean"), (4e4, "mean"), (20.0, "theta")]
+)
+def test_maps_that_no_store_can_hold_are_refused(value: float, name: str) -> None:
+    """NaN, an infinity, and what float16 cannot hold: theta of exp(20) / 255."""
+    dsn = network(2, blocks=1)
+    with torch.no_grad():
+        head = dsn.mean_head if name == "mean" else dsn.log_theta_head[-2]
+        assert isinstance(head, torch.nn.Conv2d) and head.bias is not None
+        head.bias[1] = value
+    with pytest.raises(UserError, match=f"the DSN gives a {name} that is not finite, or beyond"):
+        Degrader(dsn, CPU).tiled(picture(10, 12), 3)
+
+
+@pytest.mark.parametrize("value", [math.nan, math.inf])
+def test_load_refuses_weights_that_are_not_finite(value: float, tmp_path: Path) -> None:
+    state = DSN(2, 2, 1).state_dict()
+    state["blocks.0.conv1.weight"][0, 1, 2, 0] = value
+    path = tmp_path / "dsn.safetensors"
+    save_weights(path, state, DESCRIBED)
+    words = r"dsn\.safetensors: its tensor 'blocks\.0\.conv1\.weight' holds values that are not"
+    with pytest.raises(UserError, match=words):
+        Degrader.load(path)
+
+
+@pytest.mark.parametrize("kind", [torch.int8, torch.int64, torch.bool])
+def test_load_refuses_integers(kind: torch.dtype, tmp_path: Path) -> None:
+    """Weights between -0.5 and 0.5 would all have become zero."""
+    path, state = tmp_path / "dsn.safetensors", DSN(2, 2, 1).state_dict()
+    save_weights(path, {name: value.to(kind) for name, value in state.items()}, DESCRIBED)
+    with pytest.raises(UserError, match=f"is of type {str(kind)[6:]}, expected float32"):
+        Degrader.load(path)
+
+
 def test_constant_theta_replaces_the_learned_one() -> None:
     dsn, image = network(2, blocks=1), picture(10, 12)
     learned, constant = Degrader(dsn, CPU), Degrader(dsn, CPU, 0.02)

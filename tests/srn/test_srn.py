@@ -116,6 +116,7 @@ def test_build_draws_its_weights_from_the_global_generator() -> None:
         ("RealCUGAN", 4, {}, "enlarges by 2, not by the scale 4"),
         ("Compact", 4, {**COMPACT, "num_feat": "many"}, "cannot be built: "),
         ("Compact", 4, {**COMPACT, "num_in_ch": 1}, "cannot be built: "),
+        ("ESRGAN", 4, {**ESRGAN, "out_nc": 1}, "gives images of 1 channels, not RGB"),
     ],
 )
 def test_build_refuses(name: str, scale: int, options: dict[str, object], message: str) -> None:
@@ -291,10 +292,16 @@ def test_open_refuses_weights_of_no_network(tmp_path: Path) -> None:
         open_model(path)
 
 
-def test_open_refuses_grey_models(tmp_path: Path) -> None:
+@pytest.mark.parametrize(
+    ("name", "options"),
+    [
+        ("Compact", {**COMPACT, "num_in_ch": 1, "num_out_ch": 1}),
+        ("ESRGAN", {**ESRGAN, "out_nc": 1, "scale": 4}),
+    ],
+)
+def test_open_refuses_grey_models(name: str, options: dict[str, object], tmp_path: Path) -> None:
     path = tmp_path / "grey.safetensors"
-    options = {**COMPACT, "num_in_ch": 1, "num_out_ch": 1, "upscale": 2}
-    grey = srn._network_class("Compact")(**options)
+    grey = srn._network_class(name)(**options)
     save_weights(path, grey.state_dict(), {})
     with pytest.raises(UserError, match="not a super-resolution model for RGB images"):
         open_model(path)

@@ -405,6 +405,26 @@ def test_what_is_checked_of_a_file(tmp_path: Path) -> None:
         assert require_whole(path) == verify(path).checked == words
 
 
+@pytest.mark.parametrize("value", [np.nan, np.inf, -np.inf])
+def test_numbers_that_are_not_finite(value: float, tmp_path: Path) -> None:
+    """Whole, as their checksums say, but of no use."""
+    maps = image("maps", 0, 4, 8)
+    maps["theta"][1, 2, 3] = value
+    with StoreWriter(tmp_path / "maps.zarr", "maps", 4, ["one"]) as writer:
+        writer.add("one", maps)
+    (fault,) = faults(tmp_path / "maps.zarr")
+    assert "image 'one': its 'theta' is not finite in the box at row 0, column 0" in fault
+    weights, checkpoint = tmp_path / "a.safetensors", tmp_path / "a.pt"
+    network = nn.Linear(2, 3)
+    with torch.no_grad():
+        network.weight[2, 1] = value
+    save_weights(weights, network.state_dict(), {"format": "some"})
+    save_state(checkpoint, {"network": network}, {"step": 3})
+    assert faults(weights) == [f"{weights}: its tensor 'weight' holds values that are not finite"]
+    named = "its tensor 'parts.network.weight' holds values that are not finite"
+    assert faults(checkpoint) == [f"{checkpoint}: {named}"]
+
+
 def test_the_command_goes_on_to_the_end(path: Path, tmp_path: Path) -> None:
     file, _ = weights(tmp_path)
     good = CliRunner().invoke(main, ["verify", str(path), str(file)])

@@ -7,6 +7,7 @@ from collections.abc import Mapping
 from pathlib import Path
 
 import numpy as np
+import onnx
 import onnxruntime
 import pytest
 import torch
@@ -247,6 +248,16 @@ def test_onnx(name: str, scale: int, tmp_path: Path) -> None:
         np.testing.assert_allclose(found, enlarged(reference, lr).numpy(), rtol=0, atol=1e-5)
     said = session.get_modelmeta().custom_metadata_map
     assert (said["architecture"], said["scale"], said["size_multiple"]) == (name, str(scale), "1")
+    smallest = int(said["smallest_size"])
+    assert smallest == (2 if name == "ESRGAN" else 1)
+    assert sizes[0] == f"1x{smallest}x{smallest}"  # it was checked there
+    if name == "ESRGAN":  # of one pixel, upscale makes two first; the file cannot
+        model = opened(source)
+        for width, same in ((2, True), (1, False)):
+            lr = torch.rand(1, 3, 16, width, generator=torch.Generator().manual_seed(1))
+            (found,) = session.run(None, {"lr": lr.numpy()})
+            difference = np.abs(found.clip(0, 1) - model(lr).numpy()).max()
+            assert difference < 1e-5 if same else difference > 1e-2
 
 
 def test_an_onnx_file_that_differs_is_not_written(
@@ -266,6 +277,146 @@ def test_an_onnx_file_that_differs_is_not_written(
     monkeypatch.setattr(module, "largest_difference", lambda *_: float("nan"))
     refused(run(source, target))
     assert target.read_text() == "older"
+
+
+def save_swinir(path: Path) -> nn.Module:
+    options = {
+        "embed_dim": 12, "depths": [2], "num_heads": [2], "window_size": 8,
+        "upsampler": "pixelshuffledirect",
+    }  # fmt: skip
+    with torch.random.fork_rng():
+        torch.manual_seed(1)
+        made = build("SwinIR", 2, options, 16).eval()
+        with torch.no_grad():
+            for parameter in made.parameters():
+                parameter.add_(0.1 * torch.randn_like(parameter))
+    save_file(made.state_dict(), path)
+    return made
+
+
+def check_fixed(source: Path, target: Path, reference: nn.Module) -> None:
+    lines = done(source, target, "--size", "20x33")
+    assert "on images of 1x20x33 (batch" in lines[2]
+    session = onnxruntime.InferenceSession(target, providers=["CPUExecutionProvider"])
+    assert session.get_inputs()[0].shape == [1, 3, 20, 33]
+    assert session.get_modelmeta().custom_metadata_map["fixed_size"] == "20x33"
+    lr = torch.rand((1, 3, 20, 33), generator=torch.Generator().manual_seed(1))
+    (found,) = session.run(None, {"lr": lr.numpy()})
+    np.testing.assert_allclose(found, enlarged(reference, lr).numpy(), rtol=0, atol=1e-5)
+
+
+def test_onnx_of_a_fixed_size(tmp_path: Path) -> None:
+    source = save_ours(tmp_path / "srn.safetensors")
+    check_fixed(source, tmp_path / "srn.onnx", network("Compact"))
+
+
+@pytest.mark.slow
+def test_onnx_of_a_network_that_is_exact_at_one_size(tmp_path: Path) -> None:
+    """The windows of SwinIR are cut for the traced size: at any other the file would be wrong."""
+    source, target = tmp_path / "srn.safetensors", tmp_path / "srn.onnx"
+    reference = save_swinir(source)
+    message = refused(run(source, target))
+    assert message.endswith("; a file of one fixed size (--size) may be exact")
+    assert not target.exists()
+    check_fixed(source, target, reference)
+
+
+def test_onnx_in_half_precision(tmp_path: Path) -> None:
+    reference = network("Compact")
+    source, plain, half = (tmp_path / name for name in ("a.safetensors", "a.onnx", "b.onnx"))
+    save_file(reference.state_dict(), source)
+    done(source, plain)
+    lines = done(source, half, "--half")
+    checked = re.search(r"differs from torch by at most (\S+) on images", lines[2])
+    assert checked is not None and 1e-5 < float(checked[1]) <= 2 / 255
+    weights = [onnx.load(path).graph.initializer for path in (plain, half)]
+    kinds = [{w.data_type for w in of_file if len(w.dims) == 4} for of_file in weights]
+    assert kinds == [{onnx.TensorProto.FLOAT}, {onnx.TensorProto.FLOAT16}]
+    session = onnxruntime.InferenceSession(half, providers=["CPUExecutionProvider"])
+    assert session.get_modelmeta().custom_metadata_map["precision"] == "float16"
+    lr = lr_image(5, 30)
+    (found,) = session.run(None, {"lr": lr.numpy()})
+    assert found.dtype == np.float32
+    np.testing.assert_allclose(found, enlarged(reference, lr).numpy(), rtol=0, atol=2 / 255)
+
+
+@pytest.mark.slow
+def test_half_precision_that_overflows_is_not_written(tmp_path: Path) -> None:
+    """Its last layer takes back a factor of 1e6, which float16 cannot hold in between."""
+    large = network("Compact")
+    first, *_, last = [layer for layer in large.modules() if isinstance(layer, nn.Conv2d)]
+    with torch.no_grad():
+        for parameter in first.parameters():
+            parameter.mul_(1e6)
+        last.weight.div_(1e6)
+    source, target = tmp_path / "a.safetensors", tmp_path / "a.onnx"
+    save_file(large.state_dict(), source)
+    message = refused(run(source, target, "--half"))
+    assert "was not written: ONNX Runtime differs from torch" in message
+    assert not target.exists()
+
+
+@pytest.mark.parametrize(
+    ("name", "options", "words"),
+    [
+        ("a.pth", ["--half"], "a fixed size and half precision are for files in .onnx"),
+        ("a.safetensors", ["--size", "8x8"], "are for files in .onnx"),
+        ("a.onnx", ["--size", "1x8"], "the sides of an image must be at least 2"),
+    ],
+)
+def test_forms_that_cannot_be(name: str, options: list[str], words: str, tmp_path: Path) -> None:
+    source = save_ours(tmp_path / "srn.safetensors", "ESRGAN")
+    assert words in refused(run(source, tmp_path / name, *options))
+    assert names(tmp_path) == ["srn.safetensors"]
+
+
+@pytest.mark.parametrize("size", ["8", "8x", "0x8", "8X8", "-8x8", "8x8x8", "8.5x8"])
+def test_sizes_that_are_none(size: str, tmp_path: Path) -> None:
+    result = run(save_ours(tmp_path / "a.safetensors"), tmp_path / "a.onnx", "--size", size)
+    assert result.exit_code == 2 and f"'{size}' is not like 128x128" in result.output
+
+
+@pytest.mark.slow
+def test_onnx_of_a_network_that_changes_its_input(tmp_path: Path) -> None:
+    """RCAN multiplies its input in place by 255."""
+    options = {"n_resgroups": 1, "n_resblocks": 1, "n_feats": 16}
+    with torch.random.fork_rng():
+        torch.manual_seed(2)
+        rcan = build("RCAN", 2, options, 16).eval()
+    source, target = tmp_path / "srn.safetensors", tmp_path / "srn.onnx"
+    save_file(rcan.state_dict(), source)
+    assert "differs from torch by at most" in done(source, target)[2]
+
+
+# --- what is not finite, and what is no weight
+
+
+@pytest.mark.parametrize("ending", [".safetensors", ".pth", ".onnx"])
+@pytest.mark.parametrize("value", [float("nan"), float("inf")])
+def test_weights_that_are_not_finite(value: float, ending: str, tmp_path: Path) -> None:
+    state = network("Compact").state_dict()
+    state["body.0.weight"][1, 0, 2, 2] = value
+    save_file(state, tmp_path / "a.safetensors")
+    message = refused(run(tmp_path / "a.safetensors", tmp_path / f"b{ending}"))
+    assert message.endswith("its tensor 'body.0.weight' holds values that are not finite")
+    assert names(tmp_path) == ["a.safetensors"]
+
+
+def test_images_that_are_not_finite(tmp_path: Path) -> None:
+    state = {name: value * 1e30 for name, value in network("Compact").state_dict().items()}
+    save_file(state, tmp_path / "a.safetensors")
+    message = refused(run(tmp_path / "a.safetensors", tmp_path / "b.pth"))
+    assert message.endswith("a.safetensors: its network gives values that are not finite")
+
+
+def test_weights_of_8_bits(tmp_path: Path) -> None:
+    state = {name: (v * 100).to(torch.int8) for name, v in network().state_dict().items()}
+    save_file(state, tmp_path / "a.safetensors")
+    dsn = {name: (v * 100).to(torch.int8) for name, v in authors_dsn().state_dict().items()}
+    torch.save({"gen": dsn}, tmp_path / "c.pth")
+    for source in (tmp_path / "a.safetensors", tmp_path / "c.pth"):
+        message = refused(run(source, tmp_path / "d.safetensors"))
+        assert message.endswith("is of type int8, expected float32")
 
 
 # --- what is refused
@@ -344,6 +495,20 @@ def test_a_bad_copy_of_the_dsn_stops_before_anything_is_written(tmp_path: Path) 
     torch.save(content, source)
     result = run(source, tmp_path / "a.safetensors", "--dsn", str(tmp_path / "d.safetensors"))
     assert "the DSN in it has 0 residual blocks" in refused(result)
+    assert names(tmp_path) == ["a.pth"]
+
+
+@pytest.mark.parametrize(
+    "strange", ["RRDBNet_U.conv_last2.bias", "RRDBNet_U.extra", "RRDBNet_X.conv.weight", "extra"]
+)
+def test_an_srn_with_other_parameters(strange: str, tmp_path: Path) -> None:
+    source = save_srn(tmp_path / "a.pth")
+    content = torch.load(source, weights_only=True)
+    content["params"][strange] = torch.full((3,), 0.25)
+    torch.save(content, source)
+    name = strange.removeprefix("RRDBNet_U.")
+    message = refused(run(source, tmp_path / "a.safetensors"))
+    assert message.endswith(f"has other parameters than the authors': {name}")
     assert names(tmp_path) == ["a.pth"]
 
 

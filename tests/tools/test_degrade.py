@@ -424,6 +424,14 @@ def test_memory_does_not_grow_with_the_number_of_images(tmp_path: Path) -> None:
 # --- what is refused
 
 
+def test_maps_that_are_not_finite(tmp_path: Path) -> None:
+    flat_maps(tmp_path / "maps.zarr", np.nan, {"one": (16, 16)})
+    message = refused(run(tmp_path / "lr", "--maps", tmp_path / "maps.zarr"))
+    place = f"{tmp_path / 'maps.zarr'}: image 'one'"
+    assert message == f"{place}: its tensor 'theta' holds values that are not finite"
+    assert not (tmp_path / "lr").exists()
+
+
 def test_a_damaged_image(dsn: Path, tmp_path: Path) -> None:
     folder = save_hr(tmp_path / "hr")
     (folder / "my ship.png").write_bytes((folder / "my ship.png").read_bytes()[:200])

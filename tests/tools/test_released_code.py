@@ -41,6 +41,35 @@ def test_the_dsn_computes_what_the_authors_computes(
         torch.testing.assert_close(one, other, rtol=0, atol=1e-6)
 
 
+def test_their_other_generator_has_no_per_var() -> None:
+    """It learned with sigma = 1: log sigma is zero, and the maps are those of the file."""
+    theirs = authors_dsn()
+    state = {n: v for n, v in theirs.state_dict().items() if not n.startswith("per_var.")}
+    ours = dsn_from_authors(state, PATH)
+    with torch.no_grad():
+        expected = theirs(hr_image())
+        mean, log_theta_gray, log_sigma = ours(hr_image(), with_sigma=True)
+    torch.testing.assert_close(mean, expected[0], rtol=0, atol=1e-6)
+    torch.testing.assert_close(log_theta_gray, expected[1], rtol=0, atol=1e-6)
+    assert log_sigma is not None and not log_sigma.any()
+
+
+def test_two_spellings_of_one_head() -> None:
+    state = {**authors_dsn().state_dict(), **authors_dsn(wrapped=True).state_dict()}
+    words = r"block_output\.weight and block_output\.0\.weight are two names of one parameter"
+    with pytest.raises(UserError, match=words):
+        dsn_from_authors(state, PATH)
+
+
+@pytest.mark.parametrize(("blocks", "warned"), [(7, True), (8, False), (9, True)])
+def test_other_than_eight_blocks_are_a_warning(
+    blocks: int, warned: bool, caplog: pytest.LogCaptureFixture
+) -> None:
+    assert len(dsn_from_authors(authors_dsn(4, blocks).state_dict(), PATH).blocks) == blocks
+    said = f"file.pth: its DSN has {blocks} residual blocks, the authors' files have 8"
+    assert caplog.messages == ([said] if warned else [])
+
+
 # --- what a file holds
 
 

@@ -263,6 +263,41 @@ def test_bad_model(tmp_path: Path, plain: Path, harm: str, name: str) -> None:
     fails(result, tmp_path, f"Error: {model}: is not a model that spandrel can open", leaves=before)
 
 
+@pytest.mark.parametrize("precision", ["float32", "bf16"])
+@pytest.mark.parametrize(
+    ("factor", "words"),
+    [
+        (float("nan"), "holds values that are not finite"),
+        (1e30, "its network gives values that are not finite"),
+    ],
+)
+def test_values_that_are_not_finite(
+    factor: float, words: str, precision: str, tmp_path: Path, random: tuple[Path, nn.Module]
+) -> None:
+    """They would have become black and white pixels."""
+    model = tmp_path / "model.safetensors"
+    save_file({name: value * factor for name, value in random[1].state_dict().items()}, model)
+    source = save(tmp_path / "a.png", picture(1, 9, 12))
+    result = run(source, tmp_path / "out.png", model, "--precision", precision)
+    assert result.exit_code == 1 and f"{model}: its " in result.output and words in result.output
+    assert not (tmp_path / "out.png").exists()
+
+
+def test_a_network_that_changes_its_input(tmp_path: Path, caplog: pytest.LogCaptureFixture) -> None:
+    """RCAN multiplies it in place by 255; bf16 then saw another image, and was refused."""
+    with torch.random.fork_rng():
+        torch.manual_seed(2)
+        rcan = build("RCAN", 2, {"n_resgroups": 1, "n_resblocks": 1, "n_feats": 16}, 16)
+    save_file(rcan.state_dict(), tmp_path / "model.safetensors")
+    source = save(tmp_path / "a.png", picture(1, 9, 12))
+    model, plain, fast = (tmp_path / n for n in ("model.safetensors", "a2.png", "b2.png"))
+    assert run(source, plain, model).exit_code == 0
+    assert run(source, fast, model, "--precision", "bf16").exit_code == 0
+    assert "going on in float32" not in caplog.text
+    apart = np.abs(pixels(plain).astype(int) - pixels(fast))
+    assert 0 < apart.max() <= 3
+
+
 def test_missing_model(tmp_path: Path) -> None:
     source = save(tmp_path / "a.png", picture(1, 4, 4))
     model = tmp_path / "none.safetensors"
