@@ -139,7 +139,8 @@ def side(architecture: str) -> int:
 
 
 @pytest.mark.slow
-@pytest.mark.filterwarnings("ignore:torch.utils.checkpoint")  # of use_chk: True
+@pytest.mark.filterwarnings("ignore:torch.utils.checkpoint")  # of options such as use_chk
+@pytest.mark.filterwarnings("ignore:None of the inputs have requires_grad")  # likewise
 @pytest.mark.parametrize("architecture", SMALL)
 def test_every_option_is_in_the_file_or_refused_by_name(architecture: str, tmp_path: Path) -> None:
     refused: list[tuple[str, object, str]] = []
