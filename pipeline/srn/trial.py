@@ -51,6 +51,11 @@ def require_same_from_file(network: nn.Module, chosen: str, scale: int, side: in
                 f"{chosen} at the scale {scale} would be opened from its file as one of the scale "
                 f"{opened.scale}; choose another architecture"
             )
+        if (channels := (opened.input_channels, opened.output_channels)) != (3, 3):
+            raise UserError(
+                f"{chosen} would be opened from its file as a network from {channels[0]} channels "
+                f"to {channels[1]}, not from RGB to RGB"
+            )
         unit = opened.size_requirements.multiple_of
         large = -(-max(SIDE, opened.size_requirements.minimum) // unit) * unit
         lr = _image(large, large)
