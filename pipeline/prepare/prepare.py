@@ -16,7 +16,14 @@ from pipeline.base.hashes import file_hash, fingerprint
 from pipeline.base.ids import unique_ids
 from pipeline.base.settings import Settings
 from pipeline.base.units import Scale
-from pipeline.images.io import Image, crop_to_multiple, open_header, read_image, size_text
+from pipeline.images.formats import open_header
+from pipeline.images.io import (  # fmt: skip
+    Image,
+    crop_to_multiple,
+    read_image,
+    size_text,
+    warn_of_others,
+)
 from pipeline.prepare.cleaning import cleaned_hr
 from pipeline.prepare.datasets import Files, Pairs, Preset, find_files, find_pairs, find_val
 from pipeline.stores.format import Kind
@@ -94,6 +101,8 @@ def prepare(
     lr = find_files(folders.lr, "lr", preset, scale)
     val, inputs = find_val(folders.val, preset, scale)
     pairs = find_pairs(folders.pairs, preset, scale)
+    paired = (path for pair in [*val.values(), *pairs.values()] for path in pair)
+    warn_of_others([*hr.values(), *lr.values(), *inputs.values(), *paired])
     prepare_lr(lr, scale, out / "lr.zarr", work)
     real = Store(out / "lr.zarr", "lr")
     cleaning = None
