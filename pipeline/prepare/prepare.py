@@ -16,16 +16,11 @@ from pipeline.base.hashes import file_hash, fingerprint
 from pipeline.base.ids import unique_ids
 from pipeline.base.settings import Settings
 from pipeline.base.units import Scale
-from pipeline.images.formats import open_header
-from pipeline.images.io import (  # fmt: skip
-    Image,
-    crop_to_multiple,
-    read_image,
-    size_text,
-    warn_of_others,
-)
+from pipeline.images.io import Image, crop_to_multiple, size_text
 from pipeline.prepare.cleaning import cleaned_hr
 from pipeline.prepare.datasets import Files, Pairs, Preset, find_files, find_pairs, find_val
+from pipeline.reading.files import read_image, warn_of_others
+from pipeline.reading.formats import open_header
 from pipeline.stores.format import Kind
 from pipeline.stores.kept import KeptResults
 from pipeline.stores.reader import Store

@@ -18,8 +18,8 @@ from numpy.typing import NDArray
 from tifffile import TiffWriter
 
 from pipeline.base.files import whole
-from pipeline.images.formats import PNG
 from pipeline.images.io import Image
+from pipeline.reading.formats import PNG
 
 SUFFIXES = (".png", ".tif", ".tiff")
 """Endings of the files that can be written."""

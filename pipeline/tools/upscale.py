@@ -18,8 +18,9 @@ from pipeline.evaluate.tiled import (
     largest_difference,
     on_device,
 )
-from pipeline.images.io import Image, find_images, read_image, to_float
+from pipeline.images.io import Image, to_float
 from pipeline.parallel.background import read_ahead, write_behind
+from pipeline.reading.files import find_images, read_image
 from pipeline.srn.file import open_model
 from pipeline.tools.strip_writer import SUFFIXES, write_strips
 

@@ -18,21 +18,18 @@ from numpy.typing import NDArray
 from PIL import Image, ImageOps, JpegImagePlugin
 
 from pipeline.base.errors import UserError
-from pipeline.images.formats import EXTENSIONS
 from pipeline.images.io import (
     Subsampling,
     crop_to_multiple,
-    find_images,
-    holds_images,
-    image_size,
     jpeg_round_trip,
-    read_image,
     size_text,
     to_float,
     to_uint8,
     write_jpeg,
     write_png,
 )
+from pipeline.reading.files import find_images, holds_images, image_size, read_image
+from pipeline.reading.formats import EXTENSIONS
 
 Array = NDArray[Any]
 RNG = np.random.default_rng(1)

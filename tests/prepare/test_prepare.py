@@ -18,7 +18,6 @@ from PIL import Image
 from scipy.stats import norm
 
 from pipeline.base.errors import UserError
-from pipeline.images import io
 from pipeline.prepare.cleaning import clean
 from pipeline.prepare.datasets import Preset
 from pipeline.prepare.prepare import (
@@ -29,6 +28,7 @@ from pipeline.prepare.prepare import (
     prepare_lr,
     prepare_pairs,
 )
+from pipeline.reading import files
 from pipeline.stores.reader import Store
 from pipeline.stores.verify import verify
 from stages.prepare import command
@@ -599,7 +599,7 @@ def test_metrics_that_cannot_be_written(world: World) -> None:
 def decoded(monkeypatch: pytest.MonkeyPatch) -> list[str]:
     """Names of the files that are decoded."""
     names: list[str] = []
-    original = io.read_image
+    original = files.read_image
 
     def read(path: Path) -> NDArray[np.uint8]:
         names.append(f"{path.parent.name}/{path.name}")

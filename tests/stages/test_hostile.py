@@ -36,9 +36,9 @@ from pipeline.base.errors import UserError, printable
 from pipeline.base.params import load_lines, load_yaml
 from pipeline.base.settings import load_section
 from pipeline.evaluate.full_reference import Lpips
-from pipeline.images.formats import open_header
-from pipeline.images.io import find_images, image_size, read_image
 from pipeline.prepare.prepare import Folders, prepare
+from pipeline.reading.files import find_images, image_size, read_image
+from pipeline.reading.formats import open_header
 from pipeline.srn.file import open_model
 from pipeline.stores.format import seal
 from pipeline.stores.reader import Store

@@ -7,9 +7,9 @@ from typing import NamedTuple
 from PIL import Image as PillowImage
 from PIL.ExifTags import IFD, Interop
 
-from pipeline.images.colour import ADOBE_RGB, ColourError, coded_profile, made_profile
-from pipeline.images.formats import PNG, Format
-from pipeline.images.isobmff import inside
+from pipeline.reading.boxes import inside
+from pipeline.reading.colour import ADOBE_RGB, ColourError, coded_profile, made_profile
+from pipeline.reading.formats import PNG, Format
 
 USUAL_GAMMA = 45455
 """The exponent 1/2.2 in a gAMA chunk, which PNG files of sRGB colours have."""

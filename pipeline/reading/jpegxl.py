@@ -6,7 +6,8 @@ The decoder of imagecodecs gives values in the colour space of the file, so this
 from collections.abc import Mapping
 from dataclasses import dataclass
 
-from pipeline.images.colour import (  # fmt: skip
+from pipeline.reading.boxes import boxes
+from pipeline.reading.colour import (  # fmt: skip
     D65,
     DCI_WHITE,
     HDR,
@@ -16,7 +17,6 @@ from pipeline.images.colour import (  # fmt: skip
     Space,
     made_profile,
 )
-from pipeline.images.isobmff import boxes
 
 CODESTREAM = b"\xff\x0a"
 RATIOS = ((1, 1), (12, 10), (4, 3), (3, 2), (16, 9), (5, 4), (2, 1))

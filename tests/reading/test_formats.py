@@ -13,8 +13,8 @@ from numpy.typing import NDArray
 from PIL import Image
 
 from pipeline.base.errors import UserError
-from pipeline.images.formats import format_of, passed_over
-from pipeline.images.io import decode, find_images, read_image, warn_of_others
+from pipeline.reading.files import decode, find_images, read_image, warn_of_others
+from pipeline.reading.formats import format_of, passed_over
 
 Array = NDArray[Any]
 YY, XX = np.mgrid[:40, :56]

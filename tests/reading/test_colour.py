@@ -30,8 +30,8 @@ from PIL import Image, ImageCms
 from PIL.ExifTags import IFD, Interop
 
 from pipeline.base.errors import UserError
-from pipeline.images.colour import ColourError, to_srgb
-from pipeline.images.io import decode, read_image
+from pipeline.reading.colour import ColourError, to_srgb
+from pipeline.reading.files import decode, read_image
 
 Array = NDArray[Any]
 SPACES = [P3, ADOBE, PROPHOTO, REC2020, OLD_MAC, LINEAR]

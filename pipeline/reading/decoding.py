@@ -17,16 +17,16 @@ from PIL import Image as PillowImage
 from tifffile import PHOTOMETRIC, TiffFile, TiffPage
 
 from pipeline.base.errors import UserError, printable
-from pipeline.images.colour import (  # fmt: skip
+from pipeline.reading.colour import (  # fmt: skip
     ColourError,
     Colours,
     HighDynamicRangeError,
     coded_profile,
     to_srgb,
 )
-from pipeline.images.embedded import embedded_profile, without_profile
-from pipeline.images.formats import Format, foreign_format, format_of, open_header
-from pipeline.images.jpegxl import read_header
+from pipeline.reading.embedded import embedded_profile, without_profile
+from pipeline.reading.formats import Format, foreign_format, format_of, open_header
+from pipeline.reading.jpegxl import read_header
 
 LARGEST = 2**29
 """Most pixels of an image; phones have 2^28, the largest cameras a little less than this."""
