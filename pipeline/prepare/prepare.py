@@ -11,7 +11,7 @@ from PIL.JpegImagePlugin import JpegImageFile, get_sampling
 from pydantic import Field
 from tqdm import tqdm
 
-from pipeline.base.errors import UserError
+from pipeline.base.errors import UserError, printable
 from pipeline.base.hashes import file_hash, fingerprint
 from pipeline.base.ids import unique_ids
 from pipeline.base.settings import Settings
@@ -221,22 +221,28 @@ def _write(plan: _Plan, arrays: Callable[[str], Arrays], work: Path | None) -> N
     name = f"prepare {plan.target.stem}"
     bar = tqdm(plan.files.items(), f"{name}, hashes", unit="image", leave=False)
     sources = {i: fingerprint(*(_file_hash(path) for path in paths)) for i, paths in bar}
+    attributes = {**(plan.attributes or {}), **_file_names(plan.files)} or None
     kept = None
     if work is not None:
-        key = fingerprint(plan.kind, plan.scale, plan.attributes, sources)
+        key = fingerprint(plan.kind, plan.scale, attributes, sources)
         kept = KeptResults(work, key, [plan.target], __name__)
         if kept.metrics() is not None:
             kept.restore(name)
             return
     ids = list(plan.files)
-    with StoreWriter(
-        plan.target, plan.kind, plan.scale, ids, plan.attributes, resumable=True
-    ) as writer:
+    with StoreWriter(plan.target, plan.kind, plan.scale, ids, attributes, resumable=True) as writer:
         for image_id, source in tqdm(sources.items(), name, unit="image"):
             if not writer.has(image_id, source):
                 writer.add_from(image_id, source, arrays(image_id))
     if kept is not None:
         kept.keep({})
+
+
+def _file_names(files: Mapping[str, tuple[Path, ...]]) -> dict[str, dict[str, str]]:
+    """The attribute ``file_names``: names beyond ASCII by id, which holds a hash instead."""
+    firsts = {image_id: paths[0] for image_id, paths in files.items()}
+    names = {i: printable(path.name) for i, path in firsts.items() if not path.stem.isascii()}
+    return {"file_names": names} if names else {}
 
 
 def _file_hash(path: Path) -> str:

@@ -12,7 +12,7 @@ import tifffile
 import zarr
 from click.testing import CliRunner, Result
 from conftest import prepare_settings
-from imagecodecs import png_encode
+from imagecodecs import cms_profile, png_encode
 from numpy.typing import NDArray
 from PIL import Image
 from scipy.stats import norm
@@ -804,3 +804,62 @@ def test_the_real_images_say_how_they_are_compressed(world: World) -> None:
     found = Store(world.out / "lr.zarr", "lr").attributes["jpeg"]
     assert found == {**tables_of(files[0]), "subsampling": "4:2:0"}
     assert "jpeg" not in Store(world.out / "hr.zarr", "hr").attributes
+
+
+# Files with profiles, of phones, and with names of all languages
+
+
+def test_names_beyond_ascii(world: World) -> None:
+    """Photographs that an id cannot tell apart; the store knows the names of their files."""
+    names = ["京都の夏.png", "大阪の冬.png", "größe.png"]
+    for number, name in enumerate(names):
+        save(world.hr / name, picture(number + 40, 16, 20))
+        save(world.lr / name, picture(number + 50, 9, 11))
+        save(world.val / "hr" / name, picture(number + 60, 16, 20))
+        save(world.val / "lr" / name, picture(number + 70, 4, 5))
+    assert world.run().exit_code == 0
+    for store in (Store(world.out / "hr.zarr", "hr"), Store(world.out / "lr.zarr", "lr"),
+                  Store(world.out / "val.zarr", "val")):  # fmt: skip
+        shown = {store.file_name(image_id): image_id for image_id in store.ids}
+        assert set(names) <= shown.keys()
+        assert all(image_id.isascii() for image_id in store.ids)
+    hr = Store(world.out / "hr.zarr", "hr")
+    image = hr.read({hr.file_name(i): i for i in hr.ids}["大阪の冬.png"], "image")
+    np.testing.assert_array_equal(image, planes(picture(41, 16, 20)))
+    assert hr.file_name("a") == "a"
+    assert verify(world.out / "hr.zarr").faults == []
+
+
+def test_stores_of_plain_names_hold_no_names(world: World) -> None:
+    """So they stay what they were."""
+    assert world.run().exit_code == 0
+    for name in ("hr", "lr", "val"):
+        assert "file_names" not in Store(world.out / f"{name}.zarr", "hr", "lr", "val").attributes
+
+
+def test_other_files_are_counted_and_named(world: World, caplog: pytest.LogCaptureFixture) -> None:
+    (world.lr / "IMG_1.CR2").touch()
+    (world.val / "hr" / "notes.txt").touch()
+    assert world.run().exit_code == 0
+    assert caplog.messages == [
+        f"{world.lr}: one file passed over (.cr2)",
+        f"{world.val / 'hr'}: one file passed over (.txt)",
+    ]
+
+
+def test_a_profile_is_applied_and_a_damaged_one_is_a_warning(
+    world: World, caplog: pytest.LogCaptureFixture
+) -> None:
+    profile = cms_profile(
+        "rgb", whitepoint=(0.3127, 0.329), primaries=(0.64, 0.33, 0.21, 0.71, 0.15, 0.06),
+        gamma=563 / 256,
+    )  # fmt: skip
+    flat = np.full((9, 11, 3), (120, 180, 90), np.uint8)
+    save(world.lr / "d.png", flat, icc_profile=profile)
+    save(world.lr / "e.png", flat, icc_profile=b"damaged")
+    assert world.run().exit_code == 0
+    lr = Store(world.out / "lr.zarr", "lr")
+    assert np.abs(lr.read("d", "image")[:, 0, 0].astype(int) - (81, 182, 83)).max() <= 1
+    assert lr.read("e", "image")[:, 0, 0].tolist() == [120, 180, 90]
+    ours = [message for message in caplog.messages if str(world.lr) in message]
+    assert len(ours) == 1 and ours[0].startswith(f"{world.lr / 'e.png'}: its colours are taken")

@@ -5,7 +5,7 @@ are NumPy and the definitions of the spaces.
 """
 
 import io
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from dataclasses import dataclass
 from functools import cache
 from pathlib import Path
@@ -60,12 +60,16 @@ def turned(pixels: Array, orientation: int) -> Array:
 @cache
 def scene(number: int) -> Array:
     """A piece of a photograph, 16 bit."""
-    photograph = (data.astronaut, data.chelsea, data.coffee, data.rocket)[number % 4]()
+    known: tuple[Callable[[], Array], ...] = (
+        data.astronaut, data.chelsea, data.coffee, data.rocket,
+    )  # fmt: skip
+    photograph = known[number % 4]()
     top, left = 40 + 13 * number % 150, 60 + 29 * number % 200
     height, width = (3 * length for length in SIZE)
     piece = photograph[top : top + height, left : left + width].astype(float)
     small = piece.reshape(SIZE[0], 3, SIZE[1], 3, 3).mean(axis=(1, 3))
-    return np.rint(small * 257).astype(np.uint16)
+    deep: Array = np.rint(small * 257).astype(np.uint16)
+    return deep
 
 
 def eight(pixels: Array) -> Array:
