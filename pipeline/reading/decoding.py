@@ -25,7 +25,14 @@ from pipeline.reading.colour import (  # fmt: skip
     to_srgb,
 )
 from pipeline.reading.embedded import embedded_profile, without_profile
-from pipeline.reading.formats import Format, foreign_format, format_of, open_header
+from pipeline.reading.formats import (  # fmt: skip
+    ORIENTATION,
+    SIDEWAYS,
+    Format,
+    foreign_format,
+    format_of,
+    open_header,
+)
 from pipeline.reading.jpegxl import read_header
 
 LARGEST = 2**29
@@ -39,7 +46,6 @@ MANY = 1000
 """Most pages of a TIFF that are counted; the list of pages of a bad file may have no end."""
 ICC_TAG = 34675
 OLD_TYPE_TAG = 255
-ORIENTATION_TAG = 274
 OLD_THUMBNAIL = 2
 """Value of the tag SubfileType, which old programs write, for a smaller copy."""
 CMYK_TIFF = 5
@@ -98,7 +104,7 @@ def decoded(path: Path, data: bytes) -> NDArray[Any]:
 
 
 def size_of(path: Path) -> tuple[int, int]:
-    """(H, W) from the header of an image file, before its orientation is applied.
+    """(H, W) of an image file, as its orientation says, from its header.
 
     Raises:
         Exception: Whatever the decoders raise on files that are no images.
@@ -115,8 +121,15 @@ def size_of(path: Path) -> tuple[int, int]:
     if kind == "JPEG 2000":
         size = _jpeg_2000_header(path.read_bytes())
         return size.height, size.width
-    with open_header(path) as file:
-        return file.height, file.width
+    with open_header(path) as opened:
+        if kind == "TIFF":  # Pillow has turned it
+            return opened.height, opened.width
+        exif = PillowImage.Image.getexif(opened)  # that of a PNG decodes it to look for more
+        return _upright(opened.height, opened.width, exif.get(ORIENTATION, 1))
+
+
+def _upright(height: int, width: int, orientation: int) -> tuple[int, int]:
+    return (width, height) if orientation in SIDEWAYS else (height, width)
 
 
 def _in_srgb(path: Path, raw: _Raw) -> NDArray[Any]:
@@ -216,7 +229,7 @@ def _tiff(path: Path, data: bytes) -> _Raw:
             raise UserError(
                 f"{path}: holds 16-bit {PHOTOMETRIC(colours).name} colours, not grey or RGB"
             )
-        orientation = int(page.tags.valueof(ORIENTATION_TAG, 1))
+        orientation = int(page.tags.valueof(ORIENTATION, 1))
         planar = page.planarconfig == 2
     if colours == 0 and pixels.dtype == np.uint16:  # white is zero
         pixels = np.iinfo(np.uint16).max - pixels
@@ -317,7 +330,7 @@ def _widened(values: NDArray[Any], bits: int) -> NDArray[Any]:
 
 def _orient(pixels: NDArray[Any], orientation: int) -> NDArray[Any]:
     """Undo one of the eight EXIF orientations."""
-    if orientation in (5, 6, 7, 8):
+    if orientation in SIDEWAYS:
         pixels = pixels.swapaxes(0, 1)
     if orientation in (3, 4, 7, 8):
         pixels = pixels[::-1]

@@ -49,7 +49,10 @@ def warn_of_others(images: Iterable[Path]) -> None:
 
 
 def image_size(path: Path) -> tuple[int, int] | None:
-    """(H, W) from the header of an image file; None if ``read_image`` would fail."""
+    """(H, W) of an image file, as its orientation says, from its header alone.
+
+    None if ``read_image`` would fail.
+    """
     try:
         with warnings.catch_warnings():
             warnings.simplefilter("ignore")  # Pillow's remarks on large files

@@ -77,6 +77,10 @@ FOREIGN_BRANDS = {
 
 FORMATS = ("PNG", "JPEG", "TIFF", "WEBP", "BMP", "GIF", "AVIF")
 """Formats that Pillow may decode; some of its other decoders run programs."""
+ORIENTATION = 0x0112
+"""Tag of the EXIF orientation."""
+SIDEWAYS = (5, 6, 7, 8)
+"""Orientations that exchange rows and columns."""
 
 
 def is_image(path: Path) -> bool:

@@ -17,6 +17,7 @@ from pipeline.reading.colour import (  # fmt: skip
     Space,
     made_profile,
 )
+from pipeline.reading.formats import SIDEWAYS
 
 CODESTREAM = b"\xff\x0a"
 RATIOS = ((1, 1), (12, 10), (4, 3), (3, 2), (16, 9), (5, 4), (2, 1))
@@ -49,7 +50,7 @@ class Header:
     """What the header of a JPEG XL file says."""
 
     height: int
-    """Rows, before the file's own orientation is applied."""
+    """Rows, as its orientation says."""
     width: int
     bits: int = 8
     """Bits of a value."""
@@ -97,9 +98,11 @@ def read_header(data: bytes) -> Header:
     height, width = _size(bits)
     if bits.flag():  # all other values are the usual ones
         return Header(height, width)
-    animated = bits.flag() and _extra_fields(bits)
-    if animated:
-        return Header(height, width, animated=True)
+    if bits.flag():
+        if 1 + bits.take(3) in SIDEWAYS:
+            height, width = width, height
+        if _is_animated(bits):
+            return Header(height, width, animated=True)
     depth = _depth(bits)
     bits.take(1)
     for _ in range(bits.number(CHANNEL_COUNTS)):
@@ -132,9 +135,8 @@ def _size(bits: Bits) -> tuple[int, int]:
     return height, length()
 
 
-def _extra_fields(bits: Bits) -> bool:
-    """Skip orientation, intended size and preview; whether the file is an animation."""
-    bits.take(3)
+def _is_animated(bits: Bits) -> bool:
+    """Whether the file is an animation; its intended size is skipped."""
     if bits.flag():
         _size(bits)
     if bits.flag():

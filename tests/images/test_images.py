@@ -394,6 +394,7 @@ def test_orientation(write: Write, name: str, kind: str, orientation: int) -> No
     path = write(name, encoded(Image.fromarray(RGB), kind, exif=content))
     same(path, pillow(path))
     assert size_text(read_image(path)) == ("13x17" if orientation < 5 else "17x13")
+    assert image_size(path) == read_image(path).shape[1:]
 
 
 @pytest.mark.parametrize("orientation", range(1, 9))

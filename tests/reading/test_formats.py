@@ -13,7 +13,7 @@ from numpy.typing import NDArray
 from PIL import Image
 
 from pipeline.base.errors import UserError
-from pipeline.reading.files import decode, find_images, read_image, warn_of_others
+from pipeline.reading.files import decode, find_images, image_size, read_image, warn_of_others
 from pipeline.reading.formats import format_of, passed_over
 
 Array = NDArray[Any]
@@ -85,6 +85,7 @@ def test_orientation(tmp_path: Path, kind: str, orientation: int) -> None:
         np.rot90(RGB, 2).swapaxes(0, 1), np.rot90(RGB),
     ]  # fmt: skip
     same(tmp_path / "a", turned[orientation - 1], 4)
+    assert image_size(tmp_path / "a") == turned[orientation - 1].shape[:2]
 
 
 @pytest.mark.parametrize("bits", [8, 10, 12, 16])
