@@ -5,7 +5,7 @@ import warnings
 from collections.abc import Mapping
 from itertools import islice
 from pathlib import Path
-from typing import Any, Literal
+from typing import Any, Literal, TypeVar
 
 import imageio.v3 as iio
 import numpy as np
@@ -33,6 +33,8 @@ TIFF = (b"II*\x00", b"MM\x00*", b"II+\x00", b"MM\x00+")
 
 Image = NDArray[np.uint8]
 """An RGB image (3, H, W), 0..255."""
+Levels = TypeVar("Levels", np.uint8, np.uint16)
+"""Type of the values of an image, 0..255 or 0..65535."""
 Subsampling = Literal["4:4:4", "4:2:2", "4:2:0"]
 """Colour planes of a JPEG: whole, half along the rows, or half along both sides."""
 
@@ -101,14 +103,38 @@ def open_header(path: Path) -> PillowImage.Image:
 
 
 def read_image(path: Path) -> Image:
-    """Decode PNG, JPEG, TIFF, WebP or BMP to RGB.
+    """Decode PNG, JPEG, TIFF, WebP or BMP to RGB; see ``decode``.
 
-    Files may have 8 or 16 bit, and be grey, palette, RGB or RGBA.  16-bit values are divided by 257
-    and rounded.  The EXIF orientation is applied.  An alpha channel is dropped, with a warning in
-    the log.  A JPEG may hold several pictures, as phones write them; the first is read.
+    16-bit values are divided by 257 and rounded.  An alpha channel is dropped, with a warning in
+    the log.
 
     Returns:
         (3, H, W), uint8.
+
+    Raises:
+        UserError: See ``decode``.
+
+    """
+    pixels = decode(path)
+    if pixels.dtype == np.uint16:
+        pixels = ((pixels.astype(np.uint32) + 128) // 257).astype(np.uint8)
+    if pixels.shape[-1] in (2, 4):
+        log.warning("%s: the alpha channel is dropped", printable(str(path)))
+        pixels = pixels[..., :-1]
+    if pixels.shape[-1] == 1:
+        pixels = np.repeat(pixels, 3, axis=-1)
+    return np.ascontiguousarray(np.moveaxis(pixels, -1, 0).astype(np.uint8, copy=False))
+
+
+def decode(path: Path) -> NDArray[Any]:
+    """Decode PNG, JPEG, TIFF, WebP or BMP to the channels and the depth of the file.
+
+    Files may have 8 or 16 bit, and be grey, palette, RGB or RGBA.  The EXIF orientation is applied.
+    A JPEG may hold several pictures, as phones write them; the first is read.
+
+    Returns:
+        (H, W, C), uint8 or uint16, with 1 (grey), 2 (grey and alpha), 3 (RGB) or 4 channels (RGB
+        and alpha).
 
     Raises:
         UserError: The file is empty, truncated, not an image, animated, multi-page or too large,
@@ -129,7 +155,7 @@ def read_image(path: Path) -> Image:
         raise
     except Exception as error:  # the decoders raise dozens of types on damaged files
         raise UserError(f"{path}: cannot be read as an image: {_reason(error)}") from error
-    return _to_rgb8(path, pixels)
+    return _channels(path, pixels)
 
 
 def read_grey_png(path: Path) -> NDArray[np.float64]:
@@ -201,15 +227,21 @@ def _jpeg(image: Image, quality: int, subsampling: Subsampling) -> bytes:
     return bytes(encoded)
 
 
-def to_float(image: Image) -> Tensor:
-    """Return (3, H, W) uint8 as a float32 tensor in [0, 1]."""
-    return torch.from_numpy(image).float() / 255
+def to_float(image: NDArray[Levels]) -> Tensor:
+    """Return (3, H, W) uint8 or uint16 as a float32 tensor in [0, 1]."""
+    return torch.from_numpy(image).float() / float(np.iinfo(image.dtype).max)
 
 
 def to_uint8(image: Tensor) -> Image:
     """Round (3, H, W) in [0, 1] to 8 bit; values outside are clamped."""
     levels = (image.detach().float().clamp(0, 1) * 255).round().to(torch.uint8)
     return np.asarray(levels.cpu().numpy())
+
+
+def to_uint16(image: Tensor) -> NDArray[np.uint16]:
+    """Round (C, H, W) in [0, 1] to 16 bit; values outside are clamped."""
+    levels = (image.detach().float().clamp(0, 1) * 65535).round().to(torch.int32)
+    return np.asarray(levels.cpu().numpy().astype(np.uint16))
 
 
 def _decode(path: Path) -> NDArray[np.generic]:
@@ -300,20 +332,14 @@ def _orient(pixels: NDArray[np.generic], orientation: int) -> NDArray[np.generic
     return pixels
 
 
-def _to_rgb8(path: Path, pixels: NDArray[np.generic]) -> Image:
+def _channels(path: Path, pixels: NDArray[np.generic]) -> NDArray[Any]:
+    """Decoded values as (H, W, C) of unsigned 8 or 16 bit, if they are an image."""
     if pixels.dtype == np.bool_:
         pixels = pixels.astype(np.uint8) * 255
-    elif pixels.dtype == np.uint16:
-        pixels = ((pixels.astype(np.uint32) + 128) // 257).astype(np.uint8)
-    if pixels.dtype != np.uint8:
+    if pixels.dtype not in (np.uint8, np.uint16):
         raise UserError(f"{path}: holds {pixels.dtype} values, not unsigned 8 or 16 bit")
     if pixels.ndim == 2:
         pixels = pixels[..., None]
     if pixels.ndim != 3 or pixels.shape[-1] not in (1, 2, 3, 4):
         raise UserError(f"{path}: has the shape {pixels.shape}, not that of a grey or RGB image")
-    if pixels.shape[-1] in (2, 4):
-        log.warning("%s: the alpha channel is dropped", printable(str(path)))
-        pixels = pixels[..., :-1]
-    if pixels.shape[-1] == 1:
-        pixels = np.repeat(pixels, 3, axis=-1)
-    return np.ascontiguousarray(np.moveaxis(pixels, -1, 0).astype(np.uint8, copy=False))
+    return pixels
