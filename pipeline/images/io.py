@@ -50,6 +50,8 @@ PIXELS_PER_BYTE = 200
 """Most pixels per byte of a larger image; photographs have 1 to 30, decompression bombs 300 and
 more."""
 
+ORIENTATION = 0x0112
+"""Tag of the EXIF orientation."""
 MANY = 1000
 """Most pages of a TIFF that are counted; the list of pages of a bad file may have no end."""
 
@@ -82,12 +84,17 @@ def _is_image(path: Path) -> bool:
 
 
 def image_size(path: Path) -> tuple[int, int] | None:
-    """(H, W) from the header of an image file; None if ``read_image`` would fail."""
+    """(H, W) of an image file, as its orientation says, from its header alone.
+
+    None if ``read_image`` would fail.
+    """
     try:
         with warnings.catch_warnings():
             warnings.simplefilter("ignore")  # Pillow's remarks on large files
             with open_header(path) as file:
-                return file.height, file.width
+                exif = PillowImage.Image.getexif(file)  # that of a PNG decodes it to look for more
+                sideways = exif.get(ORIENTATION) in (5, 6, 7, 8)
+                return (file.width, file.height) if sideways else (file.height, file.width)
     except Exception:  # the decoders raise dozens of types on damaged files
         return None
 

@@ -19,9 +19,11 @@ from pipeline.base.units import Scale
 from pipeline.images.io import Image, crop_to_multiple, open_header, read_image, size_text
 from pipeline.prepare.cleaning import cleaned_hr
 from pipeline.prepare.datasets import Files, Pairs, Preset, find_files, find_pairs, find_val
+from pipeline.prepare.sizes import NO_CROPS, Crops, Sieve
 from pipeline.stores.format import Kind
 from pipeline.stores.kept import KeptResults
 from pipeline.stores.reader import Store
+from pipeline.stores.split import PART
 from pipeline.writing.writer import StoreWriter
 
 
@@ -37,6 +39,8 @@ class PrepareSettings(Settings):
     cleaning_factor: int = Field(2, ge=2, le=8)
     """LR pixels per pixel, along each side, of an HR image made from a real LR image; see
     ``cleaning``."""
+    least_side: int = Field(0, ge=0)
+    """LR pixels; images that hold no square of this side are left out, HR images by the scale."""
 
 
 @dataclass(frozen=True)
@@ -66,7 +70,11 @@ class Cleaning:
 
 
 def prepare(
-    folders: Folders, settings: PrepareSettings, out: Path, work: Path | None = None
+    folders: Folders,
+    settings: PrepareSettings,
+    out: Path,
+    work: Path | None = None,
+    crops: Crops = NO_CROPS,
 ) -> dict[str, float]:
     """Find all images, then write ``lr.zarr``, ``hr.zarr``, ``val.zarr`` and ``pairs.zarr``.
 
@@ -78,13 +86,14 @@ def prepare(
         settings: The section ``prepare``.
         out: Folder of the stores.
         work: Folder for the kept results; see ``stores.kept``.  None: they are not kept.
+        crops: Crops of the trainings, which every image must hold.
 
     Returns:
         Metrics; see ``describe``.
 
     Raises:
         UserError: A folder lacks the images it should hold, an image cannot be read or does not
-            fit, two names collide, or a store cannot be written.
+            fit or is smaller than a crop, two names collide, or a store cannot be written.
 
     """
     scale, preset = settings.scale, settings.preset
@@ -94,6 +103,7 @@ def prepare(
     lr = find_files(folders.lr, "lr", preset, scale)
     val, inputs = find_val(folders.val, preset, scale)
     pairs = find_pairs(folders.pairs, preset, scale)
+    hr, lr, pairs = _large(hr, lr, pairs, settings, crops)
     prepare_lr(lr, scale, out / "lr.zarr", work)
     real = Store(out / "lr.zarr", "lr")
     cleaning = None
@@ -111,6 +121,25 @@ def prepare(
         Store(out / "val.zarr", "val", "lr"),
         Store(out / "pairs.zarr", "val"),
     )
+
+
+def _large(
+    hr: Files, lr: Files, pairs: Pairs, settings: PrepareSettings, crops: Crops
+) -> tuple[Files, Files, Pairs]:
+    """Images without those that are to be left out as too small.
+
+    Raises:
+        UserError: Others are smaller than a crop of the trainings.
+
+    """
+    scale, factor, sieve = settings.scale, settings.cleaning_factor, Sieve(settings.least_side)
+    hr = sieve(hr, Path, lambda h, w: min(h, w) // scale, crops.hr)
+    lr = sieve(lr, Path, lambda h, w: min(h, w - w // PART), crops.lr)
+    if settings.hr_from != "folder":
+        lr = sieve(lr, Path, lambda h, w: min(h, w) // factor // scale, crops.hr)
+    pairs = sieve(pairs, lambda files: files[1], min, crops.pairs)
+    sieve.require_all_large()
+    return hr, lr, pairs
 
 
 def prepare_hr(
