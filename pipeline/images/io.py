@@ -52,6 +52,8 @@ more."""
 
 ORIENTATION = 0x0112
 """Tag of the EXIF orientation."""
+SIDEWAYS = (5, 6, 7, 8)
+"""Orientations that exchange rows and columns."""
 MANY = 1000
 """Most pages of a TIFF that are counted; the list of pages of a bad file may have no end."""
 
@@ -93,7 +95,7 @@ def image_size(path: Path) -> tuple[int, int] | None:
             warnings.simplefilter("ignore")  # Pillow's remarks on large files
             with open_header(path) as file:
                 exif = PillowImage.Image.getexif(file)  # that of a PNG decodes it to look for more
-                sideways = exif.get(ORIENTATION) in (5, 6, 7, 8)
+                sideways = exif.get(ORIENTATION) in SIDEWAYS
                 return (file.width, file.height) if sideways else (file.height, file.width)
     except Exception:  # the decoders raise dozens of types on damaged files
         return None
@@ -330,7 +332,7 @@ def _reason(error: BaseException) -> str:
 
 def _orient(pixels: NDArray[np.generic], orientation: int) -> NDArray[np.generic]:
     """Undo one of the eight EXIF orientations."""
-    if orientation in (5, 6, 7, 8):
+    if orientation in SIDEWAYS:
         pixels = pixels.swapaxes(0, 1)
     if orientation in (3, 4, 7, 8):
         pixels = pixels[::-1]

@@ -16,7 +16,7 @@ from PIL.Image import Exif
 
 from pipeline.base.errors import one_line, printable
 from pipeline.images.exif import DIRECTORIES
-from pipeline.images.io import decode, open_header
+from pipeline.images.io import ORIENTATION, SIDEWAYS, decode, open_header
 
 SAID: Sequence[int] = (
     Base.ImageDescription, Base.Make, Base.Model, Base.XResolution, Base.YResolution,
@@ -24,8 +24,6 @@ SAID: Sequence[int] = (
     Base.Copyright, Base.XPTitle, Base.XPComment, Base.XPAuthor, Base.XPKeywords, Base.XPSubject,
 )  # fmt: skip
 """Tags that describe a photograph.  The others, of which a TIFF has many, describe the file."""
-SIDEWAYS = (5, 6, 7, 8)
-"""Orientations that exchange rows and columns."""
 SRGB = 1
 """Colour space sRGB in EXIF data."""
 
@@ -92,7 +90,7 @@ def read_notes(path: Path) -> Notes:
             found: dict[int, Any] = {tag: _bytes(exif[tag]) for tag in SAID if tag in exif}
             found |= {tag: inner for tag in DIRECTORIES if (inner := _directory(exif, tag))}
             resolution = Resolution(*map(float, dpi)) if dpi else _resolution(exif)
-            sideways = exif.get(Base.Orientation) in SIDEWAYS
+            sideways = exif.get(ORIENTATION) in SIDEWAYS
     except Exception as error:  # the decoders raise dozens of types on damaged data
         name = printable(str(path))
         log.warning("%s: EXIF data and resolution cannot be read: %s", name, one_line(error))

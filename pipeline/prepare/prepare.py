@@ -1,13 +1,11 @@
 """Preparation: every image file is decoded once, checked, and written into a store."""
 
-from collections import Counter
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Mapping
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Literal, NamedTuple
+from typing import Literal
 
 import numpy as np
-from PIL.JpegImagePlugin import JpegImageFile, get_sampling
 from pydantic import Field
 from tqdm import tqdm
 
@@ -16,8 +14,9 @@ from pipeline.base.hashes import file_hash, fingerprint
 from pipeline.base.ids import unique_ids
 from pipeline.base.settings import Settings
 from pipeline.base.units import Scale
-from pipeline.images.io import Image, crop_to_multiple, open_header, read_image, size_text
+from pipeline.images.io import Image, crop_to_multiple, read_image, size_text
 from pipeline.prepare.cleaning import cleaned_hr
+from pipeline.prepare.compression import compression
 from pipeline.prepare.datasets import Files, Pairs, Preset, find_files, find_pairs, find_val
 from pipeline.prepare.sizes import NO_CROPS, Crops, Sieve
 from pipeline.stores.format import Kind
@@ -267,43 +266,6 @@ def _write(plan: _Plan, arrays: Callable[[str], Arrays], work: Path | None) -> N
 def _file_hash(path: Path) -> str:
     """Hash of an image file; empty if it is missing, which is reported when it is decoded."""
     return file_hash(path) if path.is_file() else ""
-
-
-def compression(files: Sequence[Path]) -> dict[str, object] | None:
-    """The JPEG tables of more than half of the files, as in ``jpeg.JpegTables``, if there are any.
-
-    Files of other formats, and JPEG files with other colour planes than 4:4:4, 4:2:2 and 4:2:0,
-    have no tables.
-    """
-    found = Counter(_tables(path) for path in files)
-    tables, count = found.most_common(1)[0]
-    if tables is None or 2 * count <= len(files):
-        return None
-    return {
-        "luma": list(tables.luma),
-        "chroma": list(tables.chroma),
-        "subsampling": tables.subsampling,
-    }
-
-
-class _Tables(NamedTuple):
-    """Quantisation steps of a JPEG file, and the size of its colour planes."""
-
-    luma: tuple[int, ...]
-    chroma: tuple[int, ...]
-    subsampling: str
-
-
-def _tables(path: Path) -> _Tables | None:
-    try:
-        with open_header(path) as file:
-            if not isinstance(file, JpegImageFile):
-                return None
-            steps = {index: tuple(table) for index, table in file.quantization.items()}
-            planes = {0: "4:4:4", 1: "4:2:2", 2: "4:2:0"}.get(get_sampling(file))
-    except Exception:  # the decoders raise dozens of types; read_image reports the fault
-        return None
-    return _Tables(steps[0], steps[1], planes) if planes and {0, 1} <= steps.keys() else None
 
 
 def noise_level(image: Image) -> float:

@@ -16,7 +16,7 @@ from pipeline.calibrate.calibrate import calibrate
 from pipeline.calibrate.settings import CalibrateSettings
 from pipeline.images.io import jpeg_round_trip, write_jpeg
 from pipeline.noise.signature import Signature, signature, spectral_distance
-from pipeline.prepare.prepare import compression
+from pipeline.prepare.compression import compression
 from pipeline.sampling.calibrated import CalibratedSampler
 from pipeline.sampling.calibration import Calibration, load_calibration, read_calibration
 from pipeline.stores.reader import Store

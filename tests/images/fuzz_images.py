@@ -27,7 +27,7 @@ with atheris.instrument_imports(include=["PIL", "tifffile", "imageio", "pipeline
 
     from pipeline.base.errors import UserError
     from pipeline.images.io import image_size, read_image
-    from pipeline.prepare.prepare import compression
+    from pipeline.prepare.compression import compression
 
 logging.getLogger("tifffile").setLevel(logging.CRITICAL)  # what matters it also raises
 FOLDER = Path(tempfile.mkdtemp())
