@@ -1,6 +1,4 @@
-"""Stand-ins for tests: a DSN with random weights, a passport, clusters of one machine,
-JPEG files.
-"""
+"""Stand-ins for tests: a DSN with random weights, a passport, clusters of one machine, JPEGs."""
 
 from pathlib import Path
 

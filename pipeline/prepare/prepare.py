@@ -185,7 +185,7 @@ def prepare_hr(
 def prepare_lr(files: Files, scale: int, target: Path, work: Path | None = None) -> None:
     """Write a store of kind lr from real LR images, without any change.
 
-    The attribute ``jpeg`` holds the JPEG tables of most of the files; see ``compression``.
+    The attribute ``jpeg`` says how the files are compressed; see ``compression``.
 
     Raises:
         UserError: An image cannot be read, or the store cannot be written.

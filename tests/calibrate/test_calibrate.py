@@ -19,6 +19,7 @@ from pipeline.noise.signature import Signature, signature, spectral_distance
 from pipeline.prepare.compression import compression
 from pipeline.sampling.calibrated import CalibratedSampler
 from pipeline.sampling.calibration import Calibration, load_calibration, read_calibration
+from pipeline.sampling.jpeg import JpegTables
 from pipeline.stores.reader import Store
 from pipeline.writing.writer import StoreWriter
 from stages.calibrate import command
@@ -224,7 +225,7 @@ def test_noise_under_a_jpeg(tmp_path: Path) -> None:
     lr = write_lr(tmp_path / "jpeg.zarr", real, jpeg=compression([tmp_path / "a.jpg"]))
     settings = SETTINGS.model_copy(update={"rounds": 4})
     calibration, metrics = calibrate(tiny.maps, lr, settings)
-    assert metrics["jpeg"] is True and calibration.jpeg is not None
+    assert metrics["jpeg"] is True and isinstance(calibration.jpeg, JpegTables)
     assert calibration.jpeg.subsampling == "4:2:0"
     assert deviations(calibration).mean() == pytest.approx(12, rel=0.25)
     drawn = samples(tiny.maps, calibration)

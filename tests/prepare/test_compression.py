@@ -1,5 +1,6 @@
 """JPEG tables of files: as Pillow reads them, turned with the photographs, against the pixels."""
 
+import json
 from pathlib import Path
 from typing import Any
 
@@ -15,7 +16,8 @@ from skimage.data import astronaut
 
 from pipeline.images.io import read_image
 from pipeline.prepare.compression import compression
-from pipeline.sampling.jpeg import Jpeg, JpegTables
+from pipeline.sampling.compression import JpegMixture
+from pipeline.sampling.jpeg import Jpeg, JpegTables, tables_of_quality
 
 Array = NDArray[Any]
 
@@ -47,31 +49,46 @@ def test_compression_has_the_steps_row_by_row(tmp_path: Path) -> None:
     assert chroma[:16] == [17, 18, 24, 47, 99, 99, 99, 99, 18, 21, 26, 66, 99, 99, 99, 99]
 
 
-def test_compression_is_that_of_more_than_half(tmp_path: Path) -> None:
-    good = [jpeg(tmp_path / f"{n}.jpg", 80, "4:4:4") for n in range(3)]
-    other = [jpeg(tmp_path / f"o{n}.jpg", 70, "4:4:4") for n in range(2)]
-    halved = jpeg(tmp_path / "h.jpg", 80, "4:2:0")
-    expected = {**tables_of(good[0]), "subsampling": "4:4:4"}
-    assert compression([*other, *good]) == expected
-    assert compression([*good, *other, halved]) is None  # three of six
-    assert compression([*good[:2], *other]) is None
-    assert compression([good[0], halved]) is None
+def of(path: Path, planes: str = "4:4:4") -> dict[str, object]:
+    return {**tables_of(path), "subsampling": planes}
 
 
-def test_compression_counts_files_that_are_no_jpeg(tmp_path: Path) -> None:
+def test_files_of_several_kinds(tmp_path: Path) -> None:
+    """Each kind with its share; this was no compression at all."""
+    first = [jpeg(tmp_path / f"{n}.jpg", 80, "4:4:4") for n in range(3)]
+    second = [jpeg(tmp_path / f"o{n}.jpg", 70, "4:4:4") for n in range(2)]
+    halved = jpeg(tmp_path / "h.jpg", 80, "4:2:2")
+    found = compression([*second, *first, halved])
+    assert found is not None and found.keys() == {"tables", "shares"}
+    assert found["tables"] == [of(second[0]), of(first[0]), of(halved, "4:2:2")]
+    assert found["shares"] == pytest.approx([2 / 6, 3 / 6, 1 / 6])
+    JpegMixture.model_validate(found)
+
+
+def test_files_that_are_not_compressed(tmp_path: Path) -> None:
     good = [jpeg(tmp_path / f"{n}.jpg", 80, "4:4:4") for n in range(2)]
     png = [save(tmp_path / f"{n}.png", picture(n, 9, 9)) for n in range(3)]
     assert compression(png) is None
-    assert compression([*good, png[0]]) is not None
-    assert compression([*good, *png[:2]]) is None
-    assert compression([*good, *png]) is None
+    found = compression([*good, *png])
+    assert found == {"tables": [of(good[0])], "shares": [pytest.approx(2 / 5)]}
     disguised = tmp_path / "d.png"
     disguised.write_bytes(good[0].read_bytes())
-    assert compression([disguised]) == compression(good)
+    assert compression([disguised]) == compression(good) == of(good[0])
+
+
+def test_many_kinds_are_spread_from_fine_to_coarse(tmp_path: Path) -> None:
+    files = [jpeg(tmp_path / f"{q}.jpg", q, "4:2:0") for q in range(30, 90)]
+    found = compression(files)
+    assert found is not None
+    mixture = JpegMixture.model_validate(found)
+    assert mixture.shares == pytest.approx([1 / 20] * 20)
+    assert len(json.dumps(found)) < 15_000
+    kept = [tables_of_quality(q, "4:2:0") for q in range(88, 29, -3)]
+    assert mixture.tables == kept  # every third, from fine to coarse
 
 
 def test_compression_of_other_files(tmp_path: Path) -> None:
-    """Other colour planes, gray, damaged: none, and no error; decoding says what is wrong."""
+    """Gray, damaged: none, and no error; decoding says what is wrong."""
     gray = tmp_path / "g.jpg"
     Image.fromarray(picture(1, 16, 16)[..., 0]).save(gray)
     damaged = tmp_path / "e.jpg"
@@ -132,12 +149,38 @@ def test_colour_planes_as_another_encoder_names_them(tmp_path: Path, planes: str
     )  # its colours round otherwise
 
 
-def test_planes_and_colours_that_are_not_imitated(tmp_path: Path) -> None:
+def test_planes_and_colours_that_are_not_imitated(
+    tmp_path: Path, caplog: pytest.LogCaptureFixture
+) -> None:
     """4:1:1, and a JPEG of RGB without a transform."""
     image, path = picture(1, 32, 32), tmp_path / "a.jpg"
     path.write_bytes(jpeg8_encode(image, level=50, subsampling="411"))
     assert compression([path]) is None
+    assert "the compression of 1 of 1 LR images is not imitated" in caplog.text
     path.write_bytes(jpeg8_encode(image, level=50, colorspace="RGB", outcolorspace="RGB"))
     with Image.open(path) as file:
         assert file.mode == "RGB" and np.abs(np.asarray(file) - image.astype(int)).mean() < 20
     assert compression([path]) is None
+
+
+def test_what_is_not_imitated_is_counted(tmp_path: Path, caplog: pytest.LogCaptureFixture) -> None:
+    """It counts neither as compressed like the others nor as uncompressed."""
+    files = [jpeg(tmp_path / f"{n}.jpg", 80, "4:2:0") for n in range(3)]
+    files += [save(tmp_path / "w.webp", picture(1, 40, 40))]
+    files += [save(tmp_path / "g.jpg", picture(1, 40, 40)[..., 0])]
+    assert compression(files) == of(files[0], "4:2:0")
+    assert "the compression of 2 of 5 LR images is not imitated" in caplog.text
+    assert "w.webp, g.jpg" in caplog.text
+
+
+def test_png_files_that_were_a_jpeg(tmp_path: Path, caplog: pytest.LogCaptureFixture) -> None:
+    image = np.asarray(astronaut())[:256, 128:384]
+    jpg = save(tmp_path / "a.jpg", image, quality=85, subsampling="4:2:0")
+    decoded = np.asarray(Image.open(jpg))
+    files = [save(tmp_path / "cut.png", decoded[3:, 5:]), save(tmp_path / "never.png", image)]
+    assert compression(files) is None
+    assert "1 of 2 LR images looked at are no JPEG files, but hold the grid of one" in caplog.text
+    assert "cut.png (from row 5, column 3)" in caplog.text
+    assert compression([*files, jpg]) == {"tables": [of(jpg, "4:2:0")], "shares": [0.5]}
+    caplog.clear()
+    assert compression(files[1:]) is None and not caplog.records

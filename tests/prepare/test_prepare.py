@@ -272,7 +272,8 @@ def test_validation_without_references(world: World) -> None:
     assert world.run().exit_code == 0
     store = Store(world.out / "val.zarr", "val", "lr")
     assert (store.kind, store.ids, store.scale) == ("lr", ["p", "q", "r", "s", "t"], 4)
-    assert store.attributes["jpeg"] == {**tables_of(file), "subsampling": "4:2:0"}
+    tables = {**tables_of(file), "subsampling": "4:2:0"}  # of three; two are no JPEG
+    assert store.attributes["jpeg"] == {"tables": [tables], "shares": [pytest.approx(3 / 5)]}
     np.testing.assert_array_equal(world.image("val", "q"), planes(picture(9, 5, 8)))
     metrics = json.loads(world.metrics.read_text())
     assert (metrics["val_pairs"], metrics["val_inputs"]) == (0, 5)
@@ -733,7 +734,12 @@ def test_the_real_images_say_how_they_are_compressed(world: World) -> None:
     world.run()
     assert Store(world.out / "lr.zarr", "lr").attributes["jpeg"] is None
     files = [jpeg(world.lr / f"{name}.jpg", 85, "4:2:0") for name in "defg"]
+    tables = {**tables_of(files[0]), "subsampling": "4:2:0"}
     assert world.run().exit_code == 0
     found = Store(world.out / "lr.zarr", "lr").attributes["jpeg"]
-    assert found == {**tables_of(files[0]), "subsampling": "4:2:0"}
+    assert found == {"tables": [tables], "shares": [pytest.approx(4 / 7)]}
+    for name in "abc":
+        (world.lr / f"{name}.png").unlink()
+    assert world.run().exit_code == 0
+    assert Store(world.out / "lr.zarr", "lr").attributes["jpeg"] == tables
     assert "jpeg" not in Store(world.out / "hr.zarr", "hr").attributes
