@@ -7,6 +7,7 @@ from pydantic import ValidationError
 from scipy.stats import chisquare
 from torch import Tensor
 
+from pipeline.images.io import Subsampling, jpeg_round_trip
 from pipeline.sampling.calibrated import CalibratedSampler
 from pipeline.sampling.compression import Compressor, JpegMixture
 from pipeline.sampling.jpeg import Jpeg, tables_of_quality
@@ -74,6 +75,26 @@ def test_a_sampler_draws_them_too() -> None:
     like = images(40)
     found = CalibratedSampler(Source()).sample({"mean": like}, seeded(6))
     assert set(kinds_of(found, like)) == {0, 1, 2}
+
+
+def test_noise_is_that_of_the_files() -> None:
+    """The levels of noise of samples are those of images that Pillow compressed."""
+    rng, side, count = np.random.default_rng(5), 128, 60
+    qualities: list[tuple[int, Subsampling]] = [(30, "4:2:0"), (60, "4:4:4"), (90, "4:2:2")]
+    noisy = rng.normal(128, 8, (20, 3, side, side)).round().clip(0, 255).astype(np.uint8)
+    real = [
+        np.mean([jpeg_round_trip(one, *quality).std() for one in noisy]) for quality in qualities
+    ]
+    tables = [tables_of_quality(*quality) for quality in qualities]
+    mixture = JpegMixture(tables=tables, shares=[1 / 3] * 3)
+    like = torch.from_numpy(rng.normal(128, 8, (count, 3, side, side))).float().round() / 255
+    found = Compressor(mixture)(like, seeded(8)).mul(255).std(dim=(1, 2, 3)).numpy()
+    nearest = np.abs(np.log(found / np.array(real)[:, None])).argmin(axis=0)
+    for number, level in enumerate(real):
+        own = found[nearest == number]
+        assert len(own) >= 4  # of 60, 20 expected; fewer once in a million runs
+        assert own.mean() == pytest.approx(level, rel=0.06)
+    assert max(real) > 1.2 * min(real)
 
 
 @pytest.mark.parametrize(
