@@ -53,13 +53,18 @@ def command(
     If prepare.preset names a data set, a folder may be the root of that data set as it was
     unpacked.  If prepare.hr_from is lr or both, HR images are made from the real LR images.
 
+    Images smaller than the crops of the trainings are refused, all at once; prepare.least_side
+    leaves them out.
+
     Writes hr.zarr, lr.zarr, pairs.zarr, and val.zarr, which is of kind lr without references.
     """
     from pipeline.base.settings import load_section
     from pipeline.prepare.prepare import Folders, PrepareSettings, prepare
+    from pipeline.prepare.sizes import crops_of
 
     settings = load_section(params, "prepare", PrepareSettings)
     click.echo(f"prepare: {settings!r}")
-    result = prepare(Folders(hr, lr, val, pairs), settings, out, work / "prepare")
+    crops = crops_of(params.content, settings.scale)
+    result = prepare(Folders(hr, lr, val, pairs), settings, out, work / "prepare", crops)
     write_json(metrics, result)
     report(result, *(out / f"{name}.zarr" for name in ("hr", "lr", "val", "pairs")), metrics)

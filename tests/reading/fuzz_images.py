@@ -28,7 +28,7 @@ with atheris.instrument_imports(include=["PIL", "tifffile", "imageio", "pipeline
     )
 
     from pipeline.base.errors import UserError
-    from pipeline.prepare.prepare import compression
+    from pipeline.prepare.compression import compression
     from pipeline.reading.files import image_size, read_image
 
 logging.getLogger("tifffile").setLevel(logging.CRITICAL)  # what matters it also raises
