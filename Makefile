@@ -79,7 +79,7 @@ licences: .venv/ready  ## licences of all dependencies; those that are not permi
 	@grep -E 'MPL' .venv/licences.txt; grep -Ev 'MPL|$(PERMISSIVE)' .venv/licences.txt
 
 fuzz: .venv/ready  ## image reading, coverage-guided, FUZZ_SECONDS=300
-	$(UV) run --no-sync --with atheris==3.0.0 python tests/images/fuzz_images.py \
+	$(UV) run --no-sync --with atheris==3.0.0 python tests/reading/fuzz_images.py \
 		-max_total_time=$(or $(FUZZ_SECONDS),300) -max_len=65536 -rss_limit_mb=4096
 
 setup: .venv/ready  ## environment only

@@ -45,20 +45,26 @@ def command(
 ) -> None:
     """Decode HR, real LR and validation images once, into stores.
 
-    Files may be PNG, JPEG, TIFF, WebP or BMP, of 8 or 16 bit, grey, RGB or RGBA; an alpha channel
-    is dropped with a warning.  The EXIF orientation is applied.  HR images are cropped to a
-    multiple of the scale.
+    Files may be PNG, JPEG, TIFF, WebP, BMP, HEIC, AVIF, JPEG XL or JPEG 2000, of 8 or 16 bit, grey,
+    RGB, RGBA or CMYK; an alpha channel is dropped with a warning.  Colours are converted to sRGB as
+    the profile of a file says, and its orientation is applied.  Files that are not read are counted
+    and named.  HR images are cropped to a multiple of the scale.
 
     If prepare.preset names a data set, a folder may be the root of that data set as it was
     unpacked.  If prepare.hr_from is lr or both, HR images are made from the real LR images.
+
+    Images smaller than the crops of the trainings are refused, all at once; prepare.least_side
+    leaves them out.
 
     Writes hr.zarr, lr.zarr, pairs.zarr, and val.zarr, which is of kind lr without references.
     """
     from pipeline.base.settings import load_section
     from pipeline.prepare.prepare import Folders, PrepareSettings, prepare
+    from pipeline.prepare.sizes import crops_of
 
     settings = load_section(params, "prepare", PrepareSettings)
     click.echo(f"prepare: {settings!r}")
-    result = prepare(Folders(hr, lr, val, pairs), settings, out, work / "prepare")
+    crops = crops_of(params.content, settings.scale)
+    result = prepare(Folders(hr, lr, val, pairs), settings, out, work / "prepare", crops)
     write_json(metrics, result)
     report(result, *(out / f"{name}.zarr" for name in ("hr", "lr", "val", "pairs")), metrics)

@@ -123,6 +123,7 @@ def prepare_settings(**changes: object) -> PrepareSettings:
         "preset": "none",
         "hr_from": "folder",
         "cleaning_factor": 2,
+        "least_side": 0,
     }
     return PrepareSettings.model_validate({**plain, **changes})
 

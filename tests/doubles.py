@@ -1,4 +1,4 @@
-"""Stand-ins for tests: a DSN with random weights, a passport, clusters of one machine."""
+"""Stand-ins for tests: a DSN with random weights, a passport, clusters of one machine, JPEGs."""
 
 from pathlib import Path
 
@@ -7,6 +7,7 @@ import torch
 from conftest import dsn_settings
 from distributed import LocalCluster
 from numpy.typing import NDArray
+from PIL import Image
 
 from pipeline.dsn.file import DsnDescription, save_dsn
 from pipeline.dsn.network import DSN
@@ -103,3 +104,17 @@ def plain_passport(scale: int = 4, **changes: object) -> Passport:
         "unknown": [],
     }
     return Passport.model_validate(content | changes)
+
+
+def jpeg(path: Path, quality: int, subsampling: str) -> Path:
+    """Write a JPEG of 24x40 pixels."""
+    pixels = np.random.default_rng(1).integers(0, 256, (24, 40, 3), dtype=np.uint8)
+    Image.fromarray(pixels).save(path, quality=quality, subsampling=subsampling)
+    return path
+
+
+def tables_of(path: Path) -> dict[str, object]:
+    """Both tables, as Pillow reads them."""
+    with Image.open(path) as file:
+        steps = file.quantization  # type: ignore[attr-defined]
+    return {"luma": list(steps[0]), "chroma": list(steps[1])}

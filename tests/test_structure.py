@@ -24,9 +24,9 @@ STAGES = [
     "evaluate",
 ]
 PACKAGES = [
-    "base", "images", "stores", "writing", "sampling", "noise", "parallel", "crops", "training",
-    "passport", "dsn", "srn", "demo", "prepare", "camera", "train_dsn", "export", "calibrate",
-    "audit", "train_srn", "library", "evaluate", "tools", "recovery",
+    "base", "images", "reading", "stores", "writing", "sampling", "noise", "parallel", "crops",
+    "training", "passport", "dsn", "srn", "demo", "prepare", "camera", "train_dsn", "export",
+    "calibrate", "audit", "train_srn", "library", "evaluate", "tools", "recovery",
 ]  # fmt: skip
 """From the bottom up: a package imports itself and what stands before it."""
 FACE = {"stages/options.py", "stages/messages.py", "stages/cli.py"}
@@ -380,9 +380,10 @@ HOMES = {
     "dask": {"pipeline/parallel", "pipeline/audit"},
     "distributed": {"pipeline/parallel"},
     "jinja2": {"pipeline/audit"},
-    "imageio": {"pipeline/images"},
-    "imagecodecs": {"pipeline/images"},
-    "tifffile": {"pipeline/images", "pipeline/tools"},
+    "imageio": {"pipeline/images", "pipeline/reading"},
+    "imagecodecs": {"pipeline/images", "pipeline/reading"},
+    "pi_heif": {"pipeline/reading"},
+    "tifffile": {"pipeline/reading", "pipeline/tools"},
     "torchvision": {"pipeline/training"},
     "lpips": {"pipeline/evaluate"},
     "piq": {"pipeline/evaluate"},

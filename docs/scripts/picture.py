@@ -13,7 +13,8 @@ from numpy.typing import NDArray
 
 from pipeline.images.drawing import save, sheet, show, show_theta
 from pipeline.images.filters import bicubic_upsample
-from pipeline.images.io import Image, read_image, to_float, to_uint8
+from pipeline.images.io import Image, to_float, to_uint8
+from pipeline.reading.files import read_image
 
 SCALE = 4
 HR_IMAGE, HR_CORNER = "astronaut", (40, 152)

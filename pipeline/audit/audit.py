@@ -7,7 +7,7 @@ other part of the real images are the floor: the differences between two parts o
 import csv
 import json
 from collections.abc import Mapping, Sequence
-from dataclasses import asdict
+from dataclasses import asdict, replace
 from pathlib import Path
 from typing import Any
 
@@ -109,9 +109,17 @@ def audit(
     panels = [
         cut_panels(inputs.maps, inputs.hr, row, samplers) for row in worst[: settings.worst_images]
     ]
-    _write(folder, measured.rows, summary, render(summary, worst, panels))
+    shown = [replace(one, row=_named(inputs.hr, one.row)) for one in panels]
+    rows = [_named(inputs.hr, row) for row in measured.rows]
+    page = render(summary, [_named(inputs.hr, row) for row in worst], shown)
+    _write(folder, rows, summary, page)
     scored = {name: _plain(found) for name, found in scores.items() if name in GENERATED[:4]}
     return {**metrics, "scores": scored}
+
+
+def _named(hr: Store, row: ImageRow) -> ImageRow:
+    """A row under the name of its file."""
+    return row._replace(id=hr.file_name(row.id))
 
 
 def _plain(scores: LrScores) -> dict[str, Any]:
@@ -199,7 +207,9 @@ def _summarise(
         pairs=measured.pairs is not None,
         differences={name: tables.difference(counted[name], fits[name]) for name in fits},
         fits=fits,
-        outliers=tables.outliers(measured.rows, settings.outlier_score),
+        outliers=tables.outliers(
+            [_named(inputs.hr, row) for row in measured.rows], settings.outlier_score
+        ),
         against=_against(inputs, settings, measured),
     )
 
@@ -242,7 +252,7 @@ def _against(inputs: AuditInputs, settings: AuditSettings, measured: Measured) -
         sums = (found.mean, found.mean_shift, found.theta, found.theta_shift)
         both = (row.figures, other[row.id])
         cells = [s[key] for key in ("theta_mean", "distance_mean") for s in both]
-        table.append([row.id, *(x / found.values for x in sums), *cells])
+        table.append([inputs.hr.file_name(row.id), *(x / found.values for x in sums), *cells])
     counts = np.array(_theta_counts(total, settings)).sum(axis=0).tolist()
     return Against(
         source=_source(inputs.against),

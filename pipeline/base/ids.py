@@ -1,5 +1,6 @@
 """Ids of images, made from the names of their files; an id is also the name of a folder."""
 
+import hashlib
 import re
 import unicodedata
 from collections.abc import Sequence
@@ -9,15 +10,23 @@ from pipeline.base.errors import UserError
 
 LONGEST_ID = 200
 """Most characters of an id; file systems allow about 255, and prefixes are added."""
+HASH_DIGITS = 10
+"""Hexadecimal digits that tell names apart whose letters an id cannot hold."""
 
 
 def safe_id(name: str) -> str:
-    """Make an image id from a file name: the stem, letters, digits, ``.``, ``-`` and ``_`` only."""
+    """Make an image id from a file name: the stem, letters, digits, ``.``, ``-`` and ``_`` only.
+
+    Names beyond ASCII end in a hash of the whole name, as all their letters become ``_``.
+    """
     stem = unicodedata.normalize("NFKC", Path(name).stem)
     made = re.sub(r"[^\w.-]|^\.+", "_", stem, flags=re.ASCII) or "_"
     if made.startswith("__") or made == "zarr.json":  # Zarr's own names
         made = f"x{made}"
-    return made[:LONGEST_ID]
+    if stem.isascii():
+        return made[:LONGEST_ID]
+    digits = hashlib.sha256(stem.encode("utf-8", "surrogatepass")).hexdigest()[:HASH_DIGITS]
+    return f"{made[: LONGEST_ID - HASH_DIGITS - 1]}-{digits}"
 
 
 def unique_ids(names: Sequence[str]) -> list[str]:

@@ -19,7 +19,7 @@ from pipeline.camera.windows import seen, spread, usable, windows
 from pipeline.noise.added_noise import stored_tables
 from pipeline.noise.estimate import BLOCKS, Blocks, Noise, cut_blocks, estimate_noise, join
 from pipeline.passport.passport import Denoising, ImageCounts, Passport, Sharpening, Transfer
-from pipeline.sampling.jpeg import JpegTables
+from pipeline.sampling.compression import Compression
 from pipeline.sampling.noise_law import NoiseLaw
 from pipeline.stores.reader import Store, require_same_scale
 
@@ -260,7 +260,7 @@ def _real(lr: Store, measure: Measure, side: int) -> RealPile:
 
 
 def _noise(
-    synthesis: Synthesis, camera: Camera, real: RealPile, jpeg: JpegTables | None
+    synthesis: Synthesis, camera: Camera, real: RealPile, jpeg: Compression | None
 ) -> FoundNoise:
     """The noise to add to the camera's LR images, so that they are as noisy as the real ones."""
     if real.noise is None:

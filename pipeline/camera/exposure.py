@@ -10,7 +10,7 @@ from pipeline.base.units import GRAY_LEVEL
 from pipeline.noise.added_noise import AddedNoise, law, search
 from pipeline.noise.estimate import BLOCKS, FEWEST, Blocks, Noise, cut_blocks, estimate_noise, join
 from pipeline.sampling.calibrated import CalibratedSampler
-from pipeline.sampling.jpeg import JpegTables
+from pipeline.sampling.compression import Compression
 from pipeline.sampling.noise_law import NoiseLaw
 
 NOISE_ROUNDS = 4
@@ -26,7 +26,7 @@ class Exposure:
 
     scale: int
     noise: NoiseLaw
-    jpeg: JpegTables | None
+    jpeg: Compression | None
 
     def __call__(self, clean: Tensor) -> Tensor:
         """One photograph of every LR image, the same at every call.
@@ -64,7 +64,7 @@ def as_measured(noise: Noise | None, scale: int) -> Exposure:
     return Exposure(scale, law(found, LEAST_CORRELATION), None)
 
 
-def find_noise(real: Noise, clean: Tensor, scale: int, jpeg: JpegTables | None) -> FoundNoise:
+def find_noise(real: Noise, clean: Tensor, scale: int, jpeg: Compression | None) -> FoundNoise:
     """The noise to add before the compression, so that samples are as noisy as real LR images.
 
     Args:
@@ -101,7 +101,7 @@ def find_noise(real: Noise, clean: Tensor, scale: int, jpeg: JpegTables | None) 
     return FoundNoise(exposed(found.added), *levels, None)
 
 
-def no_noise(scale: int, jpeg: JpegTables | None, reason: str) -> FoundNoise:
+def no_noise(scale: int, jpeg: Compression | None, reason: str) -> FoundNoise:
     """Noise that could not be measured counts as none."""
     fault = f"the noise could not be measured, so that it may pass for sharpness: {reason}"
     return FoundNoise(Exposure(scale, NO_NOISE, jpeg), None, None, fault)

@@ -23,7 +23,8 @@ from pipeline.demo.photographs import (
     require_disjoint,
     shipped,
 )
-from pipeline.images.io import Image, find_images, holds_images, to_uint8, write_jpeg, write_png
+from pipeline.images.io import Image, to_uint8, write_jpeg, write_png
+from pipeline.reading.files import find_images, holds_images
 
 SHIPPED = {"hr": HR, "scenes": LR, "val": VAL}
 """Names of the photographs of scikit-image, by purpose."""

@@ -10,7 +10,8 @@ from typing import NamedTuple
 
 from pipeline.base.errors import UserError
 from pipeline.base.ids import unique_ids
-from pipeline.images.io import Image, crop_to_multiple, find_images, read_image
+from pipeline.images.io import Image, crop_to_multiple
+from pipeline.reading.files import find_images, read_image
 
 HR = (
     "astronaut.png",

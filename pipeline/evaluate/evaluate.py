@@ -7,7 +7,7 @@ LR images without HR are scored by NIQE alone.
 import csv
 import logging
 from collections.abc import Iterator, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any, NamedTuple
 
@@ -202,7 +202,8 @@ def evaluate(
                 images |= {} if hr is None else {"HR": hr}
                 crops = {name: _centre(one, settings.picture_crop) for name, one in images.items()}
                 shown.append((image_id, crops))
-    _write_table(rows, scorer.columns, folder / "images.csv")
+    named = [replace(row, image=val.file_name(row.image)) for row in rows]
+    _write_table(named, scorer.columns, folder / "images.csv")
     _draw(shown, rows, folder / "side_by_side.png")
     return {"images": len(val.ids), **scorer.metrics(rows)}
 

@@ -3,13 +3,15 @@
 from collections.abc import Callable, Iterator
 from dataclasses import dataclass
 from itertools import groupby
+from typing import Any
 
 import numpy as np
 import torch
+from numpy.typing import NDArray
 from torch import Tensor
 
 from pipeline.base.boxes import Box, Tile, batches, tiles
-from pipeline.images.io import Image, to_float, to_uint8
+from pipeline.images.io import Image, Levels, to_float, to_uint8, to_uint16
 from pipeline.srn.file import SrModel
 
 Enlarge = Callable[[Tensor], Tensor]
@@ -41,8 +43,8 @@ def on_device(network: SrModel) -> torch.device:
 
 
 def enlarge_tiles(
-    network: Enlarge, lr: Image, scale: int, tiling: Tiling, device: torch.device
-) -> Iterator[tuple[Box, Image]]:
+    network: Enlarge, lr: NDArray[Levels], scale: int, tiling: Tiling, device: torch.device
+) -> Iterator[tuple[Box, NDArray[Levels]]]:
     """Super-resolve an image tile by tile.
 
     Every tile is computed with its halo, which is then cut away.  If the halo covers the receptive
@@ -51,15 +53,16 @@ def enlarge_tiles(
 
     Args:
         network: The SR network.
-        lr: (3, H, W), 0..255.
+        lr: (3, H, W), of 8 or 16 bit; other channels if the network takes them.
         scale: SR pixels per LR pixel.
         tiling: How the image is cut.
         device: The device of the network.
 
     Yields:
-        Boxes on the SR grid, row by row, and their pixels.
+        Boxes on the SR grid, row by row, and their pixels, of the depth of the LR image.
 
     """
+    levels: Callable[[Tensor], NDArray[Any]] = to_uint8 if lr.dtype == np.uint8 else to_uint16
     height, width = lr.shape[1:]
     planned = (
         Tile(area, area.grown(tiling.halo, height, width))
@@ -70,21 +73,21 @@ def enlarge_tiles(
         with torch.inference_mode():
             results = network(seen.to(device))
         for (area, outer), result in zip(together, results, strict=True):
-            yield area.times(scale), to_uint8(result[area.within(outer).times(scale).slices])
+            yield area.times(scale), levels(result[area.within(outer).times(scale).slices])
 
 
 def enlarge_strips(
-    network: Enlarge, lr: Image, scale: int, tiling: Tiling, device: torch.device
-) -> Iterator[Image]:
+    network: Enlarge, lr: NDArray[Levels], scale: int, tiling: Tiling, device: torch.device
+) -> Iterator[NDArray[Levels]]:
     """Super-resolve an image from top to bottom, a row of tiles at a time; see ``enlarge_tiles``.
 
     Yields:
-        (3, h, scale W): the rows of the result that lie in one row of tiles.
+        (C, h, scale W): the rows of the result that lie in one row of tiles.
 
     """
     computed = enlarge_tiles(network, lr, scale, tiling, device)
     for (top, bottom), row in groupby(computed, key=lambda one: (one[0].top, one[0].bottom)):
-        strip = np.empty((3, bottom - top, lr.shape[2] * scale), np.uint8)
+        strip = np.empty((len(lr), bottom - top, lr.shape[2] * scale), lr.dtype)
         for box, pixels in row:
             strip[:, :, box.left : box.right] = pixels
         yield strip

@@ -5,12 +5,12 @@ from dataclasses import dataclass, replace
 
 import numpy as np
 from numpy.typing import NDArray
-from pydantic import ValidationError
+from pydantic import TypeAdapter, ValidationError
 
 from pipeline.base.errors import UserError
 from pipeline.noise.estimate import LAGS, Blocks, Noise, estimate_noise, white_correlation
 from pipeline.sampling.calibrated import noise_filter
-from pipeline.sampling.jpeg import JpegTables
+from pipeline.sampling.compression import Compression
 from pipeline.sampling.noise_law import NoiseLaw
 from pipeline.stores.reader import Store
 
@@ -29,7 +29,7 @@ class AddedNoise:
     correlation: NDArray[np.float64]
     """(3, 3, 7, 7), as in ``noise.estimate.Noise``."""
     excess_kurtosis: float
-    jpeg: JpegTables | None
+    jpeg: Compression | None
 
 
 @dataclass(frozen=True, eq=False)
@@ -45,7 +45,7 @@ class Found:
 def search(
     real: Noise,
     own: Noise,
-    jpeg: JpegTables | None,
+    jpeg: Compression | None,
     rounds: Iterable[int],
     draw: Callable[[AddedNoise, int], Blocks],
 ) -> Found:
@@ -117,8 +117,8 @@ def laplace_share(excess_kurtosis: float, kernels: NDArray[np.float64] | None) -
     return float(np.clip(excess_kurtosis / left / 3, 0, 1) ** 0.25)
 
 
-def stored_tables(lr: Store) -> JpegTables | None:
-    """The JPEG tables of most of the real LR images, if they have any.
+def stored_tables(lr: Store) -> Compression | None:
+    """The JPEG tables of the real LR images, if they have any.
 
     Raises:
         UserError: The attribute that holds them is damaged.
@@ -126,6 +126,6 @@ def stored_tables(lr: Store) -> JpegTables | None:
     """
     tables = lr.attributes.get("jpeg")
     try:
-        return None if tables is None else JpegTables.model_validate(tables)
+        return TypeAdapter[Compression | None](Compression | None).validate_python(tables)
     except ValidationError as error:
         raise UserError(f"{lr.path}: its attribute 'jpeg' is damaged; prepare it again") from error

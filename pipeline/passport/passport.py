@@ -17,7 +17,7 @@ from pipeline.base.errors import UserError
 from pipeline.base.files import write_whole
 from pipeline.base.settings import Settings, Weight
 from pipeline.base.units import Scale
-from pipeline.sampling.jpeg import JpegTables
+from pipeline.sampling.compression import Compression
 from pipeline.sampling.noise_law import NoiseLaw, lengths
 from pipeline.stores.reader import Store
 
@@ -128,7 +128,7 @@ class Passport(Settings):
     """Denoising that spares edges."""
     noise: NoiseLaw
     """Noise before compression."""
-    jpeg: JpegTables | None
+    jpeg: Compression | None
     """Compression of the real LR images; null for none."""
     transfer: Transfer
     """Transfer function, from HR to LR."""

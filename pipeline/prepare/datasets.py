@@ -12,7 +12,7 @@ from typing import Literal
 
 from pipeline.base.errors import UserError
 from pipeline.base.ids import unique_ids
-from pipeline.images.io import find_images, holds_images, image_size
+from pipeline.reading.files import find_images, holds_images, image_size
 
 Preset = Literal["none", "ntire2020-track1", "ntire2020-track2", "realsr-v3"]
 Side = Literal["hr", "lr"]

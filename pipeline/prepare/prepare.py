@@ -1,27 +1,29 @@
 """Preparation: every image file is decoded once, checked, and written into a store."""
 
-from collections import Counter
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Mapping
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Literal, NamedTuple
+from typing import Literal
 
 import numpy as np
-from PIL.JpegImagePlugin import JpegImageFile, get_sampling
 from pydantic import Field
 from tqdm import tqdm
 
-from pipeline.base.errors import UserError
+from pipeline.base.errors import UserError, printable
 from pipeline.base.hashes import file_hash, fingerprint
 from pipeline.base.ids import unique_ids
 from pipeline.base.settings import Settings
 from pipeline.base.units import Scale
-from pipeline.images.io import Image, crop_to_multiple, open_header, read_image, size_text
+from pipeline.images.io import Image, crop_to_multiple, size_text
 from pipeline.prepare.cleaning import cleaned_hr
+from pipeline.prepare.compression import compression
 from pipeline.prepare.datasets import Files, Pairs, Preset, find_files, find_pairs, find_val
+from pipeline.prepare.sizes import NO_CROPS, Crops, Sieve
+from pipeline.reading.files import read_image, warn_of_others
 from pipeline.stores.format import Kind
 from pipeline.stores.kept import KeptResults
 from pipeline.stores.reader import Store
+from pipeline.stores.split import PART
 from pipeline.writing.writer import StoreWriter
 
 
@@ -37,6 +39,8 @@ class PrepareSettings(Settings):
     cleaning_factor: int = Field(2, ge=2, le=8)
     """LR pixels per pixel, along each side, of an HR image made from a real LR image; see
     ``cleaning``."""
+    least_side: int = Field(0, ge=0)
+    """LR pixels; images that hold no square of this side are left out, HR images by the scale."""
 
 
 @dataclass(frozen=True)
@@ -66,7 +70,11 @@ class Cleaning:
 
 
 def prepare(
-    folders: Folders, settings: PrepareSettings, out: Path, work: Path | None = None
+    folders: Folders,
+    settings: PrepareSettings,
+    out: Path,
+    work: Path | None = None,
+    crops: Crops = NO_CROPS,
 ) -> dict[str, float]:
     """Find all images, then write ``lr.zarr``, ``hr.zarr``, ``val.zarr`` and ``pairs.zarr``.
 
@@ -78,13 +86,14 @@ def prepare(
         settings: The section ``prepare``.
         out: Folder of the stores.
         work: Folder for the kept results; see ``stores.kept``.  None: they are not kept.
+        crops: Crops of the trainings, which every image must hold.
 
     Returns:
         Metrics; see ``describe``.
 
     Raises:
         UserError: A folder lacks the images it should hold, an image cannot be read or does not
-            fit, two names collide, or a store cannot be written.
+            fit or is smaller than a crop, two names collide, or a store cannot be written.
 
     """
     scale, preset = settings.scale, settings.preset
@@ -94,6 +103,9 @@ def prepare(
     lr = find_files(folders.lr, "lr", preset, scale)
     val, inputs = find_val(folders.val, preset, scale)
     pairs = find_pairs(folders.pairs, preset, scale)
+    paired = (path for pair in [*val.values(), *pairs.values()] for path in pair)
+    warn_of_others([*hr.values(), *lr.values(), *inputs.values(), *paired])
+    hr, lr, pairs = _large(hr, lr, pairs, settings, crops)
     prepare_lr(lr, scale, out / "lr.zarr", work)
     real = Store(out / "lr.zarr", "lr")
     cleaning = None
@@ -111,6 +123,25 @@ def prepare(
         Store(out / "val.zarr", "val", "lr"),
         Store(out / "pairs.zarr", "val"),
     )
+
+
+def _large(
+    hr: Files, lr: Files, pairs: Pairs, settings: PrepareSettings, crops: Crops
+) -> tuple[Files, Files, Pairs]:
+    """Images without those that are to be left out as too small.
+
+    Raises:
+        UserError: Others are smaller than a crop of the trainings.
+
+    """
+    scale, factor, sieve = settings.scale, settings.cleaning_factor, Sieve(settings.least_side)
+    hr = sieve(hr, Path, lambda h, w: min(h, w) // scale, crops.hr)
+    lr = sieve(lr, Path, lambda h, w: min(h, w - w // PART), crops.lr)
+    if settings.hr_from != "folder":
+        lr = sieve(lr, Path, lambda h, w: min(h, w) // factor // scale, crops.hr)
+    pairs = sieve(pairs, lambda files: files[1], min, crops.pairs)
+    sieve.require_all_large()
+    return hr, lr, pairs
 
 
 def prepare_hr(
@@ -157,7 +188,7 @@ def prepare_hr(
 def prepare_lr(files: Files, scale: int, target: Path, work: Path | None = None) -> None:
     """Write a store of kind lr from real LR images, without any change.
 
-    The attribute ``jpeg`` holds the JPEG tables of most of the files; see ``compression``.
+    The attribute ``jpeg`` says how the files are compressed; see ``compression``.
 
     Raises:
         UserError: An image cannot be read, or the store cannot be written.
@@ -217,17 +248,16 @@ def _write(plan: _Plan, arrays: Callable[[str], Arrays], work: Path | None) -> N
     name = f"prepare {plan.target.stem}"
     bar = tqdm(plan.files.items(), f"{name}, hashes", unit="image", leave=False)
     sources = {i: fingerprint(*(_file_hash(path) for path in paths)) for i, paths in bar}
+    attributes = {**(plan.attributes or {}), **_file_names(plan.files)} or None
     kept = None
     if work is not None:
-        key = fingerprint(plan.kind, plan.scale, plan.attributes, sources)
+        key = fingerprint(plan.kind, plan.scale, attributes, sources)
         kept = KeptResults(work, key, [plan.target], __name__)
         if kept.metrics() is not None:
             kept.restore(name)
             return
     ids = list(plan.files)
-    with StoreWriter(
-        plan.target, plan.kind, plan.scale, ids, plan.attributes, resumable=True
-    ) as writer:
+    with StoreWriter(plan.target, plan.kind, plan.scale, ids, attributes, resumable=True) as writer:
         for image_id, source in tqdm(sources.items(), name, unit="image"):
             if not writer.has(image_id, source):
                 writer.add_from(image_id, source, arrays(image_id))
@@ -235,46 +265,16 @@ def _write(plan: _Plan, arrays: Callable[[str], Arrays], work: Path | None) -> N
         kept.keep({})
 
 
+def _file_names(files: Mapping[str, tuple[Path, ...]]) -> dict[str, dict[str, str]]:
+    """The attribute ``file_names``: names beyond ASCII by id, which holds a hash instead."""
+    firsts = {image_id: paths[0] for image_id, paths in files.items()}
+    names = {i: printable(path.name) for i, path in firsts.items() if not path.stem.isascii()}
+    return {"file_names": names} if names else {}
+
+
 def _file_hash(path: Path) -> str:
     """Hash of an image file; empty if it is missing, which is reported when it is decoded."""
     return file_hash(path) if path.is_file() else ""
-
-
-def compression(files: Sequence[Path]) -> dict[str, object] | None:
-    """The JPEG tables of more than half of the files, as in ``jpeg.JpegTables``, if there are any.
-
-    Files of other formats, and JPEG files with other colour planes than 4:4:4, 4:2:2 and 4:2:0,
-    have no tables.
-    """
-    found = Counter(_tables(path) for path in files)
-    tables, count = found.most_common(1)[0]
-    if tables is None or 2 * count <= len(files):
-        return None
-    return {
-        "luma": list(tables.luma),
-        "chroma": list(tables.chroma),
-        "subsampling": tables.subsampling,
-    }
-
-
-class _Tables(NamedTuple):
-    """Quantisation steps of a JPEG file, and the size of its colour planes."""
-
-    luma: tuple[int, ...]
-    chroma: tuple[int, ...]
-    subsampling: str
-
-
-def _tables(path: Path) -> _Tables | None:
-    try:
-        with open_header(path) as file:
-            if not isinstance(file, JpegImageFile):
-                return None
-            steps = {index: tuple(table) for index, table in file.quantization.items()}
-            planes = {0: "4:4:4", 1: "4:2:2", 2: "4:2:0"}.get(get_sampling(file))
-    except Exception:  # the decoders raise dozens of types; read_image reports the fault
-        return None
-    return _Tables(steps[0], steps[1], planes) if planes and {0, 1} <= steps.keys() else None
 
 
 def noise_level(image: Image) -> float:

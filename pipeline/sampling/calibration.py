@@ -12,7 +12,7 @@ from pydantic import Field, ValidationError, model_validator
 
 from pipeline.base.errors import UserError
 from pipeline.base.settings import Settings
-from pipeline.sampling.jpeg import JpegTables
+from pipeline.sampling.compression import Compression
 from pipeline.sampling.noise_law import LaplaceShare, NoiseFilter, NoiseLaw, checked_variance
 from pipeline.stores.reader import Store
 
@@ -39,7 +39,7 @@ class Calibration(Settings):
     """Correlation of the noise."""
     laplace_share: LaplaceShare
     """Tails of the noise."""
-    jpeg: JpegTables | None
+    jpeg: Compression | None
     """Compression of the real LR images, which the samples get as well; null for none."""
     constant_theta_gray: float = Field(ge=0)
     """The constant Laplace scale with the same mean variance over the maps, in gray levels."""

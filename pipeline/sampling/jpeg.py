@@ -5,7 +5,7 @@ size, quantised cosine transforms of 8x8 blocks, 8-bit samples.
 """
 
 import math
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from typing import Literal
 
 import torch
@@ -44,8 +44,12 @@ TO_YCBCR = (
 )
 
 
-Planes = Literal["4:4:4", "4:2:2", "4:2:0"]
-"""Size of the colour planes: whole, half along the rows, or half along both sides."""
+Planes = Literal["4:4:4", "4:2:2", "4:4:0", "4:2:0"]
+"""Size of the colour planes: whole, half along the rows, half along the columns, or along both."""
+SHRINK: Mapping[Planes, tuple[int, int]] = {
+    "4:4:4": (1, 1), "4:2:2": (1, 2), "4:4:0": (2, 1), "4:2:0": (2, 2),
+}  # fmt: skip
+"""Rows and columns of a pixel of a colour plane."""
 
 
 class JpegTables(Settings):
@@ -100,8 +104,7 @@ class Jpeg:
         sizes = {one.subsampling for one in several}
         if len(sizes) != 1:
             raise ValueError(f"tables must have one size of the colour planes, got {sorted(sizes)}")
-        self.shrink = {"4:4:4": (1, 1), "4:2:2": (1, 2), "4:2:0": (2, 2)}[sizes.pop()]
-        """Rows and columns of a pixel of a colour plane."""
+        self.shrink = SHRINK[sizes.pop()]
         shape = (len(several), 1, 1, BLOCK, 1, BLOCK)
         luma, chroma = [one.luma for one in several], [one.chroma for one in several]
         self.luma = torch.tensor(luma, device=device).reshape(shape).float()
@@ -130,20 +133,32 @@ class Jpeg:
         planes = _nearest(torch.einsum("cd,ndhw->nchw", self.to_ycbcr, levels))
         luma = self._quantise(planes[:, :1] - 128, luma_steps) + 128
         colour = planes[:, 1:]
-        if across > 1:
-            small = F.avg_pool2d(colour, self.shrink)
-            small = _floor(small, *((1 / 4, 1 / 2) if down > 1 else (0.0, 1 / 2)))
+        if self.shrink != (1, 1):
+            small = self._shrunk(colour)
             small = self._quantise(small, chroma_steps)
             small = _nearest(small[..., : -(-height // down), : -(-width // across)])
-            factors = [float(down), float(across)]
-            colour = F.interpolate(small, scale_factor=factors, mode="bilinear")
-            colour = _floor(colour, *((8 / 16, 7 / 16) if down > 1 else (1 / 4, 2 / 4)))
+            colour = self._grown(small)
         else:
             colour = _nearest(self._quantise(colour, chroma_steps))
         luma = _nearest(luma[..., :height, :width]).clamp(0, 255)
         colour = colour[..., :height, :width].clamp(-128, 127)
         decoded = torch.einsum("cd,ndhw->nchw", self.to_rgb, torch.cat([luma, colour], dim=1))
         return _nearest(decoded).clamp(0, 255) / 255
+
+    def _shrunk(self, colour: Tensor) -> Tensor:
+        """Means of the pixels, rounded as libjpeg does; 4:4:0 is 4:2:2 turned."""
+        small = F.avg_pool2d(colour, self.shrink)
+        if self.shrink == (2, 1):
+            return _floor(small.mT, 0.0, 1 / 2).mT
+        return _floor(small, *((1 / 4, 1 / 2) if self.shrink == (2, 2) else (0.0, 1 / 2)))
+
+    def _grown(self, small: Tensor) -> Tensor:
+        """Linear interpolation between the pixels, rounded as libjpeg does."""
+        factors = [float(factor) for factor in self.shrink]
+        colour = F.interpolate(small, scale_factor=factors, mode="bilinear")
+        if self.shrink == (2, 1):
+            return _floor(colour.mT, 1 / 4, 2 / 4).mT
+        return _floor(colour, *((8 / 16, 7 / 16) if self.shrink == (2, 2) else (1 / 4, 2 / 4)))
 
     def _quantise(self, plane: Tensor, steps: Tensor) -> Tensor:
         """Round the cosine transform of every block to multiples of the steps, halves outwards."""

@@ -11,7 +11,7 @@ from torch import Tensor
 
 from pipeline.base.settings import Settings
 from pipeline.base.units import GRAY_LEVEL
-from pipeline.sampling.jpeg import Jpeg, JpegTables
+from pipeline.sampling.compression import Compression, Compressor
 from pipeline.sampling.laplace import standard_laplace
 
 
@@ -81,7 +81,7 @@ class NoiseSource(Protocol):
         """The law of the noise before compression."""
 
     @property
-    def jpeg(self) -> JpegTables | None:
+    def jpeg(self) -> Compression | None:
         """Compression of the real LR images; None for none."""
 
 
@@ -127,7 +127,7 @@ class NoisyImages:
         self.filter = None if law.noise_filter is None else torch.tensor(law.noise_filter)
         if self.filter is not None:
             self.filter = self.filter.to(device)
-        self.jpeg = None if tables is None else Jpeg(tables, device)
+        self.jpeg = None if tables is None else Compressor(tables, device)
 
     def draw(self, mean: Tensor, theta: Tensor, generator: torch.Generator) -> Tensor:
         """Draw LR images, cut to [0, 1] as every real image is.
@@ -151,7 +151,7 @@ class NoisyImages:
         noisy = mean + eps * theta
         written = noisy.detach().clamp(0, 1)
         if self.jpeg is not None:
-            written = self.jpeg(written).to(mean.dtype)
+            written = self.jpeg(written, generator)
         return noisy + (written - noisy).detach() if noisy.requires_grad else written
 
     def _independent(self, like: Tensor, generator: torch.Generator) -> Tensor:

@@ -15,7 +15,7 @@ from numpy.typing import NDArray
 from zarr.storage import FsspecStore, LocalStore, WrapperStore
 
 from pipeline.base.boxes import Box
-from pipeline.base.errors import UserError, one_line
+from pipeline.base.errors import UserError, one_line, printable
 from pipeline.stores.format import (
     ARRAYS,
     AXES,
@@ -102,6 +102,12 @@ class Store:
         self.scale = int(attributes["scale"])
         self.ids: list[str] = list(attributes["ids"])
         self.digest = str(attributes["digest"])
+
+    def file_name(self, image_id: str) -> str:
+        """The name of the file of an image, where the id cannot hold its letters; else the id."""
+        names = self.attributes.get("file_names")
+        name = names.get(image_id) if isinstance(names, dict) else None
+        return printable(name) if isinstance(name, str) else image_id
 
     def size(self, image_id: str) -> tuple[int, int]:
         """(H, W) of the first array of an image, without reading data."""

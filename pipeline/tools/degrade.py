@@ -20,9 +20,10 @@ from pipeline.base.seeding import generator
 from pipeline.base.settings import Settings
 from pipeline.dsn.file import load_dsn
 from pipeline.export.degrader import Degrader
-from pipeline.images.io import Image, crop_to_multiple, find_images, read_image, to_uint8, write_png
+from pipeline.images.io import Image, crop_to_multiple, to_uint8, write_png
 from pipeline.parallel.background import read_ahead, write_behind
 from pipeline.passport.passport import Passport, passport_of
+from pipeline.reading.files import find_images, read_image
 from pipeline.sampling.calibration import Calibration, load_calibration, require_calibration
 from pipeline.sampling.laplace import Maps
 from pipeline.sampling.sampler import Draw, Sampler, make_sampler

@@ -47,6 +47,11 @@ def command(
 
     IN is a file or a folder.  OUT is a folder; for a single image it may also be a file name ending
     in .png, .tif or .tiff.  The result may be larger than memory, as it is written strip by strip.
+
+    A result has the channels and the depth of its input: 16 bit stays 16 bit, grey stays grey, and
+    alpha is enlarged.  EXIF data and resolution are copied; the EXIF orientation is applied.
+
+    Images that cannot be read are listed at the end, with exit status 1; the others are written.
     """
     from pipeline.evaluate.tiled import Tiling
     from pipeline.tools.upscale import plan, upscale

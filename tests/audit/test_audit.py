@@ -920,6 +920,19 @@ def test_hostile_attributes_stay_text(world: AuditInputs, tmp_path: Path) -> Non
     assert "<script" not in (tmp_path / "page" / "index.html").read_text().lower()
 
 
+def test_names_beyond_ascii_are_shown(full: AuditInputs, tmp_path: Path) -> None:
+    """Page and tables have the names of the files, not ids that end in a hash."""
+    own = {image_id: f"京都 {number}.jpg" for number, image_id in enumerate(full.hr.ids)}
+    full.hr.attributes["file_names"] = own
+    audit(full, SETTINGS, tmp_path / "page")
+    for table in ("images.csv", "against.csv"):
+        assert {row["image"] for row in table_of(tmp_path / "page" / table)} == set(own.values())
+    page = parsed(tmp_path / "page")
+    assert all(name in page.words for name in own.values())
+    pictured = [str(image["alt"]) for image in page.named("img")]
+    assert any("京都" in text for text in pictured)
+
+
 def rows_of(number: int, name: str) -> list[ImageRow]:
     names = ("mean", "std", "p05", "p50", "p95", "max", "high_share")
     statistics = {f"theta_{key}": 1.0 for key in names}

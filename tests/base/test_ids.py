@@ -5,7 +5,7 @@ import re
 import pytest
 from small_stores import fault
 
-from pipeline.base.ids import safe_id, unique_ids
+from pipeline.base.ids import LONGEST_ID, safe_id, unique_ids
 
 
 @pytest.mark.parametrize(
@@ -16,7 +16,7 @@ from pipeline.base.ids import safe_id, unique_ids
         ("a.tar.png", "a.tar"),
         ("two words.png", "two_words"),
         ("a-b_c.9.tif", "a-b_c.9"),
-        ("größe.png", "gr__e"),
+        ("größe.png", "gr__e-d353a2671b"),
         ("ﬁle.png", "file"),
         (".hidden.png", "_hidden"),
         ("...dots.png", "_dots"),
@@ -25,7 +25,8 @@ from pipeline.base.ids import safe_id, unique_ids
         ("", "_"),
         ("a/b/../c.png", "c"),
         ("a\\b:c*?.png", "a_b_c__"),
-        ("写.png", "_"),
+        ("写.png", "_-eecaf7bb13"),
+        ("写真.png", "x__-9c3250ff63"),
         ("__a.png", "x__a"),
         ("zarr.json.png", "xzarr.json"),
         ("new\nline.png", "new_line"),
@@ -36,6 +37,15 @@ def test_safe_id(name: str, expected: str) -> None:
     assert made == expected
     assert re.fullmatch(r"[A-Za-z0-9_-][A-Za-z0-9._-]*", made)
     assert not made.startswith("__")  # reserved in Zarr 3
+
+
+def test_names_beyond_ascii_do_not_collide() -> None:
+    """Photographs of one day, of which an id holds no letter."""
+    names = ["京都の夏.jpg", "大阪の冬.jpg", "東京の秋.jpg", "é.png", "è.png", "Ж.tif", "Щ.tif"]
+    assert len(set(unique_ids(names))) == len(names)
+    long = ["写" * 300 + end for end in "ab"]
+    ids = unique_ids(long)
+    assert ids[0] != ids[1] and {len(image_id) for image_id in ids} == {LONGEST_ID}
 
 
 def test_unique_ids() -> None:
@@ -50,7 +60,7 @@ def test_unique_ids() -> None:
         ("a.png", "A.png", "A"),
         ("a b.png", "a_b.png", "a_b"),
         ("a.png", "other/a.png", "a"),
-        ("é.png", "e\u0301.png", "_"),
+        ("é.png", "e\u0301.png", "_-4a99557e40"),
         ("a.png", "a.png", "a"),
     ],
 )

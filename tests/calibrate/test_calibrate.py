@@ -14,11 +14,13 @@ from numpy.typing import NDArray
 from pipeline.base.errors import UserError
 from pipeline.calibrate.calibrate import calibrate
 from pipeline.calibrate.settings import CalibrateSettings
-from pipeline.images.io import jpeg_round_trip, write_jpeg
+from pipeline.images.io import Subsampling, jpeg_round_trip, write_jpeg
 from pipeline.noise.signature import Signature, signature, spectral_distance
-from pipeline.prepare.prepare import compression
+from pipeline.prepare.compression import compression
 from pipeline.sampling.calibrated import CalibratedSampler
 from pipeline.sampling.calibration import Calibration, load_calibration, read_calibration
+from pipeline.sampling.compression import JpegMixture
+from pipeline.sampling.jpeg import JpegTables
 from pipeline.stores.reader import Store
 from pipeline.writing.writer import StoreWriter
 from stages.calibrate import command
@@ -224,7 +226,7 @@ def test_noise_under_a_jpeg(tmp_path: Path) -> None:
     lr = write_lr(tmp_path / "jpeg.zarr", real, jpeg=compression([tmp_path / "a.jpg"]))
     settings = SETTINGS.model_copy(update={"rounds": 4})
     calibration, metrics = calibrate(tiny.maps, lr, settings)
-    assert metrics["jpeg"] is True and calibration.jpeg is not None
+    assert metrics["jpeg"] is True and isinstance(calibration.jpeg, JpegTables)
     assert calibration.jpeg.subsampling == "4:2:0"
     assert deviations(calibration).mean() == pytest.approx(12, rel=0.25)
     drawn = samples(tiny.maps, calibration)
@@ -327,3 +329,26 @@ def test_command_names_what_is_wrong(tmp_path: Path) -> None:
     (tmp_path / "params.yaml").write_text("calibrate: {blocks: 9, round: 1}\n")
     fails(run(tmp_path), "calibrate.blocks", "calibrate.round is not a known setting")
     assert not (tmp_path / "out").exists()
+
+
+@pytest.mark.slow
+@pytest.mark.arithmetic
+def test_noise_under_several_jpegs(tmp_path: Path) -> None:
+    """Samples are as noisy as real images that are not compressed alike."""
+    rng = np.random.default_rng(3)
+    maps = write_maps(tmp_path / "maps.zarr", [areas(rng) for _ in range(24)])
+    files, real = [], []
+    for number, quality in enumerate((40, 50, 60, 70, 80, 95)):
+        noisy = eight_bit(areas(rng) + rng.normal(0, 8, (3, SIDE, SIDE)))
+        planes: Subsampling = "4:2:2" if number % 2 else "4:2:0"
+        files.append(tmp_path / f"{quality}.jpg")
+        write_jpeg(files[-1], noisy, quality, planes)
+        real.append(jpeg_round_trip(noisy, quality, planes))
+    lr = write_lr(tmp_path / "several.zarr", real, jpeg=compression(files))
+    settings = SETTINGS.model_copy(update={"rounds": 4})
+    calibration, metrics = calibrate(maps, lr, settings)
+    assert isinstance(calibration.jpeg, JpegMixture) and len(calibration.jpeg.tables) == 6
+    found, expected = metrics["noise_level_samples"], metrics["noise_level_real"]
+    assert isinstance(found, float) and found == pytest.approx(expected, rel=0.15)
+    stored = calibration.model_dump_json()
+    assert Calibration.model_validate_json(stored) == calibration

@@ -9,7 +9,8 @@ import pytest
 from repository import ROOT, TINY, copy_first_run, edit_params, ok
 from ruamel.yaml import YAML
 
-from pipeline.images.io import read_image, write_png
+from pipeline.images.io import write_png
+from pipeline.reading.files import read_image
 
 SHRUNK = ["camera", "official", "paper"]
 NOT_RUN = {

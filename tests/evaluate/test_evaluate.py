@@ -261,6 +261,17 @@ def test_tiles_make_no_difference(
         assert (tiled != whole).mean() < 1e-3
 
 
+def test_names_beyond_ascii_are_shown(tiny: World, model: Path, tmp_path: Path) -> None:
+    """The table has the name of the file; the SR image is called by its id."""
+    names_of = {"file_names": {"_-1": "写真.png"}}
+    with StoreWriter(tmp_path / "val.zarr", "val", 4, ["_-1"], names_of) as writer:
+        hr = tiny.val.read("pair-a", "hr")[:, :40, :40]
+        writer.add("_-1", {"hr": hr, "lr": hr[:, ::4, ::4]})
+    evaluate(Store(tmp_path / "val.zarr", "val"), model, settings(), tmp_path / "out")
+    assert {row["image"] for row in read_rows(tmp_path / "out" / "images.csv")} == {"写真.png"}
+    assert names(tmp_path / "out" / "sr") == ["_-1.png"]
+
+
 def test_side_by_side(evaluated: tuple[Path, dict[str, Any]]) -> None:
     with Image.open(evaluated[0] / "side_by_side.png") as image:
         image.load()

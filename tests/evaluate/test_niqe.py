@@ -22,7 +22,7 @@ from pipeline.evaluate.niqe import (
     scale_features,
 )
 from pipeline.evaluate.niqe_model import NiqeModel, load_model
-from pipeline.images.io import read_image
+from pipeline.reading.files import read_image
 
 Array = NDArray[np.float64]
 Image = NDArray[np.uint8]

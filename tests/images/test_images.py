@@ -7,8 +7,10 @@ from collections.abc import Callable, Sequence
 from pathlib import Path
 from typing import Any
 
+import imagecodecs
 import imageio.v3 as iio
 import numpy as np
+import pillow_heif
 import pytest
 import tifffile
 import torch
@@ -17,20 +19,17 @@ from PIL import Image, ImageOps, JpegImagePlugin
 
 from pipeline.base.errors import UserError
 from pipeline.images.io import (
-    EXTENSIONS,
     Subsampling,
     crop_to_multiple,
-    find_images,
-    holds_images,
-    image_size,
     jpeg_round_trip,
-    read_image,
     size_text,
     to_float,
     to_uint8,
     write_jpeg,
     write_png,
 )
+from pipeline.reading.files import find_images, holds_images, image_size, read_image
+from pipeline.reading.formats import EXTENSIONS
 
 Array = NDArray[Any]
 RNG = np.random.default_rng(1)
@@ -341,6 +340,47 @@ def test_16_bit_tiff_with_alpha(
     assert f"{path}: the alpha channel is dropped" in caplog.messages
 
 
+# Pages of TIFF
+
+
+def paged(*kinds: dict[str, Any]) -> bytes:
+    """A TIFF of several pages; the one without a kind has the pixels of RGB."""
+    buffer = io.BytesIO()
+    with tifffile.TiffWriter(buffer) as file:
+        for kind in kinds:
+            options = {key: value for key, value in kind.items() if key != "pixels"}
+            file.write(kind["pixels"], metadata=None, **options)
+    return buffer.getvalue()
+
+
+SMALL: dict[str, Any] = {"pixels": RGB[::2, ::2], "photometric": "rgb"}
+MASK: dict[str, Any] = {"pixels": GREY > 99, "photometric": 4, "subfiletype": 4}
+OLD: dict[str, Any] = {**SMALL, "extratags": [(255, 3, 1, 2, True)]}
+
+
+@pytest.mark.parametrize("deep", [False, True])
+@pytest.mark.parametrize(
+    "order", [("page", "small"), ("small", "page"), ("page", "mask"), ("small", "page", "mask"),
+              ("page", "old")],
+)  # fmt: skip
+def test_thumbnails_and_masks_are_no_images(
+    write: Write, order: tuple[str, ...], deep: bool
+) -> None:
+    pixels = RGB.astype(np.uint16) * 257 if deep else RGB
+    kinds: dict[str, dict[str, Any]] = {
+        "page": {"pixels": pixels, "photometric": "rgb"}, "mask": MASK, "old": OLD,
+    }  # fmt: skip
+    kinds["small"] = {**SMALL, "subfiletype": 1}
+    same(write("a.tif", paged(*(kinds[name] for name in order))), planes(RGB))
+
+
+def test_two_pages_and_a_thumbnail_are_two(write: Write) -> None:
+    page = {"pixels": RGB, "photometric": "rgb"}
+    refused(
+        write("a.tif", paged(page, {**SMALL, "subfiletype": 1}, page)), "holds 2 pages or frames"
+    )
+
+
 # Orientation
 
 
@@ -354,6 +394,7 @@ def test_orientation(write: Write, name: str, kind: str, orientation: int) -> No
     path = write(name, encoded(Image.fromarray(RGB), kind, exif=content))
     same(path, pillow(path))
     assert size_text(read_image(path)) == ("13x17" if orientation < 5 else "17x13")
+    assert image_size(path) == read_image(path).shape[1:]
 
 
 @pytest.mark.parametrize("orientation", range(1, 9))
@@ -521,8 +562,26 @@ def test_holds_images(tmp_path: Path) -> None:
 @pytest.mark.parametrize("suffix", EXTENSIONS)
 def test_image_size(tmp_path: Path, suffix: str) -> None:
     path = tmp_path / f"a{suffix}"
-    Image.fromarray(RGB).save(path)
+    path.write_bytes(photograph(suffix))
     assert image_size(path) == (13, 17)
+    assert read_image(path).shape == (3, 13, 17)
+
+
+def photograph(suffix: str) -> bytes:
+    """A file of the format that an ending stands for."""
+    buffer = io.BytesIO()
+    if suffix == ".jxl":
+        return bytes(imagecodecs.jpegxl_encode(RGB, lossless=True))
+    if suffix in (".heic", ".heif", ".hif"):
+        pillow_heif.from_bytes("RGB", (17, 13), RGB.tobytes()).save(buffer)
+        return buffer.getvalue()
+    if suffix == ".avif":
+        return encoded(Image.fromarray(RGB), "AVIF")
+    if suffix in (".jp2", ".jpx", ".jpf", ".j2k", ".j2c"):
+        kind = "j2k" if suffix in (".j2k", ".j2c") else "jp2"
+        return bytes(imagecodecs.jpeg2k_encode(RGB, level=0, codecformat=kind))
+    kinds = {".png": "PNG", ".webp": "WEBP", ".bmp": "BMP", ".tif": "TIFF", ".tiff": "TIFF"}
+    return encoded(Image.fromarray(RGB), kinds.get(suffix, "JPEG"))
 
 
 def test_image_size_of_no_image(tmp_path: Path) -> None:

@@ -9,6 +9,8 @@ from doubles import gaussian_kernel, plain_passport
 
 from pipeline.base.errors import UserError
 from pipeline.passport.passport import LARGEST_FILE, read_passport, write_passport
+from pipeline.sampling.compression import MOST_TABLES, JpegMixture
+from pipeline.sampling.jpeg import tables_of_quality
 
 
 def test_it_is_read_as_it_was_written(tmp_path: Path) -> None:
@@ -28,11 +30,15 @@ def test_a_stranger_can_read_it(tmp_path: Path) -> None:
 def test_the_largest_kernels_fit(tmp_path: Path) -> None:
     wide = gaussian_kernel(64, 12.0).tolist()
     path = tmp_path / "camera.json"
-    write_passport(path, plain_passport(chroma_kernel=wide, luma_kernel=wide))
+    kinds = [tables_of_quality(quality, "4:2:0") for quality in range(1, MOST_TABLES + 1)]
+    mixture = JpegMixture(tables=kinds, shares=[1 / MOST_TABLES] * MOST_TABLES)
+    jpeg = json.loads(mixture.model_dump_json())
+    write_passport(path, plain_passport(chroma_kernel=wide, luma_kernel=wide, jpeg=jpeg))
     assert path.stat().st_size <= LARGEST_FILE
     with pytest.raises(UserError, match=r"camera\.json: would have \d+ bytes"):
         write_passport(path, plain_passport(unknown=["x" * LARGEST_FILE]))
     assert len(read_passport(path).luma_kernel) == 64
+    assert read_passport(path).jpeg == mixture
 
 
 def broken(**changes: object) -> str:

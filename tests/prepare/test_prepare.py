@@ -12,23 +12,23 @@ import tifffile
 import zarr
 from click.testing import CliRunner, Result
 from conftest import prepare_settings
-from imagecodecs import png_encode
+from doubles import jpeg, tables_of
+from imagecodecs import cms_profile, png_encode
 from numpy.typing import NDArray
 from PIL import Image
 from scipy.stats import norm
 
 from pipeline.base.errors import UserError
-from pipeline.images import io
 from pipeline.prepare.cleaning import clean
 from pipeline.prepare.datasets import Preset
 from pipeline.prepare.prepare import (
-    compression,
     describe,
     noise_level,
     prepare_hr,
     prepare_lr,
     prepare_pairs,
 )
+from pipeline.reading import files
 from pipeline.stores.reader import Store
 from pipeline.stores.verify import verify
 from stages.prepare import command
@@ -272,7 +272,8 @@ def test_validation_without_references(world: World) -> None:
     assert world.run().exit_code == 0
     store = Store(world.out / "val.zarr", "val", "lr")
     assert (store.kind, store.ids, store.scale) == ("lr", ["p", "q", "r", "s", "t"], 4)
-    assert store.attributes["jpeg"] == {**tables_of(file), "subsampling": "4:2:0"}
+    tables = {**tables_of(file), "subsampling": "4:2:0"}  # of three; two are no JPEG
+    assert store.attributes["jpeg"] == {"tables": [tables], "shares": [pytest.approx(3 / 5)]}
     np.testing.assert_array_equal(world.image("val", "q"), planes(picture(9, 5, 8)))
     metrics = json.loads(world.metrics.read_text())
     assert (metrics["val_pairs"], metrics["val_inputs"]) == (0, 5)
@@ -599,7 +600,7 @@ def test_metrics_that_cannot_be_written(world: World) -> None:
 def decoded(monkeypatch: pytest.MonkeyPatch) -> list[str]:
     """Names of the files that are decoded."""
     names: list[str] = []
-    original = io.read_image
+    original = files.read_image
 
     def read(path: Path) -> NDArray[np.uint8]:
         names.append(f"{path.parent.name}/{path.name}")
@@ -729,78 +730,75 @@ def test_describe(world: World) -> None:
     assert metrics["lr_noise_level"] == pytest.approx(6, rel=0.03)
 
 
-# How the files are compressed
-
-
-def jpeg(path: Path, quality: int, subsampling: str) -> Path:
-    return save(path, picture(1, 24, 40), quality=quality, subsampling=subsampling)
-
-
-def tables_of(path: Path) -> dict[str, object]:
-    """Both tables, as Pillow reads them."""
-    with Image.open(path) as file:
-        steps = file.quantization  # type: ignore[attr-defined]
-    return {"luma": list(steps[0]), "chroma": list(steps[1])}
-
-
-@pytest.mark.parametrize("subsampling", ["4:4:4", "4:2:2", "4:2:0"])
-def test_compression_of_files_alike(tmp_path: Path, subsampling: str) -> None:
-    files = [jpeg(tmp_path / f"{n}.jpg", 80, subsampling) for n in range(3)]
-    assert compression(files) == {**tables_of(files[0]), "subsampling": subsampling}
-
-
-def test_compression_has_the_steps_row_by_row(tmp_path: Path) -> None:
-    """At the quality 50 they are those of ITU-T T.81, annex K."""
-    found = compression([jpeg(tmp_path / "a.jpg", 50, "4:4:4")])
-    assert found is not None
-    luma, chroma = found["luma"], found["chroma"]
-    assert isinstance(luma, list) and isinstance(chroma, list)
-    assert luma[:16] == [16, 11, 10, 16, 24, 40, 51, 61, 12, 12, 14, 19, 26, 58, 60, 55]
-    assert luma[56:] == [72, 92, 95, 98, 112, 100, 103, 99]
-    assert chroma[:16] == [17, 18, 24, 47, 99, 99, 99, 99, 18, 21, 26, 66, 99, 99, 99, 99]
-
-
-def test_compression_is_that_of_more_than_half(tmp_path: Path) -> None:
-    good = [jpeg(tmp_path / f"{n}.jpg", 80, "4:4:4") for n in range(3)]
-    other = [jpeg(tmp_path / f"o{n}.jpg", 70, "4:4:4") for n in range(2)]
-    halved = jpeg(tmp_path / "h.jpg", 80, "4:2:0")
-    expected = {**tables_of(good[0]), "subsampling": "4:4:4"}
-    assert compression([*other, *good]) == expected
-    assert compression([*good, *other, halved]) is None  # three of six
-    assert compression([*good[:2], *other]) is None
-    assert compression([good[0], halved]) is None
-
-
-def test_compression_counts_files_that_are_no_jpeg(tmp_path: Path) -> None:
-    good = [jpeg(tmp_path / f"{n}.jpg", 80, "4:4:4") for n in range(2)]
-    png = [save(tmp_path / f"{n}.png", picture(n, 9, 9)) for n in range(3)]
-    assert compression(png) is None
-    assert compression([*good, png[0]]) is not None
-    assert compression([*good, *png[:2]]) is None
-    assert compression([*good, *png]) is None
-    disguised = tmp_path / "d.png"
-    disguised.write_bytes(good[0].read_bytes())
-    assert compression([disguised]) == compression(good)
-
-
-def test_compression_of_other_files(tmp_path: Path) -> None:
-    """Other colour planes, gray, damaged: none, and no error; decoding says what is wrong."""
-    gray = tmp_path / "g.jpg"
-    Image.fromarray(picture(1, 16, 16)[..., 0]).save(gray)
-    damaged = tmp_path / "e.jpg"
-    damaged.write_bytes(b"\xff\xd8\xff\xe0 no more")
-    wide = jpeg(tmp_path / "w.jpg", 80, "4:2:2")
-    known = compression([wide])
-    assert known is not None and known["subsampling"] == "4:2:2"
-    for path in (gray, damaged, tmp_path / "nowhere.jpg"):
-        assert compression([path]) is None
-
-
 def test_the_real_images_say_how_they_are_compressed(world: World) -> None:
     world.run()
     assert Store(world.out / "lr.zarr", "lr").attributes["jpeg"] is None
     files = [jpeg(world.lr / f"{name}.jpg", 85, "4:2:0") for name in "defg"]
+    tables = {**tables_of(files[0]), "subsampling": "4:2:0"}
     assert world.run().exit_code == 0
     found = Store(world.out / "lr.zarr", "lr").attributes["jpeg"]
-    assert found == {**tables_of(files[0]), "subsampling": "4:2:0"}
+    assert found == {"tables": [tables], "shares": [pytest.approx(4 / 7)]}
+    for name in "abc":
+        (world.lr / f"{name}.png").unlink()
+    assert world.run().exit_code == 0
+    assert Store(world.out / "lr.zarr", "lr").attributes["jpeg"] == tables
     assert "jpeg" not in Store(world.out / "hr.zarr", "hr").attributes
+
+
+# Files with profiles, of phones, and with names of all languages
+
+
+def test_names_beyond_ascii(world: World) -> None:
+    """Photographs that an id cannot tell apart; the store knows the names of their files."""
+    names = ["京都の夏.png", "大阪の冬.png", "größe.png"]
+    for number, name in enumerate(names):
+        save(world.hr / name, picture(number + 40, 16, 20))
+        save(world.lr / name, picture(number + 50, 9, 11))
+        save(world.val / "hr" / name, picture(number + 60, 16, 20))
+        save(world.val / "lr" / name, picture(number + 70, 4, 5))
+    assert world.run().exit_code == 0
+    for store in (Store(world.out / "hr.zarr", "hr"), Store(world.out / "lr.zarr", "lr"),
+                  Store(world.out / "val.zarr", "val")):  # fmt: skip
+        shown = {store.file_name(image_id): image_id for image_id in store.ids}
+        assert set(names) <= shown.keys()
+        assert all(image_id.isascii() for image_id in store.ids)
+    hr = Store(world.out / "hr.zarr", "hr")
+    image = hr.read({hr.file_name(i): i for i in hr.ids}["大阪の冬.png"], "image")
+    np.testing.assert_array_equal(image, planes(picture(41, 16, 20)))
+    assert hr.file_name("a") == "a"
+    assert verify(world.out / "hr.zarr").faults == []
+
+
+def test_stores_of_plain_names_hold_no_names(world: World) -> None:
+    """So they stay what they were."""
+    assert world.run().exit_code == 0
+    for name in ("hr", "lr", "val"):
+        assert "file_names" not in Store(world.out / f"{name}.zarr", "hr", "lr", "val").attributes
+
+
+def test_other_files_are_counted_and_named(world: World, caplog: pytest.LogCaptureFixture) -> None:
+    (world.lr / "IMG_1.CR2").touch()
+    (world.val / "hr" / "notes.txt").touch()
+    assert world.run().exit_code == 0
+    assert caplog.messages == [
+        f"{world.lr}: one file passed over (.cr2)",
+        f"{world.val / 'hr'}: one file passed over (.txt)",
+    ]
+
+
+def test_a_profile_is_applied_and_a_damaged_one_is_a_warning(
+    world: World, caplog: pytest.LogCaptureFixture
+) -> None:
+    profile = cms_profile(
+        "rgb", whitepoint=(0.3127, 0.329), primaries=(0.64, 0.33, 0.21, 0.71, 0.15, 0.06),
+        gamma=563 / 256,
+    )  # fmt: skip
+    flat = np.full((9, 11, 3), (120, 180, 90), np.uint8)
+    save(world.lr / "d.png", flat, icc_profile=profile)
+    save(world.lr / "e.png", flat, icc_profile=b"damaged")
+    assert world.run().exit_code == 0
+    lr = Store(world.out / "lr.zarr", "lr")
+    assert np.abs(lr.read("d", "image")[:, 0, 0].astype(int) - (81, 182, 83)).max() <= 1
+    assert lr.read("e", "image")[:, 0, 0].tolist() == [120, 180, 90]
+    (said,) = {message for message in caplog.messages if str(world.lr) in message}
+    assert said.startswith(f"{world.lr / 'e.png'}: its colours are taken")

@@ -175,6 +175,18 @@ def test_images_with_tables_of_their_own(planes: Planes) -> None:
         assert torch.equal(Jpeg(tables[index])(one[None])[0], result)
 
 
+def test_half_rows_are_half_columns_turned() -> None:
+    """4:4:0 is what 4:2:2 is for the image that lies on its side."""
+    image = torch.from_numpy(cat(35, 50)).float()[None] / 255
+    steps = torch.arange(64).reshape(8, 8) + 10
+    lying = JpegTables(luma=[9] * 64, chroma=steps.flatten().tolist(), subsampling="4:2:2")
+    upright = JpegTables(luma=[9] * 64, chroma=steps.T.flatten().tolist(), subsampling="4:4:0")
+    found = Jpeg(upright)(image)
+    apart = (found - Jpeg(lying)(image.mT).mT).abs() * 255
+    assert (apart > 0.5).float().mean() < 0.01  # the transform rounds in another order
+    assert ((found - Jpeg(lying)(image)).abs() * 255).mean() > 1
+
+
 def test_tables_that_do_not_belong_together() -> None:
     for tables in ([], [plain(1, "4:4:4"), plain(1, "4:2:0")]):
         with pytest.raises(ValueError, match="one size of the colour planes"):

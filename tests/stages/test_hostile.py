@@ -36,8 +36,9 @@ from pipeline.base.errors import UserError, printable
 from pipeline.base.params import load_lines, load_yaml
 from pipeline.base.settings import load_section
 from pipeline.evaluate.full_reference import Lpips
-from pipeline.images.io import find_images, image_size, open_header, read_image
 from pipeline.prepare.prepare import Folders, prepare
+from pipeline.reading.files import find_images, image_size, read_image
+from pipeline.reading.formats import open_header
 from pipeline.srn.file import open_model
 from pipeline.stores.format import seal
 from pipeline.stores.reader import Store
@@ -106,11 +107,14 @@ IMAGES: dict[str, tuple[bytes, str]] = {
     "bmp of negative width.bmp": (bmp_bomb(16, -24), "cannot be read as an image"),
     "nan.tif": (nan_tiff(np.nan), "holds float32 values"),
     "infinite.tif": (nan_tiff(np.inf), "holds float32 values"),
-    "postscript.png": (b"%!PS-Adobe-3.0 EPSF-3.0\n%%BoundingBox: 0 0 9 9\n", "no known format"),
-    "document.jpg": (b"%PDF-1.4\n1 0 obj\n", "no known format"),
-    "icon.png": (encoded(GRADIENT, "ICO"), "no known format"),
+    "postscript.png": (
+        b"%!PS-Adobe-3.0 EPSF-3.0\n%%BoundingBox: 0 0 9 9\n",
+        "is PostScript; such",
+    ),
+    "document.jpg": (b"%PDF-1.4\n1 0 obj\n", "is a PDF document; such"),
+    "icon.png": (encoded(GRADIENT, "ICO"), "is an icon (ICO); such"),
     "script.png": (b"#!/bin/sh\ntouch trace\n", "no known format"),
-    "svg.png": (b"<svg xmlns='http://www.w3.org/2000/svg'/>", "no known format"),
+    "svg.png": (b"<svg xmlns='http://www.w3.org/2000/svg'/>", "is an SVG drawing; such"),
     "zeros.png": (bytes(100_000), "no known format"),
     "half a riff.webp": (b"RIFF\x00\x00\x00\x00WEBP", "cannot be read as an image"),
 }
@@ -223,7 +227,7 @@ def test_a_name_becomes_an_id_inside_the_store(tmp_path: Path, world: Folders, n
     assert verify(store.path).faults == []
 
 
-@pytest.mark.parametrize(("first", "second"), [("a\nb.png", "a b.png"), ("é.png", "è.png")])
+@pytest.mark.parametrize(("first", "second"), [("a\nb.png", "a b.png"), ("é.png", "e\u0301.png")])
 def test_names_that_collide_are_shown_on_one_line(
     tmp_path: Path, world: Folders, first: str, second: str
 ) -> None:

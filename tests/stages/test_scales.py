@@ -20,7 +20,8 @@ from doubles import described
 from pipeline.base.params import load_yaml
 from pipeline.dsn.file import save_dsn
 from pipeline.dsn.network import DSN
-from pipeline.images.io import read_image, write_png
+from pipeline.images.io import write_png
+from pipeline.reading.files import read_image
 from pipeline.srn.file import open_model
 from pipeline.srn.network import build
 from pipeline.stores.reader import Store

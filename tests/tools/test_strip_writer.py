@@ -14,7 +14,8 @@ from numpy.typing import NDArray
 from PIL import Image as PillowImage
 from skimage import data
 
-from pipeline.images.io import read_image, write_png
+from pipeline.images.io import write_png
+from pipeline.reading.files import read_image
 from pipeline.tools import strip_writer as module
 from pipeline.tools.strip_writer import TIFF_TILE, blocks, paeth, write_strips
 

@@ -38,9 +38,9 @@ def save(path: Path, pixels: Array) -> Path:
     return path
 
 
-def pixels(path: Path) -> NDArray[np.uint8]:
+def pixels(path: Path, mode: str = "RGB") -> NDArray[np.uint8]:
     with Image.open(path) as file:
-        assert (file.format, file.mode) == ("PNG", "RGB")
+        assert (file.format, file.mode) == ("PNG", mode)
         return np.asarray(file)
 
 
@@ -110,9 +110,10 @@ def test_folder_to_folder(tmp_path: Path, plain: Path) -> None:
     result = run(tmp_path / "in", tmp_path / "out", plain)
     assert result.exit_code == 0, result.output
     assert sorted(path.name for path in (tmp_path / "out").iterdir()) == ["a.png", "b.png", "c.png"]
-    grey = np.dstack([picture(3, 17, 17)[..., 0]] * 3)
-    for name, image in (("a", picture(1, 9, 12)), ("b", picture(2, 5, 3)), ("c", grey)):
+    for name, image in (("a", picture(1, 9, 12)), ("b", picture(2, 5, 3))):
         np.testing.assert_array_equal(pixels(tmp_path / "out" / f"{name}.png"), nearest(image))
+    grey = pixels(tmp_path / "out" / "c.png", "L")
+    np.testing.assert_array_equal(grey, nearest(picture(3, 17, 17)[..., 0]))
 
 
 def test_an_older_result_is_replaced(tmp_path: Path, plain: Path) -> None:
@@ -354,17 +355,57 @@ def test_the_input_is_not_overwritten(
 
 @pytest.mark.parametrize("harm", ["half", "text", "empty"])
 def test_corrupt_image(tmp_path: Path, plain: Path, harm: str) -> None:
-    """What was written before it stays, and so does an older result of its own."""
+    """The other images of the folder are written, and an older result of its own stays."""
     save(tmp_path / "in" / "a.png", picture(1, 4, 4))
     bad = harmed(save(tmp_path / "in" / "b.png", picture(2, 40, 40)), harm)
     save(tmp_path / "in" / "c.png", picture(3, 4, 4))
     older = save(tmp_path / "out" / "b.png", picture(4, 4, 4))
     before = older.read_bytes()
     result = run(tmp_path / "in", tmp_path / "out", plain)
-    fails(result, tmp_path, f"Error: {bad}: ")
-    assert sorted(path.name for path in (tmp_path / "out").iterdir()) == ["a.png", "b.png"]
-    np.testing.assert_array_equal(pixels(tmp_path / "out" / "a.png"), nearest(picture(1, 4, 4)))
+    fails(result, tmp_path, "Error: 1 of 3 images could not be read: b.png")
+    assert f"WARNING: {bad}: " in result.stderr
+    names = sorted(path.name for path in (tmp_path / "out").iterdir())
+    assert names == ["a.png", "b.png", "c.png"]
+    for name, seed in (("a", 1), ("c", 3)):
+        found = pixels(tmp_path / "out" / f"{name}.png")
+        np.testing.assert_array_equal(found, nearest(picture(seed, 4, 4)))
     assert older.read_bytes() == before
+
+
+def test_all_bad_files_are_listed(tmp_path: Path, plain: Path) -> None:
+    for name, harm in (("a", "half"), ("c", "text"), ("d", "empty")):
+        harmed(save(tmp_path / "in" / f"{name}.png", picture(2, 40, 40)), harm)
+    save(tmp_path / "in" / "b.png", picture(3, 4, 4))
+    result = run(tmp_path / "in", tmp_path / "out", plain)
+    fails(result, tmp_path, "Error: 3 of 4 images could not be read: a.png, c.png, d.png")
+    assert result.stderr.count("WARNING: ") == 3
+    assert [path.name for path in (tmp_path / "out").iterdir()] == ["b.png"]
+
+
+@pytest.mark.parametrize("harm", ["half", "text", "empty"])
+def test_a_single_corrupt_image(tmp_path: Path, plain: Path, harm: str) -> None:
+    bad = harmed(save(tmp_path / "b.png", picture(2, 40, 40)), harm)
+    fails(run(bad, tmp_path / "out", plain), tmp_path, f"Error: {bad}: ")
+    assert not (tmp_path / "out").exists()
+
+
+@pytest.mark.parametrize("name", ["b.jpg", "b.JPEG", "b.webp", "b.heic", "b.gif", "b.bmp"])
+def test_a_kind_of_file_that_is_not_written(tmp_path: Path, plain: Path, name: str) -> None:
+    source = save(tmp_path / "a.png", picture(1, 4, 4))
+    result = run(source, tmp_path / name, plain)
+    ending = Path(name).suffix.lower()
+    said = f"{tmp_path / name}: {ending} is not written; name a folder, or .png, .tif or .tiff"
+    fails(result, tmp_path, said)
+    assert [path.name for path in tmp_path.iterdir()] == ["a.png"]
+
+
+@pytest.mark.parametrize("name", ["b.png", "b.tif"])
+def test_a_folder_into_one_file(tmp_path: Path, plain: Path, name: str) -> None:
+    save(tmp_path / "in" / "a.png", picture(1, 4, 4))
+    result = run(tmp_path / "in", tmp_path / name, plain)
+    said = f"{tmp_path / 'in'}: is a folder, so the output must be one, not {tmp_path / name}"
+    fails(result, tmp_path, said)
+    assert [path.name for path in tmp_path.iterdir()] == ["in"]
 
 
 @pytest.mark.parametrize("target", ["file/b.png", "file", "taken.png"])
@@ -444,7 +485,9 @@ def test_plan(tmp_path: Path) -> None:
     assert plan(file, out) == [(file, out / "a.b.png")]
     assert plan(file, tmp_path / "x.PNG") == [(file, tmp_path / "x.PNG")]
     assert plan(file, tmp_path / "x.tif") == [(file, tmp_path / "x.tif")]
+    (tmp_path / "x.jpg").mkdir()  # who has such a folder may use it
     assert plan(file, tmp_path / "x.jpg") == [(file, tmp_path / "x.jpg" / "a.b.png")]
+    assert plan(file, tmp_path / "v1.5") == [(file, tmp_path / "v1.5" / "a.b.png")]
     assert plan(file.parent, out) == [(other, out / "B.png"), (file, out / "a.b.png")]
     assert plan(file, file.parent) == [(file, file.parent / "a.b.png")]
     with pytest.raises(UserError, match="would overwrite its input"):

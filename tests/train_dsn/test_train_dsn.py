@@ -34,7 +34,7 @@ from pipeline.base.errors import UserError
 from pipeline.base.settings import load_section
 from pipeline.dsn.network import Degradation
 from pipeline.images.filters import bicubic_downsample
-from pipeline.images.io import read_image
+from pipeline.reading.files import read_image
 from pipeline.stores.reader import Store
 from pipeline.train_dsn import train as module
 from pipeline.train_dsn.losses import DsnLoss

@@ -37,7 +37,7 @@ from spandrel import ImageModelDescriptor, ModelLoader
 from torch import Tensor, nn
 
 from pipeline.base.errors import UserError
-from pipeline.images.io import read_image
+from pipeline.reading.files import read_image
 from pipeline.sampling.calibration import Calibration
 from pipeline.sampling.sampler import Draw, make_sampler
 from pipeline.stores.reader import Store

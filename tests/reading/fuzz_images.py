@@ -12,9 +12,11 @@ import warnings
 from pathlib import Path
 
 import atheris
+import imagecodecs
 import numpy as np
+import pillow_heif
 
-with atheris.instrument_imports(include=["PIL", "tifffile", "imageio", "pipeline.images.io"]):
+with atheris.instrument_imports(include=["PIL", "tifffile", "imageio", "pipeline.reading"]):
     import tifffile
     from PIL import (
         BmpImagePlugin,  # noqa: F401
@@ -26,8 +28,8 @@ with atheris.instrument_imports(include=["PIL", "tifffile", "imageio", "pipeline
     )
 
     from pipeline.base.errors import UserError
-    from pipeline.images.io import image_size, read_image
-    from pipeline.prepare.prepare import compression
+    from pipeline.prepare.compression import compression
+    from pipeline.reading.files import image_size, read_image
 
 logging.getLogger("tifffile").setLevel(logging.CRITICAL)  # what matters it also raises
 FOLDER = Path(tempfile.mkdtemp())
@@ -61,7 +63,21 @@ def seeds(folder: Path) -> Path:
         buffer = io.BytesIO()
         tifffile.imwrite(buffer, deep, photometric="rgb", compression=compressed)
         (folder / f"deep-{compressed}.tif").write_bytes(buffer.getvalue())
+    seeds_of_phones(folder)
     return folder
+
+
+def seeds_of_phones(folder: Path) -> None:
+    """HEIC, AVIF, JPEG XL and JPEG 2000."""
+    pixels = np.arange(7 * 9 * 3, dtype=np.uint8).reshape(7, 9, 3)
+    buffer = io.BytesIO()
+    pillow_heif.from_bytes("RGB", (9, 7), pixels.tobytes()).save(buffer)
+    (folder / "a.heic").write_bytes(buffer.getvalue())
+    Image.fromarray(pixels).save(folder / "a.avif", "AVIF")
+    (folder / "a.jxl").write_bytes(bytes(imagecodecs.jpegxl_encode(pixels)))
+    for kind in ("jp2", "j2k"):
+        content = imagecodecs.jpeg2k_encode(pixels, codecformat=kind)
+        (folder / f"a.{kind}").write_bytes(bytes(content))
 
 
 if __name__ == "__main__":

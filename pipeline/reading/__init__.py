@@ -1,0 +1,1 @@
+"""Image files of every format: found, known by their content, decoded, converted to sRGB."""
