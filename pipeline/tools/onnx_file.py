@@ -82,7 +82,7 @@ def to_onnx(
 def in_half(model: bytes) -> bytes:
     """An ONNX model with weights and arithmetic in float16; input and output stay float32.
 
-    The file is half as large, and two to three times as fast on GPUs with tensor cores.
+    The file is half as large.
 
     Raises:
         UserError: The model holds what cannot be converted.
