@@ -89,7 +89,7 @@ def test_a_passport_is_read_back_and_its_camera_runs(
 
 def test_the_noise_is_that_of_the_real_lr_images(tmp_path: Path) -> None:
     passport, metrics = estimate_camera(
-        *stores(tmp_path, hr_images(6, 2), lr_images(6, LENS)), SETTINGS
+        *stores(tmp_path, hr_images(9, 2), lr_images(9, LENS)), SETTINGS
     )
     assert metrics["noise_level_real"] == pytest.approx(3, rel=0.25)
     assert metrics["noise_level_samples"] == pytest.approx(metrics["noise_level_real"], rel=0.1)

@@ -516,7 +516,7 @@ def test_a_folder_without_photographs(tmp_path: Path, make: bool, words: str) ->
     (tmp_path / "cameras.yaml").write_text(CAMERAS)
     if make:
         (tmp_path / "mine").mkdir()
-        (tmp_path / "mine" / "photo.heic").touch()
+        (tmp_path / "mine" / "photo.txt").touch()
     result = call(tmp_path, tmp_path / "raw", "--val", str(tmp_path / "mine"))
     assert result.exit_code == 1 and words in result.stderr
     assert result.stderr.startswith(f"Error: {tmp_path / 'mine'}: ")

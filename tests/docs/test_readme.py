@@ -20,6 +20,8 @@ NOT_RUN = {
     "dvc repro recovery/dvc.yaml": "tests/recovery runs it, with tiny settings",
 }
 """Commands whose targets are only looked up."""
+EXPERIMENTS = ("dvc exp run", "make table1", "dvc queue start")
+"""How commands begin that run the pipeline again, with other settings."""
 
 
 def documents() -> list[Path]:
@@ -99,10 +101,14 @@ def follow(repo: Path, command: str) -> None:
         assert "discriminator: vgg" in (repo / "params.yaml").read_text()
 
 
-def test_every_command_of_the_documents_runs(reader: Path) -> None:
+@pytest.mark.parametrize("experiments", [False, pytest.param(True, marks=pytest.mark.slow)])
+def test_every_command_of_the_documents_runs(reader: Path, experiments: bool) -> None:
     """In order, as a reader would; own folders are named where the README says so."""
     found = commands()
     assert len(found) > 25 and set(NOT_RUN) <= set(found)
+    assert all(any(command.startswith(start) for command in found) for start in EXPERIMENTS)
+    if not experiments:
+        found = [command for command in found if not command.startswith(EXPERIMENTS)]
     own = {"hr": "data/raw/my-photographs", "lr": "data/raw/my-camera"}
     for command in found:
         if command == "usrdu params use camera":
@@ -119,6 +125,6 @@ def test_every_command_of_the_documents_runs(reader: Path) -> None:
             shutil.copytree(reader / "data/raw/demo/hr", reader / own["hr"], dirs_exist_ok=True)
         follow(reader, command)
     shown = ok(reader, "dvc", "exp", "show", "--csv")
-    assert "table1-bicubic" in shown
+    assert ("table1-bicubic" in shown) == experiments
     for name in ("photo_x4.png", "data/esrgan.onnx"):
         assert (reader / name).stat().st_size > 0, name

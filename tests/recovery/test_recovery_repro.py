@@ -167,6 +167,7 @@ def test_a_changed_recipe_runs_what_comes_of_it(repo: Path) -> None:
         }  # the others wait for its result
 
 
+@pytest.mark.slow
 def test_a_camera_with_real_pairs_and_a_scale_of_its_own(repo: Path) -> None:
     """Its folder lies in data/raw/real; what the simulated cameras made stays as it is."""
     photographs = repo / "data/recovery/jpeg/raw"

@@ -68,7 +68,8 @@ def round_trip(path: Path, kind: Kind, images: Sequence[dict[str, NDArray[Any]]]
             assert same(store.read(image_id, name), array)
             part = Box(height // 2, height, 0, (width + 1) // 2)
             assert same(store.read(image_id, name, part), array[part.slices])
-    assert verify(path).faults == []
+    finite = all(np.isfinite(array).all() for arrays in images for array in arrays.values())
+    assert (verify(path).faults == []) == finite
 
 
 @given(st.integers(1, 60), st.integers(1, 60), st.integers(1, 70))
