@@ -1,6 +1,7 @@
 """A tiny world that several test files share: stores, settings, and the golden logs."""
 
 import csv
+import io
 import os
 from collections.abc import Callable
 from dataclasses import dataclass
@@ -12,6 +13,7 @@ import pytest
 import torch
 from hypothesis import settings as hypothesis_settings
 from numpy.typing import NDArray
+from PIL import Image
 
 from pipeline.crops.batches import Demand
 from pipeline.crops.memory import MachineSettings, Memory
@@ -41,6 +43,8 @@ PLENTY = Memory(device=0, host=2**32)
 """Bytes; everything is held in host memory."""
 
 CompareGolden = Callable[[str, Path], None]
+Write = Callable[[str, bytes], Path]
+"""Writes a file of a name and a content; see the fixture ``write``."""
 
 
 @dataclass(frozen=True)
@@ -59,6 +63,13 @@ def picture(rng: np.random.Generator, height: int, width: int) -> NDArray[np.uin
     image = blocks.repeat(10, axis=1).repeat(10, axis=2)[:, :height, :width]
     image = image + rng.normal(0, 6, image.shape)
     return np.asarray(np.clip(np.round(image), 0, 255), dtype=np.uint8)
+
+
+def encoded(image: Image.Image, kind: str, **options: Any) -> bytes:
+    """The bytes of a file of a kind that Pillow writes."""
+    buffer = io.BytesIO()
+    image.save(buffer, format=kind, **options)
+    return buffer.getvalue()
 
 
 def box_mean(image: NDArray[np.uint8], scale: int) -> NDArray[np.float64]:
@@ -108,6 +119,18 @@ def tiny(tmp_path_factory: pytest.TempPathFactory) -> World:
 def tiny2(tmp_path_factory: pytest.TempPathFactory) -> World:
     """The world at scale 2."""
     return write_world(tmp_path_factory.mktemp("scale2"), 2)
+
+
+@pytest.fixture
+def write(tmp_path: Path) -> Write:
+    """Writes a file into the test's folder."""
+
+    def written(name: str, content: bytes) -> Path:
+        path = tmp_path / name
+        path.write_bytes(content)
+        return path
+
+    return written
 
 
 @pytest.fixture(scope="session")

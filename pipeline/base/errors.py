@@ -1,5 +1,7 @@
 """The one exception that is meant for the user, and how other exceptions are quoted in it."""
 
+from collections.abc import Sequence
+
 
 class UserError(Exception):
     """A fault that the user can correct: one sentence that names the file or setting and the fault.
@@ -15,6 +17,12 @@ class UserError(Exception):
 def printable(text: str) -> str:
     r"""A text with escapes, such as ``\n``, for characters that are not printable."""
     return "".join(c if c.isprintable() else ascii(c)[1:-1] for c in text)
+
+
+def listed(names: Sequence[str], most: int) -> str:
+    """Names in one line, at most so many; it says how many are left out."""
+    more = f" and {len(names) - most} more" if len(names) > most else ""
+    return printable(", ".join(names[:most])) + more
 
 
 def one_line(error: BaseException, limit: int = 160) -> str:

@@ -214,6 +214,12 @@ def _side(hr: Store, lr: Store, scale: int) -> int:
     )
 
 
+def _flat(pile: Store) -> NothingToldError:
+    return NothingToldError(
+        f"{pile.path}: its images are flat, so nothing can be told of the camera"
+    )
+
+
 def _synthesis(hr: Store, side: int, light: Light) -> Synthesis:
     """Windows of the HR images; one image is in memory at a time."""
     whole = (side + 2 * MARGIN) * hr.scale
@@ -226,9 +232,7 @@ def _synthesis(hr: Store, side: int, light: Light) -> Synthesis:
     )
     synthesis = Synthesis(read, ids, hr.scale, light)
     if synthesis.flat:
-        raise NothingToldError(
-            f"{hr.path}: its images are flat, so nothing can be told of the camera"
-        )
+        raise _flat(hr)
     return synthesis
 
 
@@ -249,9 +253,7 @@ def _real(lr: Store, measure: Measure, side: int) -> RealPile:
             flat, gray = flat and cut.flat, gray and cut.gray
             spectra.append(measure.image(cut.pixels))
     if flat:
-        raise NothingToldError(
-            f"{lr.path}: its images are flat, so nothing can be told of the camera"
-        )
+        raise _flat(lr)
     try:
         noise, fault = estimate_noise(join(blocks)), None
     except ValueError as error:

@@ -9,7 +9,7 @@ from typing import Literal, NamedTuple
 import numpy as np
 from PIL.JpegImagePlugin import JpegImageFile
 
-from pipeline.base.errors import UserError, printable
+from pipeline.base.errors import UserError, listed
 from pipeline.prepare.grid import Grid, find_grid
 from pipeline.reading.files import decode
 from pipeline.reading.formats import ORIENTATION, SIDEWAYS, open_header
@@ -99,7 +99,7 @@ def _warn_of_others(others: Sequence[Path], count: int) -> None:
         log.warning(
             "the compression of %d of %d LR images is not imitated, as they are no JPEG of three "
             "colour planes of 4:4:4, 4:2:2, 4:4:0 or 4:2:0: %s",
-            len(others), count, _named([path.name for path in others]),
+            len(others), count, listed([path.name for path in others], NAMED),
         )  # fmt: skip
 
 
@@ -115,7 +115,7 @@ def _share_with_grid(plain: Sequence[Path]) -> float:
         "compression is not imitated, so better prepare the JPEG files themselves: %s",
         len(found),
         len(looked_at),
-        _named([f"{name} (from row {y}, column {x})" for name, (y, x) in found.items()]),
+        listed([f"{name} (from row {y}, column {x})" for name, (y, x) in found.items()], NAMED),
     )
     return len(found) / len(looked_at)
 
@@ -127,11 +127,6 @@ def _grid(path: Path) -> Grid | None:
         return None
     colours = pixels[:3] if len(pixels) > 2 else np.repeat(pixels[:1], 3, axis=0)
     return None if pixels.dtype == np.uint16 else find_grid(colours)
-
-
-def _named(names: Sequence[str]) -> str:
-    more = f" and {len(names) - NAMED} more" if len(names) > NAMED else ""
-    return printable(", ".join(names[:NAMED])) + more
 
 
 def _kind(path: Path) -> Tables | Literal["lossless", "other", "unreadable"]:

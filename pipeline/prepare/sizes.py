@@ -6,7 +6,7 @@ from dataclasses import dataclass, field
 from pathlib import Path
 from typing import NamedTuple, TypeVar
 
-from pipeline.base.errors import UserError, printable
+from pipeline.base.errors import UserError, listed
 from pipeline.reading.files import image_size
 
 NAMED = 100
@@ -103,8 +103,10 @@ class Sieve:
         if out:
             rule = f"they hold no crop of prepare.least_side, {self.least_side} LR pixels"
             if not kept:
-                raise UserError(f"all {len(out)} images are left out, as {rule}: {_named(out)}")
-            log.warning("%s left out, as %s: %s", _counted(out), rule, _named(out))
+                raise UserError(
+                    f"all {len(out)} images are left out, as {rule}: {listed(out, NAMED)}"
+                )
+            log.warning("%s left out, as %s: %s", _counted(out), rule, listed(out, NAMED))
         return kept
 
     def require_all_large(self) -> None:
@@ -122,15 +124,10 @@ class Sieve:
         ]
         raise UserError(
             f"{_counted(named)} smaller than the crops of the trainings, in LR pixels: "
-            f"{_named(named)}; prepare.least_side: {max(one.needed for one in self.small)} leaves "
-            "them out, or lower train_srn.lr_patch and train_dsn.hr_patch"
+            f"{listed(named, NAMED)}; prepare.least_side: {max(one.needed for one in self.small)} "
+            "leaves them out, or lower train_srn.lr_patch and train_dsn.hr_patch"
         )
 
 
 def _counted(names: Sequence[str]) -> str:
     return "1 image is" if len(names) == 1 else f"{len(names)} images are"
-
-
-def _named(names: Sequence[str]) -> str:
-    more = f" and {len(names) - NAMED} more" if len(names) > NAMED else ""
-    return printable(", ".join(names[:NAMED])) + more

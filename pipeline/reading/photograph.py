@@ -76,7 +76,7 @@ def read_photograph(path: Path) -> Photograph:
     """Decode an image file, turned as its orientation says, and read what it says.
 
     Raises:
-        UserError: See ``io.decode``.
+        UserError: See ``files.decode``.
 
     """
     pixels = ascontiguousarray(moveaxis(decode(path), -1, 0))

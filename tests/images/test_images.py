@@ -3,7 +3,7 @@
 import io
 import struct
 import zlib
-from collections.abc import Callable, Sequence
+from collections.abc import Sequence
 from pathlib import Path
 from typing import Any
 
@@ -14,6 +14,7 @@ import pillow_heif
 import pytest
 import tifffile
 import torch
+from conftest import Write, encoded
 from numpy.typing import NDArray
 from PIL import Image, ImageOps, JpegImagePlugin
 
@@ -126,25 +127,6 @@ def tiff(
     header = magic + struct.pack(f"{order}HI", 42, 8 + len(body))
     directory = struct.pack(f"{order}H", len(fields)) + entries + bytes(4)
     return header + body + directory
-
-
-@pytest.fixture
-def write(tmp_path: Path) -> Callable[[str, bytes], Path]:
-    def written(name: str, content: bytes) -> Path:
-        path = tmp_path / name
-        path.write_bytes(content)
-        return path
-
-    return written
-
-
-Write = Callable[[str, bytes], Path]
-
-
-def encoded(image: Image.Image, kind: str, **options: Any) -> bytes:
-    buffer = io.BytesIO()
-    image.save(buffer, format=kind, **options)
-    return buffer.getvalue()
 
 
 def same(path: Path, expected: Array) -> None:

@@ -3,7 +3,6 @@
 import io
 import struct
 import zlib
-from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 
@@ -24,6 +23,7 @@ from colour_oracle import (
     cmyk_levels,
     icc,
 )
+from conftest import Write, encoded
 from imagecodecs import avif_encode, jpeg2k_encode, jpegxl_encode, png_encode
 from numpy.typing import NDArray
 from PIL import Image, ImageCms
@@ -41,25 +41,6 @@ FLAT = np.kron(COLOURS[:2, :3], np.ones((16, 16, 1), np.uint8))
 
 CORNERS = np.moveaxis(np.indices((2, 2, 2, 2)), 0, -1).reshape(4, 4, 4)
 """Each of four inks, or none of it."""
-
-
-@pytest.fixture
-def write(tmp_path: Path) -> Callable[[str, bytes], Path]:
-    def written(name: str, content: bytes) -> Path:
-        path = tmp_path / name
-        path.write_bytes(content)
-        return path
-
-    return written
-
-
-Write = Callable[[str, bytes], Path]
-
-
-def saved(image: Image.Image, kind: str, **options: Any) -> bytes:
-    buffer = io.BytesIO()
-    image.save(buffer, format=kind, **options)
-    return buffer.getvalue()
 
 
 def close(path: Path, expected: Array, most: float = 1.0) -> None:
@@ -83,7 +64,7 @@ def test_what_phones_and_cameras_write(
 ) -> None:
     """The green of the second is 181.5."""
     pixels = np.full((8, 8, 3), value, np.uint8)
-    path = write("a.png", saved(Image.fromarray(pixels), "PNG", icc_profile=space.icc()))
+    path = write("a.png", encoded(Image.fromarray(pixels), "PNG", icc_profile=space.icc()))
     close(path, np.full((8, 8, 3), space.srgb(np.array(value) / 255)))
     close(path, np.full((8, 8, 3), right))
 
@@ -95,19 +76,19 @@ def lossless(kind: str, pixels: Array, profile: bytes) -> bytes:
     """A file of the pixels with a profile."""
     image = Image.fromarray(pixels)
     if kind == "webp":
-        return saved(image, "WEBP", lossless=True, icc_profile=profile)
+        return encoded(image, "WEBP", lossless=True, icc_profile=profile)
     if kind == "tif":
-        return saved(image, "TIFF", icc_profile=profile, compression="tiff_lzw")
+        return encoded(image, "TIFF", icc_profile=profile, compression="tiff_lzw")
     if kind == "avif":
-        return saved(
+        return encoded(
             image, "AVIF", quality=100, subsampling="4:4:4", icc_profile=profile,
             advanced={"aom:lossless": "1"},
         )  # fmt: skip
     if kind == "bmp":
-        return with_profile(saved(image, "BMP"), profile)
+        return with_profile(encoded(image, "BMP"), profile)
     if kind == "jp2":
         return with_colour_box(bytes(jpeg2k_encode(pixels, level=0, reversible=True)), profile)
-    return saved(image, "PNG", icc_profile=profile)
+    return encoded(image, "PNG", icc_profile=profile)
 
 
 def with_profile(bmp: bytes, profile: bytes) -> bytes:
@@ -164,12 +145,14 @@ def test_16_bit(write: Write, kind: str, space: Known) -> None:
 @pytest.mark.parametrize("options", [{"subsampling": 0}, {"subsampling": 2}, {"keep_rgb": True}])
 def test_jpeg(write: Write, options: dict[str, Any], space: Known) -> None:
     """Also one that holds RGB itself, as its Adobe APP14 marker says."""
-    content = saved(Image.fromarray(FLAT), "JPEG", quality=100, **options)
+    content = encoded(Image.fromarray(FLAT), "JPEG", quality=100, **options)
     plain = np.moveaxis(read_image(write("plain.jpg", content)), 0, -1)
     assert np.abs(plain.astype(int) - FLAT).max() <= 2 or options == {"subsampling": 2}
     with Image.open(io.BytesIO(content)) as file:
         assert ("adobe_transform" in file.info) == ("keep_rgb" in options)
-    content = saved(Image.fromarray(FLAT), "JPEG", quality=100, icc_profile=space.icc(), **options)
+    content = encoded(
+        Image.fromarray(FLAT), "JPEG", quality=100, icc_profile=space.icc(), **options
+    )
     close(write("a.jpg", content), space.srgb(plain / 255))
 
 
@@ -195,7 +178,7 @@ def test_grey(write: Write, kind: str, depth: int, space: Known) -> None:
 def test_grey_jpeg_with_a_profile_of_rgb(write: Write) -> None:
     """Programs leave it in the file when they take the colour away."""
     grey = FLAT[..., 0]
-    content = saved(Image.fromarray(grey), "JPEG", quality=100, icc_profile=OLD_MAC.icc())
+    content = encoded(Image.fromarray(grey), "JPEG", quality=100, icc_profile=OLD_MAC.icc())
     path = write("a.jpg", content)
     with Image.open(path) as file:
         plain = np.asarray(file)
@@ -210,7 +193,7 @@ def test_cmyk(write: Write, kind: str, caplog: pytest.LogCaptureFixture) -> None
     flat = np.kron(ink, np.ones((16, 16, 1), np.uint8))
     image = Image.frombytes("CMYK", (64, 64), flat.tobytes())
     options = {"quality": 100, "subsampling": 0} if kind == "JPEG" else {}
-    path = write(f"a.{kind}", saved(image, kind, icc_profile=cmyk_icc(), **options))
+    path = write(f"a.{kind}", encoded(image, kind, icc_profile=cmyk_icc(), **options))
     close(path, cmyk_levels(flat), 2.0 if kind == "JPEG" else 1.0)
     assert not caplog.messages
 
@@ -226,14 +209,14 @@ def test_16_bit_cmyk(write: Write) -> None:
 
 def test_alpha_is_no_colour(write: Write) -> None:
     pixels = np.dstack([COLOURS, COLOURS[..., 0]])
-    path = write("a.png", saved(Image.fromarray(pixels), "PNG", icc_profile=P3.icc()))
+    path = write("a.png", encoded(Image.fromarray(pixels), "PNG", icc_profile=P3.icc()))
     close(path, P3.srgb(COLOURS / 255))
     np.testing.assert_array_equal(decode(path)[..., 3], COLOURS[..., 0])
 
 
 def test_palette(write: Write) -> None:
     image = Image.fromarray(COLOURS).quantize(64)
-    path = write("a.png", saved(image, "PNG", icc_profile=P3.icc()))
+    path = write("a.png", encoded(image, "PNG", icc_profile=P3.icc()))
     close(path, P3.srgb(np.asarray(image.convert("RGB")) / 255))
 
 
@@ -249,7 +232,7 @@ def with_chunk(png: bytes, name: bytes, content: bytes) -> bytes:
     return png[:33] + struct.pack(">I", len(content)) + name + content + crc + png[33:]
 
 
-PNG = saved(Image.fromarray(COLOURS), "PNG")
+PNG = encoded(Image.fromarray(COLOURS), "PNG")
 
 
 def test_cicp_goes_before_iccp(write: Write) -> None:
@@ -300,12 +283,14 @@ def test_adobe_rgb_in_the_exif_data_of_a_camera(write: Write) -> None:
     """Cameras write no profile but ``R03``."""
     exif = Image.Exif()
     exif[IFD.Exif] = {0xA001: 0xFFFF, 0xA005: {Interop.InteropIndex.value: "R03"}}
-    content = saved(Image.fromarray(FLAT), "JPEG", quality=100, subsampling=0)
+    content = encoded(Image.fromarray(FLAT), "JPEG", quality=100, subsampling=0)
     plain = np.moveaxis(read_image(write("plain.jpg", content)), 0, -1)
     options: dict[str, Any] = {"quality": 100, "subsampling": 0, "exif": exif}
-    close(write("a.jpg", saved(Image.fromarray(FLAT), "JPEG", **options)), ADOBE.srgb(plain / 255))
+    close(
+        write("a.jpg", encoded(Image.fromarray(FLAT), "JPEG", **options)), ADOBE.srgb(plain / 255)
+    )
     options["icc_profile"] = P3.icc()
-    close(write("b.jpg", saved(Image.fromarray(FLAT), "JPEG", **options)), P3.srgb(plain / 255))
+    close(write("b.jpg", encoded(Image.fromarray(FLAT), "JPEG", **options)), P3.srgb(plain / 255))
 
 
 def test_code_points_of_avif(write: Write) -> None:
@@ -340,9 +325,9 @@ def test_heic(write: Write, depth: int, how: str) -> None:
 def test_the_profile_of_sony_and_apple_in_a_wide_jpeg_of_several_segments(write: Write) -> None:
     """A profile longer than 64 KiB lies in several APP2 segments."""
     long = icc_with_text(P3, 150_000)
-    content = saved(Image.fromarray(FLAT), "JPEG", quality=100, subsampling=0, icc_profile=long)
+    content = encoded(Image.fromarray(FLAT), "JPEG", quality=100, subsampling=0, icc_profile=long)
     assert content.count(b"ICC_PROFILE\0") == 3
-    plain = saved(Image.fromarray(FLAT), "JPEG", quality=100, subsampling=0)
+    plain = encoded(Image.fromarray(FLAT), "JPEG", quality=100, subsampling=0)
     values = np.moveaxis(read_image(write("plain.jpg", plain)), 0, -1)
     close(write("a.jpg", content), P3.srgb(values / 255))
 
@@ -364,7 +349,9 @@ def srgb_profiles() -> dict[str, bytes]:
 @pytest.mark.parametrize("name", srgb_profiles())
 def test_srgb_keeps_every_byte(write: Write, name: str) -> None:
     levels = np.indices((64, 64, 4)).sum(0).astype(np.uint8)[..., :3] * 3
-    path = write("a.png", saved(Image.fromarray(levels), "PNG", icc_profile=srgb_profiles()[name]))
+    path = write(
+        "a.png", encoded(Image.fromarray(levels), "PNG", icc_profile=srgb_profiles()[name])
+    )
     np.testing.assert_array_equal(np.moveaxis(read_image(path), 0, -1), levels)
 
 
@@ -397,7 +384,7 @@ def test_a_profile_that_cannot_be_used_is_a_warning(
     write: Write, caplog: pytest.LogCaptureFixture, kind: str, profile: bytes, fault: str
 ) -> None:
     options = {"lossless": True} if kind == "WEBP" else {}
-    path = write("a", saved(Image.fromarray(COLOURS), kind, icc_profile=profile, **options))
+    path = write("a", encoded(Image.fromarray(COLOURS), kind, icc_profile=profile, **options))
     close(path, COLOURS, 0)
     ours = [message for message in caplog.messages if not message.startswith("PNG warning")]
     assert ours == [f"{path}: its colours are taken for sRGB: {fault}"]
@@ -406,12 +393,12 @@ def test_a_profile_that_cannot_be_used_is_a_warning(
 def test_a_jpeg_that_lacks_a_part_of_its_profile(
     write: Write, caplog: pytest.LogCaptureFixture
 ) -> None:
-    content = saved(
+    content = encoded(
         Image.fromarray(FLAT), "JPEG", quality=100, icc_profile=icc_with_text(P3, 70_000)
     )
     assert content.count(b"ICC_PROFILE\0\x02\x02") == 1
     path = write("a.jpg", content.replace(b"ICC_PROFILE\0\x02\x02", b"NO__PROFILE\0\x02\x02"))
-    plain = saved(Image.fromarray(FLAT), "JPEG", quality=100)
+    plain = encoded(Image.fromarray(FLAT), "JPEG", quality=100)
     np.testing.assert_array_equal(read_image(path), read_image(write("b.jpg", plain)))
     assert caplog.messages == [f"{path}: its colours are taken for sRGB: the profile is damaged"]
 
@@ -419,8 +406,8 @@ def test_a_jpeg_that_lacks_a_part_of_its_profile(
 def test_a_damaged_profile_of_cmyk(write: Write, caplog: pytest.LogCaptureFixture) -> None:
     """The file is read as one without a profile."""
     image = Image.fromarray(FLAT).convert("CMYK")
-    plain = write("a.jpg", saved(image, "JPEG"))
-    path = write("b.jpg", saved(image, "JPEG", icc_profile=cmyk_icc()[:300]))
+    plain = write("a.jpg", encoded(image, "JPEG"))
+    path = write("b.jpg", encoded(image, "JPEG", icc_profile=cmyk_icc()[:300]))
     np.testing.assert_array_equal(read_image(path), read_image(plain))
     assert caplog.messages == [f"{path}: its colours are taken for sRGB: the profile is damaged"]
 

@@ -17,6 +17,7 @@ import pillow_heif
 import pytest
 import tifffile
 from colour_oracle import ADOBE, OLD_MAC, P3, PROPHOTO, REC2020, SRGB, Known
+from conftest import encoded
 from numpy.typing import NDArray
 from PIL import Image
 from skimage import data
@@ -82,12 +83,6 @@ def exif(orientation: int) -> Image.Exif:
     return found
 
 
-def saved(image: Image.Image, kind: str, **options: Any) -> bytes:
-    buffer = io.BytesIO()
-    image.save(buffer, format=kind, **options)
-    return buffer.getvalue()
-
-
 def profile(space: Known, grey: bool = False) -> dict[str, Any]:
     return {} if space == SRGB else {"icc_profile": space.icc(grey)}
 
@@ -97,7 +92,7 @@ def jpegs() -> Iterator[Photograph]:
     for number, space in enumerate((SRGB, P3, ADOBE)):
         for sampling in ("4:4:4", "4:2:2", "4:2:0"):
             for orientation in (1, 3, 6, 8, 5):
-                content = saved(
+                content = encoded(
                     Image.fromarray(eight(scene(number + orientation))), "JPEG", quality=88,
                     subsampling=sampling, exif=exif(orientation), progressive=orientation == 3,
                     **profile(space),
@@ -107,12 +102,12 @@ def jpegs() -> Iterator[Photograph]:
                 yield Photograph(name, content, values, space, orientation)
     for space in (SRGB, OLD_MAC):
         grey = Image.fromarray(eight(scene(4)[..., 1]))
-        content = saved(grey, "JPEG", quality=90, **profile(space, grey=True))
+        content = encoded(grey, "JPEG", quality=90, **profile(space, grey=True))
         values = imagecodecs.jpeg8_decode(content) / 255
         yield Photograph(f"jpeg grey {space.name}", content, values, space)
     for space in (SRGB, P3):
         image = Image.fromarray(eight(scene(5)))
-        content = saved(image, "JPEG", quality=92, keep_rgb=True, **profile(space))
+        content = encoded(image, "JPEG", quality=92, keep_rgb=True, **profile(space))
         values = imagecodecs.jpeg8_decode(content) / 255
         yield Photograph(f"jpeg RGB {space.name}", content, values, space)
 
@@ -124,7 +119,7 @@ def pngs() -> Iterator[Photograph]:
         shallow = Image.fromarray(eight(deep))
         alpha = Image.fromarray(np.dstack([eight(deep), eight(deep[..., 0])]))
         for kind, image in (("RGB", shallow), ("RGBA", alpha), ("P", shallow.quantize(40))):
-            content = saved(image, "PNG", **profile(space))
+            content = encoded(image, "PNG", **profile(space))
             with Image.open(io.BytesIO(content)) as file:
                 values = np.asarray(file.convert("RGB")) / 255
             yield Photograph(f"png {kind} {space.name}", content, values, space)
@@ -132,12 +127,12 @@ def pngs() -> Iterator[Photograph]:
         yield Photograph(f"png 16 {space.name}", content, deep / 65535, space)
     for orientation in range(1, 9):
         image = Image.fromarray(eight(scene(orientation)))
-        content = saved(image, "PNG", exif=exif(orientation))
+        content = encoded(image, "PNG", exif=exif(orientation))
         values = np.asarray(image) / 255
         yield Photograph(f"png {orientation}", content, values, SRGB, orientation)
     for space in (SRGB, OLD_MAC):
         grey = Image.fromarray(eight(scene(6)[..., 1]))
-        content = saved(grey, "PNG", **profile(space, grey=True))
+        content = encoded(grey, "PNG", **profile(space, grey=True))
         yield Photograph(f"png grey {space.name}", content, np.asarray(grey) / 255, space)
 
 
@@ -145,7 +140,7 @@ def with_profile(png: bytes, space: Known) -> bytes:
     """A PNG of imagecodecs with the profile chunk of a small PNG of Pillow."""
     if space == SRGB:
         return png
-    donor = saved(Image.new("RGB", (1, 1)), "PNG", **profile(space))
+    donor = encoded(Image.new("RGB", (1, 1)), "PNG", **profile(space))
     at = donor.index(b"iCCP") - 4
     length = 12 + int.from_bytes(donor[at : at + 4], "big")
     return png[:33] + donor[at : at + length] + png[33:]
@@ -169,7 +164,7 @@ def tiffs() -> Iterator[Photograph]:
                 yield Photograph(name, content, values, space)
     for orientation in range(1, 9):
         image = Image.fromarray(eight(scene(orientation)))
-        content = saved(image, "TIFF", exif=exif(orientation))
+        content = encoded(image, "TIFF", exif=exif(orientation))
         values = np.asarray(image) / 255
         yield Photograph(f"tiff {orientation}", content, values, SRGB, orientation)
 
@@ -179,11 +174,11 @@ def webs() -> Iterator[Photograph]:
     for number, space in enumerate((SRGB, P3, ADOBE)):
         image = Image.fromarray(eight(scene(number)))
         for quality in (60, 95):
-            content = saved(image, "WEBP", quality=quality, **profile(space))
+            content = encoded(image, "WEBP", quality=quality, **profile(space))
             values = imagecodecs.webp_decode(content)[..., :3] / 255
             yield Photograph(f"webp {quality} {space.name}", content, values, space)
             for sampling in ("4:4:4", "4:2:2", "4:2:0"):
-                content = saved(
+                content = encoded(
                     image, "AVIF", quality=quality, subsampling=sampling, speed=10,
                     **profile(space),
                 )  # fmt: skip
@@ -191,7 +186,7 @@ def webs() -> Iterator[Photograph]:
                 yield Photograph(f"avif {sampling} {quality} {space.name}", content, values, space)
     for orientation in range(2, 9):
         image = Image.fromarray(eight(scene(orientation)))
-        content = saved(image, "WEBP", lossless=True, exif=exif(orientation))
+        content = encoded(image, "WEBP", lossless=True, exif=exif(orientation))
         values = np.asarray(image) / 255
         yield Photograph(f"webp {orientation}", content, values, SRGB, orientation)
 
@@ -249,7 +244,7 @@ def others() -> Iterator[Photograph]:
         linear = Known("linear", gamma=1.0)  # what imagecodecs writes of 16 bit
         content = bytes(imagecodecs.jpegxl_encode(scene(number), lossless=True))
         yield Photograph(f"jxl 16 {number}", content, scene(number) / 65535, linear)
-        yield Photograph(f"bmp {number}", saved(Image.fromarray(shallow), "BMP"), shallow / 255)
+        yield Photograph(f"bmp {number}", encoded(Image.fromarray(shallow), "BMP"), shallow / 255)
 
 
 def corpus() -> list[Photograph]:

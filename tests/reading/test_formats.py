@@ -9,6 +9,7 @@ import imagecodecs
 import numpy as np
 import pillow_heif
 import pytest
+from conftest import encoded
 from numpy.typing import NDArray
 from PIL import Image
 
@@ -29,12 +30,6 @@ def heic(pixels: Array, **options: Any) -> bytes:
     file = pillow_heif.from_bytes(mode, (width, height), pixels.tobytes())
     buffer = io.BytesIO()
     file.save(buffer, quality=-1, chroma=444, matrix_coefficients=0, **options)
-    return buffer.getvalue()
-
-
-def saved(image: Image.Image, kind: str, **options: Any) -> bytes:
-    buffer = io.BytesIO()
-    image.save(buffer, format=kind, **options)
     return buffer.getvalue()
 
 
@@ -78,7 +73,7 @@ def test_orientation(tmp_path: Path, kind: str, orientation: int) -> None:
     if kind == "HEIF":
         content = heic(RGB, exif=exif.tobytes())
     else:
-        content = saved(Image.fromarray(RGB), kind, quality=100, subsampling="4:4:4", exif=exif)
+        content = encoded(Image.fromarray(RGB), kind, quality=100, subsampling="4:4:4", exif=exif)
     (tmp_path / "a").write_bytes(content)
     turned = [
         RGB, RGB[:, ::-1], RGB[::-1, ::-1], RGB[::-1], RGB.swapaxes(0, 1), np.rot90(RGB, -1),
@@ -112,7 +107,7 @@ def test_a_file_that_breaks_off(tmp_path: Path, kind: str) -> None:
     content = {
         "jp2": bytes(imagecodecs.jpeg2k_encode(RGB, level=0)),
         "jxl": bytes(imagecodecs.jpegxl_encode(RGB, lossless=True)),
-        "avif": saved(Image.fromarray(RGB), "AVIF"),
+        "avif": encoded(Image.fromarray(RGB), "AVIF"),
         "heic": heic(RGB),
     }[kind]
     for share in (0.02, 0.3, 0.8):
@@ -125,7 +120,7 @@ def test_a_file_that_breaks_off(tmp_path: Path, kind: str) -> None:
 def test_animations_are_refused(tmp_path: Path) -> None:
     pictures = [Image.fromarray(RGB), Image.fromarray(255 - RGB)]
     (tmp_path / "a").write_bytes(
-        saved(pictures[0], "AVIF", save_all=True, append_images=pictures[1:])
+        encoded(pictures[0], "AVIF", save_all=True, append_images=pictures[1:])
     )
     with pytest.raises(UserError):
         read_image(tmp_path / "a")
