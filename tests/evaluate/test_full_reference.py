@@ -1,6 +1,7 @@
 """PSNR, SSIM, HaarPSI and LPIPS under every protocol, each computed a second way."""
 
 import math
+import os
 import urllib.error
 from collections.abc import Callable
 from itertools import pairwise
@@ -20,6 +21,7 @@ from pipeline.base.errors import UserError
 from pipeline.evaluate.full_reference import Lpips, haarpsi, psnr, ssim
 from pipeline.evaluate.protocols import USRDU, Name, protocol
 from pipeline.images.io import Image
+from pipeline.reading.files import read_image
 
 CUT: dict[Name, int] = {"usrdu": 4, "rwsr2020": 0, "y": 3}
 """Border of every protocol at scale 3, another one than 4."""
@@ -426,3 +428,20 @@ def test_lpips_refuses_a_bad_file(weights: dict[str, Tensor], tmp_path: Path) ->
         with pytest.raises(UserError, match="or 'none'") as raised:
             Lpips(str(path))
         assert f"'{path}'" in str(raised.value) and "\n" not in str(raised.value)
+
+
+KNOWN_LPIPS = ("USRDU_ALEXNET", "USRDU_LPIPS_IMAGES")
+
+
+@pytest.mark.skipif(
+    not all(name in os.environ for name in KNOWN_LPIPS),
+    reason=f"{' and '.join(KNOWN_LPIPS)} do not name AlexNet's weights and the authors' examples",
+)
+@pytest.mark.parametrize(("name", "expected"), [("ex_p0.png", 0.7219), ("ex_p1.png", 0.1376)])
+def test_the_figures_of_the_authors_of_lpips(name: str, expected: float) -> None:
+    """Those that their program prints for the examples it comes with."""
+    weights, folder = os.environ[KNOWN_LPIPS[0]], Path(os.environ[KNOWN_LPIPS[1]])
+    images = [read_image(folder / file) for file in ("ex_ref.png", name)]
+    assert Lpips(weights)(images[0], images[1], protocol("rwsr2020", 4)) == pytest.approx(
+        expected, abs=1e-4
+    )
