@@ -10,8 +10,11 @@ import torch
 from torch import Tensor
 
 from pipeline.base.boxes import Box
-from pipeline.base.errors import UserError
+from pipeline.base.errors import UserError, listed
 from pipeline.stores.reader import Store
+
+NAMED = 20
+"""Most images that are too small and named."""
 
 
 class Place(NamedTuple):
@@ -132,18 +135,20 @@ def require_crop(
     """Check that every image of a store, or a part of each, is large enough for a square crop.
 
     Raises:
-        UserError: An image is too small; the message names it, its size and the setting.
+        UserError: Images are too small; the message names them, their sizes and the setting.
 
     """
+    small = []
     for image_id in store.ids:
         height, width = store.size(image_id)
-        what = f"image '{image_id}'"
         if part is not None:
             box = part(image_id)
             height, width = box.bottom - box.top, box.right - box.left
-            what += " without its held-out part"
         if min(height, width) < crop:
-            raise UserError(
-                f"{store.path}: {what} is {height}x{width}, smaller than a crop of "
-                f"{crop}x{crop}; lower {setting} or leave the image out"
-            )
+            small.append(f"'{image_id}' is {height}x{width}")
+    if small:
+        rest = "without the held-out parts " if part is not None else ""
+        raise UserError(
+            f"{store.path}: {rest}{listed(small, NAMED)}, smaller than a crop of {crop}x{crop}; "
+            f"lower {setting} or leave them out (prepare.least_side)"
+        )

@@ -11,7 +11,7 @@ from typing import NamedTuple
 from pipeline.base.errors import UserError
 from pipeline.base.ids import unique_ids
 from pipeline.images.io import Image, crop_to_multiple
-from pipeline.reading.files import find_images, read_image
+from pipeline.reading.files import find_images, read_image, warn_of_others
 
 HR = (
     "astronaut.png",
@@ -98,6 +98,7 @@ def in_folder(folder: Path, side: str, scale: int) -> list[Photograph]:
 
     """
     paths = find_images(folder)
+    warn_of_others(paths)
     ids = unique_ids([path.name for path in paths])
     return [
         Photograph(image_id, f"{side}/{path.name}", partial(_cropped, path, scale))

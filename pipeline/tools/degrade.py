@@ -23,7 +23,7 @@ from pipeline.export.degrader import Degrader
 from pipeline.images.io import Image, crop_to_multiple, to_uint8, write_png
 from pipeline.parallel.background import read_ahead, write_behind
 from pipeline.passport.passport import Passport, passport_of
-from pipeline.reading.files import find_images, read_image
+from pipeline.reading.files import find_images, read_image, warn_of_others
 from pipeline.sampling.calibration import Calibration, load_calibration, require_calibration
 from pipeline.sampling.laplace import Maps
 from pipeline.sampling.sampler import Draw, Sampler, make_sampler
@@ -114,6 +114,7 @@ class HrFolder:
     def __init__(self, folder: Path, dsn: Path, tile: int) -> None:
         self.place, self.dsn, self.tile = folder, dsn, tile
         self.files = find_images(folder)
+        warn_of_others(self.files)
         self.ids = unique_ids([path.name for path in self.files])
         self.stems = [path.stem for path in self.files]
         file = load_dsn(dsn)

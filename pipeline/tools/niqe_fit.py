@@ -9,7 +9,7 @@ from pipeline.base.errors import UserError
 from pipeline.evaluate.niqe import BLOCK, block_features, moments
 from pipeline.evaluate.niqe_model import FEATURES, save_model
 from pipeline.images.io import size_text
-from pipeline.reading.files import find_images, read_image
+from pipeline.reading.files import find_images, read_image, warn_of_others
 
 SHARP = 0.75
 """A block counts as sharp above this share of the highest sharpness of its image."""
@@ -34,6 +34,7 @@ def fit(folder: Path, path: Path) -> dict[str, object]:
 
     """
     files = find_images(folder)
+    warn_of_others(files)
     kept = []
     for file in tqdm(files, "niqe-fit", unit="image"):
         image = read_image(file)

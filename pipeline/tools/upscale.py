@@ -24,7 +24,7 @@ from pipeline.evaluate.tiled import (
 from pipeline.images.filters import bicubic_upsample
 from pipeline.images.io import to_float
 from pipeline.parallel.background import read_ahead, write_behind
-from pipeline.reading.files import find_images
+from pipeline.reading.files import find_images, warn_of_others
 from pipeline.reading.formats import EXTENSIONS
 from pipeline.reading.photograph import Photograph, read_photograph
 from pipeline.sampling.jpeg import TO_YCBCR
@@ -111,7 +111,9 @@ def plan(source: Path, target: Path) -> list[tuple[Path, Path]]:
         if source.is_dir():
             raise UserError(f"{source}: is a folder, so the output must be one, not {target}")
     if source.is_dir():
-        pairs = [(path, target / f"{path.stem}.png") for path in find_images(source)]
+        files = find_images(source)
+        warn_of_others(files)
+        pairs = [(path, target / f"{path.stem}.png") for path in files]
     elif source.is_file():
         named = target.suffix.lower() in SUFFIXES
         pairs = [(source, target if named else target / f"{source.stem}.png")]

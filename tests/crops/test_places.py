@@ -148,6 +148,12 @@ def test_a_part_smaller_than_a_crop_is_named(tiny: World) -> None:
     require_crop(tiny.hr, 70, "section.patch", part)
     with pytest.raises(UserError) as caught:
         require_crop(tiny.hr, 71, "section.patch", part)
-    assert "'ships' without its held-out part is 70x140, smaller than a crop of 71x71" in str(
-        caught.value
+    small = [i for i in tiny.hr.ids if min(tiny.hr.size(i)[0] // 2, tiny.hr.size(i)[1]) < 71]
+    named = ", ".join(
+        f"'{i}' is {tiny.hr.size(i)[0] - tiny.hr.size(i)[0] // 2}x{tiny.hr.size(i)[1]}"
+        for i in small
+    )
+    assert str(caught.value) == (
+        f"{tiny.hr.path}: without the held-out parts {named}, smaller than a crop of 71x71; "
+        "lower section.patch or leave them out (prepare.least_side)"
     )

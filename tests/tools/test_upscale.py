@@ -492,3 +492,13 @@ def test_plan(tmp_path: Path) -> None:
     assert plan(file, file.parent) == [(file, file.parent / "a.b.png")]
     with pytest.raises(UserError, match="would overwrite its input"):
         plan(file.parent, file.parent)
+
+
+def test_what_is_passed_over_is_said(tmp_path: Path, caplog: pytest.LogCaptureFixture) -> None:
+    folder = tmp_path / "in"
+    folder.mkdir()
+    Image.new("RGB", (4, 4)).save(folder / "a.png")
+    (folder / "b.cr2").write_bytes(b"II*\x00\x10\x00\x00\x00CR")
+    with caplog.at_level("WARNING"):
+        assert len(plan(folder, tmp_path / "out")) == 1
+    assert caplog.messages == [f"{folder}: one file passed over (.cr2)"]

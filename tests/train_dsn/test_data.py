@@ -47,7 +47,7 @@ def test_the_piles_have_places_of_their_own(tiny: World) -> None:
 def test_too_large_a_crop_is_refused(tiny: World, tiny2: World) -> None:
     with pytest.raises(UserError, match="smaller than a crop of 144x144; lower train_dsn.hr_patch"):
         UnpairedCrops(tiny.hr, tiny.lr, 144, demand(0))
-    with pytest.raises(UserError, match="without its held-out part is .* a crop of 32x32"):
+    with pytest.raises(UserError, match="without the held-out parts .* a crop of 32x32"):
         UnpairedCrops(tiny.hr, tiny.lr, 128, demand(0))
     with pytest.raises(UserError, match="has the scale 4, but .* has 2"):
         UnpairedCrops(tiny.hr, tiny2.lr, 64, demand(0))
