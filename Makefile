@@ -60,12 +60,14 @@ TABLE1 := "bicubic train_srn.lr_from=bicubic" \
 
 table1: .venv/ready  ## queue the rows of the paper's Table 1; then: dvc queue start, dvc exp show
 	@for row in $(TABLE1); do set -- $$row; name=$$1; shift; \
-		$(RUN) dvc exp run --queue --name table1-$$name $$(printf -- '-S %s ' "$$@") || exit 1; done
+		for value in "$$@"; do shift; set -- "$$@" -S "$$value"; done; \
+		for file in data/raw/weights/*; do set -- "$$@" --copy-paths "$$file"; done; \
+		$(RUN) dvc exp run --queue --name table1-$$name "$$@" || exit 1; done
 	@echo "run them: dvc queue start; look: dvc queue status, dvc exp show"
 
 audit-deps: .venv/ready  ## known vulnerabilities of the dependencies (asks a service)
 	@$(UV) tool run pip-audit==2.10.1 --strict --skip-editable --progress-spinner off \
-		--path $$($(RUN) python -c "import sysconfig; print(sysconfig.get_path('purelib'))") \
+		--path "$$($(RUN) python -c "import sysconfig; print(sysconfig.get_path('purelib'))")" \
 		|| { echo "audit-deps: a vulnerability stands above, or the service could not be asked, so" \
 		"that nothing is known"; exit 1; }
 

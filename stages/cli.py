@@ -30,6 +30,7 @@ TOOLS = {
     "verify": "Check stores, weights and checkpoints against their checksums.",
     "doctor": "Print versions, devices and what is missing, for bug reports.",
     "recovery-pairs": "Unpair the pairs of a real camera, to measure recovery on it.",
+    "recovery-cell": "Run a stage of recovery/dvc.yaml for one camera, recipe and source.",
     "recovery-table": "Tabulate how much of a known camera's gain is recovered.",
     "plots-page": "Write the page that 'dvc plots show' needs without network.",
 }
@@ -67,7 +68,3 @@ def main() -> None:
 
     'dvc repro' runs the stages of dvc.yaml, demo to evaluate, in order; each is a command here.
     """
-
-
-if __name__ == "__main__":  # python -m stages.cli, as launchers of several processes want it
-    main()

@@ -2,6 +2,7 @@
 
 import json
 import math
+import os
 import sys
 from collections.abc import Callable, Mapping
 from functools import wraps
@@ -12,7 +13,8 @@ import click
 
 from pipeline.base.errors import UserError
 from pipeline.base.files import whole
-from pipeline.base.params import Params, flat
+from pipeline.base.hashes import file_hash
+from pipeline.base.params import Params, flat, weights_files
 from stages.messages import shown
 
 F = TypeVar("F", bound=Callable[..., Any])
@@ -35,6 +37,8 @@ class StoreType(click.ParamType[Path | str]):
 
 
 STORE = StoreType()
+IN_DVC = "DVC_STAGE"
+"""Variable of the environment that DVC sets for the commands it runs."""
 
 params_file_option = click.option(
     "--params",
@@ -90,6 +94,49 @@ def params_option(*sections: str) -> Callable[[F], F]:
         return with_params  # type: ignore[return-value]
 
     return decorate
+
+
+def folder_of(params: Params, name: str, given: Path | None) -> Path:
+    """The folder that an option names, or the section ``folders`` of the params file.
+
+    So a folder reaches its stage without a shell, which would take its name apart.
+
+    Raises:
+        UserError: Neither names one.
+
+    """
+    if given is not None:
+        return given
+    folders = params.content.get("folders")
+    named = folders.get(name) if isinstance(folders, dict) else None
+    if not isinstance(named, str) or not named:
+        raise UserError(f"{params}: folders.{name} names no folder; name it there, or by --{name}")
+    return Path(named)
+
+
+def weights_of(params: Params, *sections: str) -> dict[str, str]:
+    """SHA-256 of the files of weights that sections name, by setting, for the metrics.
+
+    A file that does not exist is left out: who needs it says that it is missing.
+
+    Raises:
+        UserError: DVC runs the command, and a file is not in ``folders.weights``, the folder on
+            which the stages that read weights depend.
+
+    """
+    files = weights_files(params, *sections)
+    if IN_DVC in os.environ and files:
+        watched = folder_of(params, "weights", None)
+        for key, path in files.items():
+            if not Path(os.path.abspath(path)).is_relative_to(os.path.abspath(watched)):  # noqa: PTH100
+                raise UserError(
+                    f"{params}: {key} names {path}, which is not in {watched} (folders.weights), "
+                    "so DVC would not see it change; move it there, or name its folder as "
+                    "folders.weights"
+                )
+    return {
+        key.rpartition(".")[2]: file_hash(path) for key, path in files.items() if path.is_file()
+    }
 
 
 def plain_errors(command: F) -> F:

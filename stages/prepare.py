@@ -8,6 +8,7 @@ from pipeline.base.params import Params
 from stages.options import (  # fmt: skip
     FILE,
     FOLDER,
+    folder_of,
     params_option,
     plain_errors,
     report,
@@ -19,29 +20,36 @@ from stages.options import (  # fmt: skip
 @click.command(
     "prepare",
     epilog="Example: usrdu prepare --hr data/raw/demo/hr --lr data/raw/demo/lr "
-    "--val data/raw/demo/val --pairs data/raw/no-pairs --out data/prepare "
-    "--metrics data/prepare/metrics.json",
+    "--val data/raw/demo/val --out data/prepare --metrics data/prepare/metrics.json",
 )
 @click.option(
-    "--hr", type=FOLDER, required=True,
-    help="Folder of sharp HR images; not read if prepare.hr_from is lr.",
+    "--hr", type=FOLDER,
+    help="Folder of sharp HR images; not read if prepare.hr_from is lr.  [default of these four: "
+    "folders.hr of the settings, and so on]",
 )  # fmt: skip
-@click.option("--lr", type=FOLDER, required=True, help="Folder of real LR images, unpaired.")
+@click.option("--lr", type=FOLDER, help="Folder of real LR images, unpaired.")
 @click.option(
-    "--val", type=FOLDER, required=True,
+    "--val", type=FOLDER,
     help="Folder with hr and lr in it, pairs of the same name, or lr alone; may be empty.",
 )  # fmt: skip
 @click.option(
-    "--pairs", type=FOLDER, required=True,
+    "--pairs", type=FOLDER,
     help="Folder with hr and lr in it, for a supervised training; may be empty.",
 )  # fmt: skip
 @click.option("--out", type=FOLDER, required=True, help="Folder for the stores.")
 @click.option("--metrics", type=FILE, required=True, help="JSON file for the metrics.")
-@params_option("prepare")
+@params_option("prepare", "folders")
 @work_option
 @plain_errors
 def command(
-    hr: Path, lr: Path, val: Path, pairs: Path, out: Path, metrics: Path, params: Params, work: Path
+    hr: Path | None,
+    lr: Path | None,
+    val: Path | None,
+    pairs: Path | None,
+    out: Path,
+    metrics: Path,
+    params: Params,
+    work: Path,
 ) -> None:
     """Decode HR, real LR and validation images once, into stores.
 
@@ -65,6 +73,8 @@ def command(
     settings = load_section(params, "prepare", PrepareSettings)
     click.echo(f"prepare: {settings!r}")
     crops = crops_of(params.content, settings.scale)
-    result = prepare(Folders(hr, lr, val, pairs), settings, out, work / "prepare", crops)
+    given = {"hr": hr, "lr": lr, "val": val, "pairs": pairs}
+    folders = Folders(**{name: folder_of(params, name, path) for name, path in given.items()})
+    result = prepare(folders, settings, out, work / "prepare", crops)
     write_json(metrics, result)
     report(result, *(out / f"{name}.zarr" for name in ("hr", "lr", "val", "pairs")), metrics)

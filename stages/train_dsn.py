@@ -10,9 +10,11 @@ from stages.options import (  # fmt: skip
     FILE,
     FOLDER,
     STORE,
+    folder_of,
     params_option,
     plain_errors,
     report,
+    weights_of,
     work_option,
     write_json,
 )
@@ -27,7 +29,8 @@ from stages.options import (  # fmt: skip
 @click.option("--lr", type=STORE, required=True, help="Store of real LR images.")
 @click.option(
     "--kernels", type=click.Path(path_type=Path),
-    help="Blur kernel (.npy, .mat, .png) or a folder of them, for train_dsn.reference: kernels.",
+    help="Blur kernel (.npy, .mat, .png) or a folder of them, for train_dsn.reference: kernels.  "
+    "[default: folders.kernels of the settings]",
 )  # fmt: skip
 @click.option(
     "--camera", type=FILE,
@@ -39,7 +42,7 @@ from stages.options import (  # fmt: skip
     "--start", type=FILE,
     help="Checkpoint of another run of the same networks to go on from, after a divergence.",
 )  # fmt: skip
-@params_option("train_dsn", "machine")
+@params_option("train_dsn", "folders", "machine")
 @work_option
 @plain_errors
 def command(
@@ -71,12 +74,16 @@ def command(
     settings = load_section(params, "train_dsn", TrainDsnSettings)
     machine = load_section(params, "machine", MachineSettings)
     click.echo(f"train_dsn: {settings!r}")
+    if settings.reference == "kernels":
+        kernels = folder_of(params, "kernels", kernels)
+    files = weights_of(params, "train_dsn")
     material = DsnMaterial(Store(hr, "hr"), Store(lr, "lr"), kernels, camera)
     result = train_dsn(material, settings, machine, Places(out, work / "train_dsn", start))
     leave()
     if result is None:  # of several processes, this is not the main one
         return
     metrics = metrics or out / "metrics.json"
+    result |= {"files": files}
     write_json(metrics, result)
     report(result, out / "dsn.safetensors", out / "contact_sheet.png", out / "curves.csv", metrics)
     if result["warning"]:

@@ -12,6 +12,7 @@ from stages.options import (  # fmt: skip
     params_option,
     plain_errors,
     report,
+    weights_of,
     work_option,
     write_json,
 )
@@ -23,7 +24,7 @@ from stages.options import (  # fmt: skip
     "--maps data/export/maps.zarr --calibration data/calibrate/calibration.json "
     "--out data/train_srn/esrgan",
 )
-@click.option("--arch", required=True, help="An entry of the section 'architectures'.")
+@click.option("--arch", metavar="NAME", required=True, help="An entry of 'architectures'.")
 @click.option("--hr", type=STORE, help="Store of HR images; not for lr_from: pairs.")
 @click.option("--maps", type=STORE, help="Store of mean and theta, for lr_from: maps.")
 @click.option("--calibration", type=FILE, help="Calibration of the maps, if theta needs one.")
@@ -32,13 +33,13 @@ from stages.options import (  # fmt: skip
     help="The camera's passport, for theta: camera.  [default: that in the maps]",
 )  # fmt: skip
 @click.option("--pairs", type=STORE, help="Store of real pairs, for lr_from: pairs.")
-@click.option("--out", type=FOLDER, required=True, help="Folder for the results.")
+@click.option("--out", type=FOLDER, help="Folder for the results.  [default: data/train_srn/NAME]")
 @click.option("--metrics", type=FILE, help="JSON file for the metrics.  [default: in OUT]")
 @click.option(
     "--start", type=FILE,
     help="Checkpoint of another run of the same networks to go on from, after a divergence.",
 )  # fmt: skip
-@params_option("train_srn", "architectures", "machine")
+@params_option("train_srn", "architectures", "folders", "machine")
 @work_option
 @plain_errors
 def command(
@@ -48,7 +49,7 @@ def command(
     calibration: Path | None,
     camera: Path | None,
     pairs: Path | str | None,
-    out: Path,
+    out: Path | None,
     metrics: Path | None,
     start: Path | None,
     params: Params,
@@ -75,6 +76,8 @@ def command(
     machine = load_section(params, "machine", MachineSettings)
     architecture = load_section(params, f"architectures.{arch}", Architecture)
     click.echo(f"train_srn: {architecture!r} {settings!r}")
+    out = out or Path("data/train_srn", arch)
+    files = weights_of(params, "train_srn", f"architectures.{arch}")
     material = SrnMaterial(
         Store(hr, "hr") if hr else None,
         Store(maps, "maps") if maps else None,
@@ -89,5 +92,6 @@ def command(
     if result is None:  # of several processes, this is not the main one
         return
     metrics = metrics or out / "metrics.json"
+    result |= {"files": files}
     write_json(metrics, result)
     report(result, out / "srn.safetensors", out / "contact_sheet.png", out / "curves.csv", metrics)

@@ -13,6 +13,8 @@ from filelock import FileLock
 from ruamel.yaml import YAML
 
 ROOT = Path(__file__).parent.parent
+AWKWARD = "it's mine & $(touch pwned) [1] 写真"
+"""A name that a shell would take apart."""
 TINY: dict[str, dict[str, object]] = {
     "machine": {"checkpoint_every": 2},
     "camera": {"rounds": 1},
@@ -116,7 +118,7 @@ def copy_first_run(target: Path, factory: pytest.TempPathFactory) -> set[str]:
     """Copy a ``clone``, which the first of all test processes to ask makes; returns its stages."""
     base = factory.getbasetemp()  # of this process; under xdist that of the run is its parent
     shared = base.parent if "PYTEST_XDIST_WORKER" in os.environ else base
-    made, stages = shared / "first_run", shared / "first_run.json"
+    made, stages = shared / AWKWARD, shared / "first_run.json"
     with FileLock(shared / "first_run.lock"):
         if not stages.exists():
             shutil.rmtree(made, ignore_errors=True)

@@ -11,6 +11,8 @@ from typing import Any
 import pytest
 from ruamel.yaml import YAML
 
+from stages.tools.recovery_cell import words
+
 ROOT = Path(__file__).parent.parent
 STAGES = [
     "demo",
@@ -31,7 +33,7 @@ PACKAGES = [
 """From the bottom up: a package imports itself and what stands before it."""
 FACE = {"stages/options.py", "stages/messages.py", "stages/cli.py"}
 """How a command line is read and how figures are printed; they change no result."""
-PLAIN = ("errors", "files", "params")
+PLAIN = ("errors", "files", "hashes", "params")
 """Modules of ``pipeline/base`` that it may use."""
 
 
@@ -94,11 +96,31 @@ def outputs(stage: str) -> set[str]:
     return paths(entry["outs"]) | paths(entry.get("plots", [])) | paths(entry.get("metrics", []))
 
 
+PROGRAM = "python -m stages "
+CELL = {name: f"${{item.{name}}}" for name in ("camera", "recipe", "source", "seed")}
+CELL |= {name: f"${{folders.{name}}}" for name in ("hr", "scenes", "val")}
+OF_ARCH = {
+    "train_srn": "--arch ${item.arch} --out data/train_srn/${item.arch}",
+    "evaluate": "--arch ${item.arch} --model data/train_srn/${item.arch}/srn.safetensors "
+    "--out data/evaluate/${item.arch} --metrics data/evaluate/${item.arch}/metrics.json",
+}
+"""What ``${item}`` stands for: the name as an option, and its defaults."""
+
+
+def command(stage: str) -> str:
+    """The words behind ``usrdu`` of a stage's command."""
+    text: str = ENTRIES[stage]["cmd"]
+    assert text.startswith(PROGRAM)
+    assert not set(re.findall(r"[$][{][^}]*[}]", text)) - {"${item}"}, "values meet the shell"
+    name = stage.removeprefix("recovery ")
+    if text == f"{PROGRAM}recovery-cell {name} ${{item}}":
+        return " ".join(words(name, CELL))
+    return text.removeprefix(PROGRAM).replace("${item}", OF_ARCH.get(stage, "${item}"))
+
+
 def module(stage: str) -> str:
     """The file of a stage's command."""
-    program, command, *_ = ENTRIES[stage]["cmd"].split()
-    assert program == "usrdu"
-    name = command.replace("-", "_")
+    name = command(stage).split()[0].replace("-", "_")
     return f"stages/{name}.py" if name in STAGES else f"stages/tools/{name}.py"
 
 
@@ -137,9 +159,8 @@ def test_the_stages_are_the_commands() -> None:
     from stages.cli import COMMANDS
 
     for stage in STAGES:
-        command = stage.replace("_", "-")
-        assert command in COMMANDS
-        assert DVC["stages"][stage]["cmd"].split()[:2] == ["usrdu", command]
+        assert stage.replace("_", "-") in COMMANDS
+        assert command(stage).split()[0] == stage.replace("_", "-")
         assert (ROOT / "stages" / f"{stage}.py").exists()
 
 
@@ -249,13 +270,14 @@ def test_the_sections_a_stage_reads_are_its_params(stage: str) -> None:
 def test_every_path_of_a_command_is_a_dependency_or_an_output(stage: str) -> None:
     entry = ENTRIES[stage]
     deps, outs = paths(entry["deps"]), outputs(stage)
-    words = re.sub(r"--params \S+", "", entry["cmd"]).split()
-    named = {word for word in words if "/" in word or word.startswith("${folders")}
+    given = re.sub(r"--params \S+", "", command(stage)).split()
+    named = {word for word in given if "/" in word or word.startswith("${folders")}
     assert named
     for path in named:
         inside = any(out == path or out.startswith(f"{path}/") for out in outs)
         assert path in deps or inside, path
-    assert deps - named == code_deps(stage)
+    folders = {path for path in deps if path.startswith(("${folders.", "${common.folders."))}
+    assert deps - named - folders == code_deps(stage)
 
 
 def test_every_input_is_written_by_a_stage_or_given_by_the_user() -> None:
@@ -273,7 +295,7 @@ def test_every_input_is_written_by_a_stage_or_given_by_the_user() -> None:
         written |= outputs(stage)
 
 
-GIVEN = {*(f"${{folders.{name}}}" for name in ("hr", "scenes", "val"))}
+GIVEN = {*(f"${{folders.{name}}}" for name in ("hr", "scenes", "val")), "${common.folders.weights}"}
 GIVEN.add("data/raw/real/${item.camera}")
 """Folders of the user that recovery reads."""
 
@@ -299,7 +321,7 @@ def test_a_cell_of_recovery_depends_on_its_settings(name: str) -> None:
         for _, key in sections(DVC["stages"][stage]["params"])
     } - {""}
     read = {stage, *(["architectures"] if stage == "train_srn" else [])}
-    for overlay in re.findall(r"--params recovery/params.yaml:(\S+)", RECOVERY[name]["cmd"]):
+    for overlay in re.findall(r"--params recovery/params.yaml:(\S+)", command(f"recovery {name}")):
         if "item" in overlay:
             of_stage.add(overlay)
         else:
@@ -356,7 +378,7 @@ def test_packages_are_small() -> None:
         assert 2 <= len(inside) - 1 <= 9, package
     wide = [ROOT / "stages", ROOT / "benchmarks", ROOT / "benchmarks" / "rows"]
     for folder in [*wide, ROOT / "tests", *(ROOT / "tests").iterdir()]:
-        modules_of = [path for path in folder.glob("*.py") if path.name != "__init__.py"]
+        modules_of = [path for path in folder.glob("*.py") if not path.name.startswith("__")]
         assert len(modules_of) <= 12, folder
 
 
@@ -431,7 +453,7 @@ def test_help_imports_no_heavy_library() -> None:
 
 
 OTHERS = ["upscale", "degrade", "convert", "niqe_fit", "recovery_table", "plots_page", "verify"]
-OTHERS += ["doctor", "recovery_pairs"]
+OTHERS += ["doctor", "recovery_cell", "recovery_pairs"]
 OTHERS += ["params", "params show", "params use"]
 
 

@@ -22,6 +22,12 @@ DEEPEST = 20
 """Largest number of levels of a YAML file; those of this project have five."""
 COMMENT = 31
 """Column at which a comment begins, unless the value is longer."""
+NAME = re.compile(r"[A-Za-z0-9_-]+")
+"""Names of architectures, which are part of paths and of commands."""
+NO_FILE = ("imagenet", "random", "none", None)
+"""Values of the settings of ``WEIGHTS`` that name no file."""
+WEIGHTS = ("perceptual_weights", "lpips_weights", "niqe_model", "warm_start")
+"""Settings that may name a file of weights."""
 AMBIGUOUS = {"true", "false", "null", "yes", "no", "on", "off"}
 """Words that are no strings in YAML 1.1 or 1.2 unless they are quoted."""
 
@@ -230,6 +236,9 @@ class Params:
             content = _merged(content, changes)
         for value in self.values:
             self._put(content, value)
+        architectures = content.get("architectures")
+        for name in architectures if isinstance(architectures, dict) else ():
+            require_name(f"{self}: architectures", str(name))
         return content
 
     def _put(self, content: dict[str, object], change: str) -> None:
@@ -247,6 +256,24 @@ class Params:
         if not isinstance(inside, dict):
             raise UserError(f"{name}: {self.path} has no settings under '{'.'.join(outer)}'")
         inside[last] = _value(text, name)
+
+
+def require_name(where: str, name: str) -> None:
+    """Check a name that becomes part of paths and of commands.
+
+    Args:
+        where: What is named, for the message.
+        name: The name.
+
+    Raises:
+        UserError: It has other characters than letters from A to Z, digits, - and _.
+
+    """
+    if not NAME.fullmatch(name):
+        raise UserError(
+            f"{where}: the name {name!r} is not possible; names are letters from A to Z, digits, "
+            "- and _"
+        )
 
 
 def _overlay(name: str) -> dict[str, object]:
@@ -268,6 +295,26 @@ def _merged(base: Mapping[str, object], changes: Mapping[str, object]) -> dict[s
         both = isinstance(old, Mapping) and isinstance(value, Mapping)
         made[key] = _merged(old, value) if both else value  # type: ignore[arg-type]
     return made
+
+
+def weights_files(params: Params, *sections: str) -> dict[str, Path]:
+    """Files of weights that a params file names, by dotted key.
+
+    Args:
+        params: The params file.
+        sections: Dotted keys of the sections to look at; without any, the whole file.
+
+    Raises:
+        UserError: See ``Params.content``.
+
+    """
+    return {
+        key: Path(str(value))
+        for key, value in flat(params.content)
+        if key.rpartition(".")[2] in WEIGHTS
+        and value not in NO_FILE
+        and (not sections or any(key.startswith(f"{section}.") for section in sections))
+    }
 
 
 def flat(content: Mapping[str, object], prefix: str = "") -> Iterator[tuple[str, object]]:

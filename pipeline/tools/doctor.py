@@ -14,14 +14,10 @@ import psutil
 import torch
 
 from pipeline.base.errors import UserError
-from pipeline.base.params import flat, load_yaml
+from pipeline.base.params import Params, load_yaml, weights_files
 from pipeline.crops.memory import GIB
 
 PACKAGE = "usrdu"
-WORDS = ("imagenet", "random", "none", None)
-"""Values of the settings of ``WEIGHTS`` that do not name a file."""
-WEIGHTS = ("perceptual_weights", "lpips_weights", "niqe_model", "warm_start")
-"""Settings that may name a file of weights."""
 LITTLE_DISK = 5 * GIB
 """Bytes of free disk space below which a remark is made.  The demo needs less, a training on a
 published data set more."""
@@ -134,13 +130,11 @@ def _dvc(folder: Path) -> str:
 def _named_files(params: Path) -> list[str]:
     """Files of weights in the params file that do not exist, or the fault of the params file."""
     try:
-        content = load_yaml(params)
+        named = weights_files(Params(params))
     except UserError as error:
         return [str(error)]
     return [
-        f"{key}: there is no file {value}"
-        for key, value in flat(content)
-        if key.rpartition(".")[2] in WEIGHTS
-        and value not in WORDS
-        and not (params.absolute().parent / str(value)).is_file()
+        f"{key}: there is no file {path}"
+        for key, path in named.items()
+        if not (params.absolute().parent / path).is_file()
     ]

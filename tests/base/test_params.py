@@ -1,5 +1,7 @@
 """What a command line changes of a params file: typed like the file, and refused like it."""
 
+import json
+import re
 from pathlib import Path
 from typing import Literal
 
@@ -223,3 +225,21 @@ def test_merge_keys_are_not_taken(tmp_path: Path) -> None:
     (tmp_path / "params.yaml").write_text("a:\n  <<: {b: 1}\n")
     with pytest.raises(UserError, match="line 2: merge keys"):
         load_yaml(tmp_path / "params.yaml")
+
+
+@pytest.mark.parametrize("name", ["esrgan", "x4-v2", "a_b", "2x", "-x", "X"])
+def test_names_of_architectures(tmp_path: Path, name: str) -> None:
+    path = tmp_path / "params.yaml"
+    path.write_text(json.dumps({"architectures": {name: {}}}))
+    assert Params(path).content == {"architectures": {name: {}}}
+
+
+@pytest.mark.parametrize(
+    "name", ["x4.v2", "a@b", "../evil", "a/b", "a b", "$(touch pwned)", "é", "", "a\n", "x;y", "'"]
+)
+def test_names_that_paths_and_commands_cannot_hold(tmp_path: Path, name: str) -> None:
+    path = tmp_path / "params.yaml"
+    path.write_text(json.dumps({"architectures": {"good": {}, name: {}}}))
+    said = f"{path}: architectures: the name {name!r} is not possible; names are letters"
+    with pytest.raises(UserError, match=re.escape(said)):
+        _ = Params(path).content

@@ -2,14 +2,24 @@
 
 import json
 import math
+import re
 from pathlib import Path
 
 import click
 import pytest
 from click.testing import CliRunner, Result
 
+from pipeline.base.errors import UserError
 from pipeline.base.params import Params
-from stages.options import STORE, params_option, plain_errors, report, write_json
+from stages.options import (
+    STORE,
+    folder_of,
+    params_option,
+    plain_errors,
+    report,
+    weights_of,
+    write_json,
+)
 
 
 def refuse(constant: str) -> None:
@@ -78,3 +88,46 @@ def test_a_command_reads_its_params_with_changes(
     help_text = " ".join(call("--help").output.split())
     assert "--set KEY=VALUE" in help_text and "KEY is export.NAME" in help_text
     assert "export and machine of it are read" in help_text
+
+
+def test_a_folder_is_that_of_the_option_or_of_the_settings(tmp_path: Path) -> None:
+    path = tmp_path / "params.yaml"
+    path.write_text("folders: {hr: my $(x) photos, lr: 3, val: ''}\n")
+    params = Params(path)
+    assert folder_of(params, "hr", Path("given")) == Path("given")
+    assert folder_of(params, "hr", None) == Path("my $(x) photos")
+    for name in ("lr", "val", "pairs"):
+        said = f"{path}: folders.{name} names no folder; name it there, or by --{name}"
+        with pytest.raises(UserError, match=re.escape(said)):
+            folder_of(params, name, None)
+    path.write_text("folders: x\n")
+    with pytest.raises(UserError, match="folders.hr names no folder"):
+        folder_of(Params(path), "hr", None)
+
+
+def test_hashes_of_the_files_that_settings_name(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.chdir(tmp_path)
+    Path("w").mkdir()
+    Path("w/vgg.pth").write_bytes(b"abc")
+    Path("params.yaml").write_text(
+        "folders: {weights: w/}\ntrain_dsn: {perceptual_weights: w/vgg.pth}\n"
+        "evaluate: {lpips_weights: imagenet, niqe_model: w/missing.mat}\n"
+        "architectures: {x: {warm_start: w/../w/vgg.pth}, x2: {warm_start: null}}\n"
+    )
+    params = Params(Path("params.yaml"))
+    abc = "ba7816bf8f01cfea414140de5dae2223b00361a396177a9cb410ff61f20015ad"  # FIPS 180-4
+    monkeypatch.setenv("DVC_STAGE", "x")
+    assert weights_of(params, "train_dsn") == {"perceptual_weights": abc}
+    assert weights_of(params, "evaluate") == {}
+    assert weights_of(params, "architectures.x") == {"warm_start": abc}
+    assert weights_of(params, "architectures.x2") == {}
+    Path("params.yaml").write_text(
+        "folders: {weights: w}\ntrain_dsn: {perceptual_weights: w/../vgg.pth}\n"
+    )
+    Path("vgg.pth").write_bytes(b"abc")
+    with pytest.raises(UserError, match="names w/../vgg.pth, which is not in w"):
+        weights_of(Params(Path("params.yaml")), "train_dsn")
+    monkeypatch.delenv("DVC_STAGE")
+    assert weights_of(Params(Path("params.yaml")), "train_dsn") == {"perceptual_weights": abc}

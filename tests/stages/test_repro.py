@@ -6,10 +6,11 @@ Slow (every stage is a process of its own that imports torch), so one repository
 import csv
 import json
 import re
+import shutil
 from pathlib import Path
 
 import pytest
-from repository import copy_first_run, edit_params, ok, ran, run
+from repository import AWKWARD, copy_first_run, edit_params, ok, ran, run
 
 STAGES = ["demo", "prepare", "camera", "train_dsn", "export", "calibrate", "audit"]
 SRN_STAGES = ["train_srn@esrgan", "evaluate@esrgan", "train_srn@compact", "evaluate@compact"]
@@ -19,7 +20,7 @@ THIRD: dict[str, object] = {"network": "SPAN", "options": {}, "warm_start": None
 @pytest.fixture(scope="module")
 def repo(tmp_path_factory: pytest.TempPathFactory) -> Path:
     """A clone of the working tree in which ``dvc repro`` ran once."""
-    target = tmp_path_factory.mktemp("clone")
+    target = tmp_path_factory.mktemp("clone") / AWKWARD
     assert copy_first_run(target, tmp_path_factory) == {*STAGES, *SRN_STAGES}
     return target
 
@@ -135,6 +136,56 @@ def test_metrics_and_plots_show(repo: Path) -> None:
     assert not re.search(r"<(script|link|img)[^>]+(src|href)=[\"']?https?:", page)
 
 
+def test_folders_of_any_name(repo: Path) -> None:
+    """They hold the same images, so that no stage but prepare runs; no shell sees their names."""
+    before = (repo / "params.yaml").read_text()
+    places = {name: f"data/raw/{AWKWARD}/{name}" for name in ("hr", "lr", "val")}
+    try:
+        shutil.copytree(repo / "data/raw/demo", repo / "data/raw" / AWKWARD)
+        edit_params(repo, {"folders": dict(places)})
+        assert ran(ok(repo, "dvc", "repro")) == {"prepare"}
+        assert f"data/raw/{AWKWARD}/hr" in (repo / "dvc.lock").read_text()
+    finally:
+        (repo / "params.yaml").write_text(before)
+        ok(repo, "git", "checkout", "--quiet", "dvc.lock")
+    assert not list(repo.rglob("pwned"))
+
+
+def test_an_architecture_of_an_impossible_name(repo: Path) -> None:
+    name = "$(touch pwned)"
+    before = (repo / "params.yaml").read_text()
+    try:
+        edit_params(repo, {"architectures": {name: THIRD}})
+        done = run(repo, "dvc", "repro", "--single-item", f"train_srn@{name}")
+        assert done.returncode == 255
+        assert (
+            f"Error: params.yaml: architectures: the name '{name}' is not possible" in done.stderr
+        )
+    finally:
+        (repo / "params.yaml").write_text(before)
+    assert not list(repo.rglob("pwned"))
+
+
+def test_a_new_file_of_weights_runs_what_reads_weights(repo: Path) -> None:
+    file = repo / "data/raw/weights/new.pth"
+    try:
+        file.write_bytes(b"weights")
+        assert ran(run(repo, "dvc", "repro", "--dry").stdout) == {"train_dsn", *SRN_STAGES}
+    finally:
+        file.unlink()
+
+
+def test_the_stages_run_the_code_of_their_folder(repo: Path) -> None:
+    """Also where the project is installed from another folder, as for a queued experiment."""
+    file = repo / "stages/cli.py"
+    before = file.read_text()
+    try:
+        file.write_text(before.replace("Score an SR model", "Of this folder"))
+        assert "Of this folder" in ok(repo, "python", "-m", "stages", "--help")
+    finally:
+        file.write_text(before)
+
+
 @pytest.mark.slow
 def test_an_experiment_runs(repo: Path) -> None:
     output = ok(repo, "dvc", "exp", "run", "-S", "train_srn.batch_size=1", "evaluate@compact")
@@ -158,5 +209,20 @@ def test_a_mistake_in_the_params_stops_before_anything_is_lost(repo: Path) -> No
             "Error: params.yaml: train_srn.lerning_rate is not a known setting"
         )
         assert weights.read_bytes() == kept
+    finally:
+        (repo / "params.yaml").write_text(before)
+
+
+def test_weights_that_dvc_does_not_watch(repo: Path) -> None:
+    """The last test, as DVC removes the outputs of a stage before it runs it."""
+    before = (repo / "params.yaml").read_text()
+    try:
+        edit_params(repo, {"architectures": {"esrgan": {"warm_start": "data/x.pth"}}})
+        done = run(repo, "dvc", "repro", "--single-item", "train_srn@esrgan")
+        assert done.returncode == 255
+        assert (
+            "Error: params.yaml: architectures.esrgan.warm_start names data/x.pth, which is not in "
+            "data/raw/weights (folders.weights), so DVC would not see it change"
+        ) in done.stderr
     finally:
         (repo / "params.yaml").write_text(before)
