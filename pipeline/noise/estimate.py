@@ -12,7 +12,7 @@ differences between channels are free of it; noise is then assumed independent b
 Intensities are in gray levels, variances in gray levels squared.
 """
 
-from collections.abc import Sequence
+from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 from functools import lru_cache
 
@@ -47,6 +47,9 @@ ABOVE = 0.2
 """A stratum whose log variance lies more than this above the curve has less weight."""
 FEWEST, FEWEST_FLAT = 64, 12
 """Least number of blocks of a set, and of flat blocks of a stratum."""
+FEWEST_LIT = 256
+"""Least number of blocks of a set most of whose blocks are black or white: what is left lies around
+lamps and at the edge of shadows, and is less flat."""
 DARKEST, BRIGHTEST = 12, 243
 """Blocks outside this range of intensity are left out: clipping to 8 bit cuts their noise."""
 ROUNDING = 1 / 12
@@ -75,9 +78,19 @@ class Blocks:
     def __len__(self) -> int:
         return len(self.level)
 
+    @property
+    def dark(self) -> NDArray[np.bool_]:
+        """Which blocks are so dark that clipping to 8 bit cuts their noise."""
+        return np.asarray((self.level <= DARKEST).any(axis=1))
 
-def read_blocks(store: Store, limit: int) -> Blocks:
-    """Blocks of all images of a store.
+    @property
+    def usable(self) -> NDArray[np.bool_]:
+        """Which blocks are neither black nor white."""
+        return np.asarray(~self.dark & (self.level < BRIGHTEST).all(axis=1))
+
+
+def image_blocks(store: Store, limit: int) -> Iterator[Blocks]:
+    """Blocks of every image of a store, in the order of its ids.
 
     Args:
         store: Store of kind lr, without its held-out part, or of kind maps, of which the means are
@@ -85,14 +98,17 @@ def read_blocks(store: Store, limit: int) -> Blocks:
         limit: About the number of blocks of all images together; every image gives at least one.
 
     """
-    parts = []
     for image_id in store.ids:
         if store.kind == "lr":
             image = store.read(image_id, "image", training_box(store, image_id)).astype(np.float64)
         else:
             image = store.read(image_id, "mean").astype(np.float64) * 255
-        parts.append(cut_blocks(image, max(limit // len(store.ids), 1)))
-    return join(parts)
+        yield cut_blocks(image, max(limit // len(store.ids), 1))
+
+
+def read_blocks(store: Store, limit: int) -> Blocks:
+    """Blocks of all images of a store together; see ``image_blocks``."""
+    return join(list(image_blocks(store, limit)))
 
 
 def cut_blocks(image: NDArray[np.floating], limit: int) -> Blocks:
@@ -159,15 +175,17 @@ def estimate_noise(blocks: Blocks) -> Noise:
     """Estimate the noise of a set of images from its blocks.
 
     Raises:
-        ValueError: There are too few blocks, or noise cannot be distinguished from texture.  The
-            message says which.
+        ValueError: There are too few blocks, or noise cannot be distinguished from texture or
+            edges.  The message says which; ``measured`` adds the images and a way out.
 
     """
-    usable = ((blocks.level > DARKEST) & (blocks.level < BRIGHTEST)).all(axis=1)
-    if usable.sum() < FEWEST:
+    usable = blocks.usable
+    if usable.sum() < (FEWEST if usable.sum() > len(blocks) / 2 else FEWEST_LIT):
         raise ValueError(f"only {usable.sum()} blocks of 8x8 pixels are neither black nor white")
     level, residual = blocks.level[usable].astype(np.float64), blocks.residual[usable]
     around = blocks.surroundings[usable].astype(np.float64)
+    if np.quantile(around.mean(axis=1), 0.9) < ROUNDING:  # areas of one colour
+        return rounding_alone()
     covariance = np.einsum("nchw,ndhw->ncd", residual, residual, dtype=np.float64) / _freedom()
     start = max(float(np.median(around)), ROUNDING)
     for flat in (True, False):
@@ -190,11 +208,18 @@ def estimate_noise(blocks: Blocks) -> Noise:
     ratio = (around / noise.variance_at(level)).mean(axis=1)
     unit = unit[np.argsort(ratio)[: max(int(FLAT_SHARE / 2 * len(ratio)), FEWEST)]]
     unit = unit[_ordinary(unit)]
+    if not len(unit):
+        raise ValueError("the images have edges everywhere, and no flat area that shows noise")
     gain, correlation = _correlation(unit)
     variance = noise.variance * gain[:, None]
     if gain.min() < LEAST_GAIN:
         return Noise(np.maximum(variance, ROUNDING), white_correlation(), 0.0, flat)
     return Noise(variance, correlation, _excess_kurtosis(unit), flat)
+
+
+def rounding_alone() -> Noise:
+    """The noise of images that have none but that of rounding to 8 bit."""
+    return Noise(np.full((3, len(KNOTS)), ROUNDING), white_correlation(), 0.0, True)
 
 
 def _contrast(around: Array, variance: Array) -> float:
