@@ -52,6 +52,10 @@ FEWEST_LIT = 256
 lamps and at the edge of shadows, and is less flat."""
 DARKEST, BRIGHTEST = 12, 243
 """Blocks outside this range of intensity are left out: clipping to 8 bit cuts their noise."""
+LARGEST = 50.0
+"""Gray levels: what deviates more from its plane is no noise of a camera.  Line drawings, whose
+paper is left out because it is white, have 78 to 108."""
+EDGES = "the images have edges everywhere, and no flat area that shows noise"
 ROUNDING = 1 / 12
 """Variance of rounding to 8 bit, which has the same power at every frequency."""
 ROUNDS = 6
@@ -62,6 +66,10 @@ white."""
 MOST_SHARED, TOO_ALIKE = 0.8, 0.9
 """The differences of channels show the noise if it is correlated between channels by less than the
 first; in a set without flat areas, if noise and texture together are by less than the second."""
+
+
+class TooFewError(ValueError):
+    """There are too few blocks that are neither black nor white."""
 
 
 @dataclass(frozen=True, eq=False)
@@ -175,13 +183,12 @@ def estimate_noise(blocks: Blocks) -> Noise:
     """Estimate the noise of a set of images from its blocks.
 
     Raises:
-        ValueError: There are too few blocks, or noise cannot be distinguished from texture or
+        TooFewError: There are too few blocks.
+        ValueError: The noise cannot be distinguished from texture or
             edges.  The message says which; ``measured`` adds the images and a way out.
 
     """
-    usable = blocks.usable
-    if usable.sum() < (FEWEST if usable.sum() > len(blocks) / 2 else FEWEST_LIT):
-        raise ValueError(f"only {usable.sum()} blocks of 8x8 pixels are neither black nor white")
+    usable = _enough(blocks)
     level, residual = blocks.level[usable].astype(np.float64), blocks.residual[usable]
     around = blocks.surroundings[usable].astype(np.float64)
     if np.quantile(around.mean(axis=1), 0.9) < ROUNDING:  # areas of one colour
@@ -195,7 +202,7 @@ def estimate_noise(blocks: Blocks) -> Noise:
             noise = Noise(_fit(level, covariance, ratio, noise), white_correlation(), 0.0, flat)
         if _contrast(around, noise.variance_at(level)) >= FLAT_CONTRAST:
             break
-    unit = residual / np.sqrt(noise.variance_at(level))[:, :, None, None]
+    unit = residual / _deviation(noise, level)[:, :, None, None]
     if not flat:
         if _alike(_shared(level, covariance, ratio, noise)) > TOO_ALIKE:
             raise ValueError("the images are textured from edge to edge, alike in all channels")
@@ -209,12 +216,28 @@ def estimate_noise(blocks: Blocks) -> Noise:
     unit = unit[np.argsort(ratio)[: max(int(FLAT_SHARE / 2 * len(ratio)), FEWEST)]]
     unit = unit[_ordinary(unit)]
     if not len(unit):
-        raise ValueError("the images have edges everywhere, and no flat area that shows noise")
+        raise ValueError(EDGES)
     gain, correlation = _correlation(unit)
     variance = noise.variance * gain[:, None]
     if gain.min() < LEAST_GAIN:
         return Noise(np.maximum(variance, ROUNDING), white_correlation(), 0.0, flat)
     return Noise(variance, correlation, _excess_kurtosis(unit), flat)
+
+
+def _enough(blocks: Blocks) -> NDArray[np.bool_]:
+    """Which blocks are usable."""
+    usable = blocks.usable
+    if usable.sum() < (FEWEST if usable.sum() > len(blocks) / 2 else FEWEST_LIT):
+        raise TooFewError(f"only {usable.sum()} blocks of 8x8 pixels are neither black nor white")
+    return usable
+
+
+def _deviation(noise: Noise, level: Array) -> Array:
+    """Deviations (N, 3) at intensities, if they are those of a noise."""
+    variance = noise.variance_at(level)
+    if variance.mean() > LARGEST**2:
+        raise ValueError(EDGES)
+    return np.sqrt(variance)
 
 
 def rounding_alone() -> Noise:

@@ -10,7 +10,15 @@ from dataclasses import dataclass
 import numpy as np
 
 from pipeline.base.errors import listed
-from pipeline.noise.estimate import FEWEST, Blocks, Noise, estimate_noise, image_blocks, join
+from pipeline.noise.estimate import (
+    FEWEST,
+    Blocks,
+    Noise,
+    TooFewError,
+    estimate_noise,
+    image_blocks,
+    join,
+)
 from pipeline.stores.reader import Store
 
 NAMED = 3
@@ -101,11 +109,11 @@ def measure_images(parts: Sequence[ImageBlocks], subject: str) -> Measured:
     try:
         noise = estimate_noise(blocks)
     except ValueError as error:
-        return Measured(blocks, None, _fault(parts, blocks, subject, str(error)), None)
+        return Measured(blocks, None, _fault(parts, blocks, subject, error), None)
     return Measured(blocks, noise, None, _remark(parts, blocks, subject))
 
 
-def _fault(parts: Sequence[ImageBlocks], blocks: Blocks, subject: str, reason: str) -> Fault:
+def _fault(parts: Sequence[ImageBlocks], blocks: Blocks, subject: str, error: ValueError) -> Fault:
     kind, check = KIND[subject]
     if len(blocks) < FEWEST:
         small = [part.name for part in parts if len(part.blocks) * len(parts) < FEWEST]
@@ -115,7 +123,7 @@ def _fault(parts: Sequence[ImageBlocks], blocks: Blocks, subject: str, reason: s
             listed(small, NAMED),
             f"add {kind}, or larger ones",
         )
-    end = _clipped(blocks)
+    end = _clipped(blocks) if isinstance(error, TooFewError) else None
     if end is not None:
         other = {"dark": "brighter", "bright": "darker"}[end]
         return Fault(
@@ -123,7 +131,7 @@ def _fault(parts: Sequence[ImageBlocks], blocks: Blocks, subject: str, reason: s
             listed(_of_end(parts, end), NAMED),
             f"add {other} {kind}{check}",
         )
-    why = reason.replace("the images", subject)
+    why = str(error).replace("the images", subject)
     flat = f"add {kind} with flat areas, such as a wall or the sky"
     return Fault(f"{why}, so that their noise cannot be told apart", "", flat)
 
