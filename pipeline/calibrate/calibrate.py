@@ -16,6 +16,7 @@ from pipeline.noise.added_noise import (
     strongest_correlations,
 )
 from pipeline.noise.estimate import (
+    BLOCKS,
     Blocks,
     Noise,
     cut_blocks,
@@ -59,7 +60,8 @@ def calibrate(
     """
     require_same_scale(maps, lr)
     tables = stored_tables(lr)
-    measured, of_means = measure(lr, settings.blocks), measure(maps, settings.blocks)
+    measured = measure(lr, max(settings.blocks, BLOCKS))  # as the monitor and the camera stage do
+    of_means = measure(maps, settings.blocks)
     real, own, means = measured.noise, of_means.noise, of_means.blocks
     if real is None:
         return _faulty(maps, lr, str(measured.fault))
