@@ -67,6 +67,7 @@ def command(
     from pipeline.passport.passport import read_passport
     from pipeline.sampling.calibration import load_calibration
     from pipeline.stores.reader import Store
+    from pipeline.train_srn.noise_check import levels_of
     from pipeline.train_srn.settings import Architecture, TrainSrnSettings
     from pipeline.train_srn.train import SrnMaterial, train_srn
     from pipeline.training.description import Places
@@ -84,6 +85,7 @@ def command(
         load_calibration(calibration) if calibration and settings.calibrated else None,
         Store(pairs, "val") if pairs else None,
         read_passport(camera) if camera and settings.camera else None,
+        levels_of(calibration),
     )
     result = train_srn(
         material, arch, architecture, settings, machine, Places(out, work / "train_srn", start)

@@ -16,15 +16,18 @@ from pipeline.noise.added_noise import (
     strongest_correlations,
 )
 from pipeline.noise.estimate import (
+    BLOCKS,
     Blocks,
     Noise,
     cut_blocks,
     estimate_noise,
     join,
-    read_blocks,
 )
+from pipeline.noise.measured import GO_ON, measure
 from pipeline.sampling.calibration import CALIBRATION_FORMAT, Calibration
-from pipeline.sampling.sampler import Draw, make_sampler
+from pipeline.sampling.noise_level import NoiseLevels, miss, noise_ratio, too_noisy_means
+from pipeline.sampling.sampler import Draw, Sampler, make_sampler
+from pipeline.sampling.stored_camera import stored_camera
 from pipeline.stores.reader import Store, require_same_scale
 
 log = logging.getLogger(__name__)
@@ -40,14 +43,15 @@ def calibrate(
     or the ends of the 8 bits, was there before.
 
     Args:
-        maps: Store of kind maps; only its means are read.
+        maps: Store of kind maps.
         lr: Store of kind lr; its held-out part is not read.
         settings: The section ``calibrate``.
 
     Returns:
         The calibration, and metrics: noise levels (standard deviations in gray levels, over the
         intensities of the means) of the real LR images, the means and the samples, the strongest
-        correlations of the real noise between neighbours and between channels, and the fault.
+        correlations of the real noise between neighbours and between channels, the ratio of the
+        level of samples to the real one (those with the theta of the maps too), and the fault.
 
     Raises:
         UserError: The scales differ, a chunk is damaged, or the real LR images do not say well how
@@ -56,26 +60,42 @@ def calibrate(
     """
     require_same_scale(maps, lr)
     tables = stored_tables(lr)
+    measured = measure(lr, max(settings.blocks, BLOCKS))  # as the monitor and the camera stage do
+    of_means = measure(maps, settings.blocks)
+    real, own, means = measured.noise, of_means.noise, of_means.blocks
+    if real is None:
+        return _faulty(maps, lr, str(measured.fault))
+    if own is None:
+        return _faulty(maps, lr, str(of_means.fault))
+    if measured.remark is not None:
+        log.warning("%s", measured.remark)
+    bar = tqdm(range(settings.rounds + 1), "calibrate", unit="round")
+
+    def draw(added: AddedNoise, number: int) -> Blocks:
+        candidate = _calibration(maps, lr, added, settings, means)
+        sampler = make_sampler(Draw("calibrated"), candidate)
+        return _sample_blocks(maps, sampler, settings, number)
+
     try:
-        real = estimate_noise(read_blocks(lr, settings.blocks))
-        means = read_blocks(maps, settings.blocks)
-        own = estimate_noise(means)
-        bar = tqdm(range(settings.rounds + 1), "calibrate", unit="round")
-
-        def draw(added: AddedNoise, number: int) -> Blocks:
-            candidate = _calibration(maps, lr, added, settings, means)
-            return _sample_blocks(maps, candidate, settings, number)
-
         found = search(real, own, tables, bar, draw)
-        calibration = _calibration(maps, lr, found.added, settings, means)
     except ValueError as error:
-        log.warning("no calibration: %s", error)
-        return _faulty(maps, lr, str(error)), {"fault": str(error)}
+        return _faulty(maps, lr, f"samples of the maps cannot be measured: {error}; {GO_ON}")
+    levels = NoiseLevels(
+        real=real.deviation(means),
+        mean=own.deviation(means),
+        calibrated=found.drawn.deviation(means),
+        **_stored_levels(maps, settings, means),
+    )
+    _warn(levels)
+    calibration = _calibration(maps, lr, found.added, settings, means, levels)
     neighbours, channels = strongest_correlations(real)
     return calibration, {
-        "noise_level_real": real.deviation(means),
-        "noise_level_mean": own.deviation(means),
-        "noise_level_samples": found.drawn.deviation(means),
+        "noise_level_real": levels.real,
+        "noise_level_mean": levels.mean,
+        "noise_level_samples": levels.calibrated,
+        "noise_ratio": noise_ratio(levels.real, levels.calibrated),
+        "noise_ratio_raw": noise_ratio(levels.real, levels.raw),
+        "noise_ratio_camera": noise_ratio(levels.real, levels.camera),
         "constant_theta_gray": calibration.constant_theta_gray,
         "neighbour_correlation": neighbours,
         "channel_correlation": channels,
@@ -87,8 +107,40 @@ def calibrate(
     }
 
 
+def _stored_levels(
+    maps: Store, settings: CalibrateSettings, means: Blocks
+) -> dict[str, float | None]:
+    """Noise levels of samples with the theta of the maps, for ``NoiseLevels``."""
+    camera = stored_camera(maps)
+    samplers = {"raw": make_sampler(Draw("raw"))}
+    if camera is not None:
+        samplers["camera"] = make_sampler(Draw("camera"), camera=camera)
+    levels: dict[str, float | None] = {}
+    for name, sampler in samplers.items():
+        try:
+            noise = estimate_noise(_sample_blocks(maps, sampler, settings, 0))
+            levels[name] = noise.deviation(means)
+        except ValueError:
+            levels[name] = None
+    return levels
+
+
+def _warn(levels: NoiseLevels) -> None:
+    """Say that calibrated samples miss the real noise level, if they do."""
+    missed = miss(levels.real, levels.calibrated, levels.mean)
+    if missed is not None:
+        more = too_noisy_means(levels.mean, levels.real)
+        way_out = more or "raise calibrate.rounds or calibrate.blocks"
+        log.warning("with theta: calibrated %s; %s", missed, way_out)
+
+
 def _calibration(
-    maps: Store, lr: Store, sampling: AddedNoise, settings: CalibrateSettings, means: Blocks
+    maps: Store,
+    lr: Store,
+    sampling: AddedNoise,
+    settings: CalibrateSettings,
+    means: Blocks,
+    levels: NoiseLevels | None = None,
 ) -> Calibration:
     added = Noise(sampling.variance, sampling.correlation, 0.0, True).deviation(means)
     return Calibration.model_validate(
@@ -101,12 +153,15 @@ def _calibration(
             **law(sampling, settings.least_correlation).model_dump(),
             "jpeg": sampling.jpeg,
             "constant_theta_gray": float(added / np.sqrt(2)),
+            "levels_gray": levels,
         }
     )
 
 
-def _faulty(maps: Store, lr: Store, fault: str) -> Calibration:
-    return Calibration(
+def _faulty(maps: Store, lr: Store, fault: str) -> tuple[Calibration, dict[str, object]]:
+    """A calibration that says why there is none, and its metrics."""
+    log.warning("no calibration: %s", fault)
+    calibration = Calibration(
         format=CALIBRATION_FORMAT,
         scale=maps.scale,
         maps_digest=maps.digest,
@@ -118,18 +173,16 @@ def _faulty(maps: Store, lr: Store, fault: str) -> Calibration:
         jpeg=None,
         constant_theta_gray=0.0,
     )
+    return calibration, {"fault": fault}
 
 
-def _sample_blocks(
-    maps: Store, calibration: Calibration, settings: CalibrateSettings, step: int
-) -> Blocks:
-    """Blocks of one sample of every mean."""
-    sampler = make_sampler(Draw("calibrated"), calibration)
+def _sample_blocks(maps: Store, sampler: Sampler, settings: CalibrateSettings, step: int) -> Blocks:
+    """Blocks of one sample of every image of the maps."""
     limit = max(settings.blocks // len(maps.ids), 1)
     parts = []
     for number, image_id in enumerate(maps.ids):
-        mean = torch.from_numpy(maps.read(image_id, "mean")).float()[None]
+        stored = {n: torch.from_numpy(maps.read(image_id, n)).float()[None] for n in sampler.reads}
         source = generator(step, "calibrate/sample", number)
-        drawn = sampler.sample({"mean": mean}, source)[0].mul(255).round()
+        drawn = sampler.sample(stored, source)[0].mul(255).round()
         parts.append(cut_blocks(drawn.numpy(), limit))
     return join(parts)

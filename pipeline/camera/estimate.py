@@ -17,10 +17,12 @@ from pipeline.camera.spectra import Measure, Spectra, joined, rings
 from pipeline.camera.synthesis import MARGIN, Light, Synthesis, cropped
 from pipeline.camera.windows import seen, spread, usable, windows
 from pipeline.noise.added_noise import stored_tables
-from pipeline.noise.estimate import BLOCKS, Blocks, Noise, cut_blocks, estimate_noise, join
+from pipeline.noise.estimate import BLOCKS, cut_blocks
+from pipeline.noise.measured import REAL, ImageBlocks, Measured, measure_images
 from pipeline.passport.passport import Denoising, ImageCounts, Passport, Sharpening, Transfer
 from pipeline.sampling.compression import Compression
 from pipeline.sampling.noise_law import NoiseLaw
+from pipeline.sampling.noise_level import miss, noise_ratio, too_noisy_means
 from pipeline.stores.reader import Store, require_same_scale
 
 log = logging.getLogger(__name__)
@@ -45,6 +47,11 @@ DIGITS = 6
 """Decimals of the values of kernels and noise that are kept, so that the file stays small."""
 WIDE = 0.3
 """Width of the interval at 0.25 cycles per LR pixel that is said to be wide."""
+WITHOUT = (
+    "train_dsn.reference: bicubic, train_dsn.prior_scale_gray: 1.0 and train_dsn.epochs above 0, "
+    "then train_srn.theta: raw"
+)
+"""Settings that need no passport."""
 TOO_DIFFERENT = 0.35
 """A slope between the piles' spectra, in natural logarithms of the amplitude from a frequency to
 2.7 times it, that says that the scenes differ too much."""
@@ -69,9 +76,7 @@ class RealPile:
     """What is seen of the real LR images."""
 
     spectra: Spectra
-    noise: Noise | None
-    fault: str | None
-    """Why the noise could not be measured."""
+    measured: Measured
     gray: bool
     """Whether no image has a colour."""
 
@@ -106,12 +111,13 @@ def estimate_camera(
     real = _real(lr, measure, side)
     coloured = not (real.gray or synthesis.gray)
     with tqdm(total=2 * settings.rounds, desc="camera", unit="round") as bar:
-        exposure = as_measured(real.noise, scale)
+        exposure = as_measured(real.measured.noise, scale)
         search = Search(real.spectra, synthesis, measure, exposure, coloured)
         first = search.run(settings.rounds, bar.update)
         noise = _noise(synthesis, first, real, jpeg)
         search = Search(real.spectra, synthesis, measure, noise.exposure, coloured)
         camera = search.run(settings.rounds, bar.update, first)
+    _warn(real.measured, noise)
     transfer = _transfer(search, camera)
     images = ImageCounts(hr=len(synthesis.ids), lr=len(real.spectra))
     told = unknown(camera, search.slope(), transfer, noise.fault, images)
@@ -193,6 +199,7 @@ def _metrics(camera: Camera, noise: FoundNoise, passport: Passport) -> dict[str,
         "misfit": camera.cost,
         "noise_level_real": noise.level_real,
         "noise_level_samples": noise.level_samples,
+        "noise_ratio": noise_ratio(noise.level_real, noise.level_samples),
         "jpeg": passport.jpeg is not None,
         "unknown": "; ".join(passport.unknown),
     }
@@ -216,7 +223,8 @@ def _side(hr: Store, lr: Store, scale: int) -> int:
 
 def _flat(pile: Store) -> NothingToldError:
     return NothingToldError(
-        f"{pile.path}: its images are flat, so nothing can be told of the camera"
+        f"{pile.path}: its images are flat, so nothing can be told of the camera; add photographs "
+        f"with detail, or train a DSN without a passport ({WITHOUT})"
     )
 
 
@@ -243,32 +251,45 @@ def _real(lr: Store, measure: Measure, side: int) -> RealPile:
     numbers = {name: number for number, name in enumerate(ids)}
     most = min(max(LR_WINDOWS // len(ids), 1), WINDOWS_PER_IMAGE)
     spectra: list[Spectra] = []
-    blocks: list[Blocks] = []
+    blocks: list[ImageBlocks] = []
     flat = gray = True
     for name in tqdm(lr.ids, "camera: LR", unit="image"):
         image = lr.read(name, "image", seen(lr, name))
-        blocks.append(cut_blocks(image, max(BLOCKS // len(lr.ids), 1)))
+        cut_up = cut_blocks(image, max(BLOCKS // len(lr.ids), 1))
+        blocks.append(ImageBlocks(lr.file_name(name), cut_up))
         if name in numbers:
             cut = windows(image, numbers[name], side, most)
             flat, gray = flat and cut.flat, gray and cut.gray
             spectra.append(measure.image(cut.pixels))
     if flat:
         raise _flat(lr)
-    try:
-        noise, fault = estimate_noise(join(blocks)), None
-    except ValueError as error:
-        noise, fault = None, str(error)
-    return RealPile(joined(spectra), noise, fault, gray)
+    return RealPile(joined(spectra), measure_images(blocks, REAL), gray)
 
 
 def _noise(
     synthesis: Synthesis, camera: Camera, real: RealPile, jpeg: Compression | None
 ) -> FoundNoise:
     """The noise to add to the camera's LR images, so that they are as noisy as the real ones."""
-    if real.noise is None:
-        return no_noise(synthesis.scale, jpeg, str(real.fault))
+    measured = real.measured
+    if measured.noise is None:
+        assert measured.fault is not None
+        return no_noise(synthesis.scale, jpeg, measured.fault.reason)
     clean = cropped(synthesis.mean(camera.optics, camera.shaping)).clamp(0, 1)
-    return find_noise(real.noise, clean, synthesis.scale, jpeg)
+    return find_noise(measured.noise, clean, synthesis.scale, jpeg)
+
+
+def _warn(real: Measured, noise: FoundNoise) -> None:
+    """Say what a user should know of the noise before a long training."""
+    if real.fault is not None:
+        log.warning("%s; theta: camera draws without noise", real.fault)
+        return
+    for sentence in (real.remark, noise.fault):
+        if sentence is not None:
+            log.warning("%s", sentence)
+    missed = miss(noise.level_real, noise.level_samples, noise.level_clean)
+    if missed is not None and noise.level_real is not None:
+        more = too_noisy_means(noise.level_clean, noise.level_real)
+        log.warning("with theta: camera %s; %s", missed, more or "add images to both sets")
 
 
 def camera_kernel(camera: Camera, scale: int, chroma: bool) -> list[list[float]]:

@@ -52,6 +52,8 @@ class FoundNoise:
     """Standard deviation of the noise of the real LR images, in gray levels; None: unknown."""
     level_samples: float | None
     """The same of samples."""
+    level_clean: float | None
+    """The same of LR images to which no noise was added: that of the HR images, and of texture."""
     fault: str | None
     """Why it is not known well, a sentence."""
 
@@ -84,9 +86,10 @@ def find_noise(real: Noise, clean: Tensor, scale: int, jpeg: Compression | None)
         return Exposure(scale, law(added, LEAST_CORRELATION), jpeg)
 
     try:
+        own = estimate_noise(means)
         found = search(
             real,
-            estimate_noise(means),
+            own,
             jpeg,
             range(NOISE_ROUNDS + 1),
             lambda added, _: _blocks(exposed(added)(clean)),
@@ -96,15 +99,20 @@ def find_noise(real: Noise, clean: Tensor, scale: int, jpeg: Compression | None)
             return no_noise(scale, jpeg, str(error))
         fault = f"the noise before compression and cutting could not be searched for: {error}"
         measured = as_measured(real, scale)
-        return FoundNoise(measured, _level(real), None, fault)
-    levels = real.deviation(means), found.drawn.deviation(means)
-    return FoundNoise(exposed(found.added), *levels, None)
+        return FoundNoise(measured, _level(real), None, None, fault)
+    return FoundNoise(
+        exposed(found.added),
+        level_real=real.deviation(means),
+        level_samples=found.drawn.deviation(means),
+        level_clean=own.deviation(means),
+        fault=None,
+    )
 
 
 def no_noise(scale: int, jpeg: Compression | None, reason: str) -> FoundNoise:
     """Noise that could not be measured counts as none."""
     fault = f"the noise could not be measured, so that it may pass for sharpness: {reason}"
-    return FoundNoise(Exposure(scale, NO_NOISE, jpeg), None, None, fault)
+    return FoundNoise(Exposure(scale, NO_NOISE, jpeg), None, None, None, fault)
 
 
 def _level(noise: Noise) -> float:

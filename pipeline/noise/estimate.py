@@ -12,7 +12,7 @@ differences between channels are free of it; noise is then assumed independent b
 Intensities are in gray levels, variances in gray levels squared.
 """
 
-from collections.abc import Sequence
+from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 from functools import lru_cache
 
@@ -47,8 +47,15 @@ ABOVE = 0.2
 """A stratum whose log variance lies more than this above the curve has less weight."""
 FEWEST, FEWEST_FLAT = 64, 12
 """Least number of blocks of a set, and of flat blocks of a stratum."""
+FEWEST_LIT = 256
+"""Least number of blocks of a set most of whose blocks are black or white: what is left lies around
+lamps and at the edge of shadows, and is less flat."""
 DARKEST, BRIGHTEST = 12, 243
 """Blocks outside this range of intensity are left out: clipping to 8 bit cuts their noise."""
+LARGEST = 50.0
+"""Gray levels: what deviates more from its plane is no noise of a camera.  Line drawings, whose
+paper is left out because it is white, have 78 to 108."""
+EDGES = "the images have edges everywhere, and no flat area that shows noise"
 ROUNDING = 1 / 12
 """Variance of rounding to 8 bit, which has the same power at every frequency."""
 ROUNDS = 6
@@ -59,6 +66,10 @@ white."""
 MOST_SHARED, TOO_ALIKE = 0.8, 0.9
 """The differences of channels show the noise if it is correlated between channels by less than the
 first; in a set without flat areas, if noise and texture together are by less than the second."""
+
+
+class TooFewError(ValueError):
+    """There are too few blocks that are neither black nor white."""
 
 
 @dataclass(frozen=True, eq=False)
@@ -75,9 +86,19 @@ class Blocks:
     def __len__(self) -> int:
         return len(self.level)
 
+    @property
+    def dark(self) -> NDArray[np.bool_]:
+        """Which blocks are so dark that clipping to 8 bit cuts their noise."""
+        return np.asarray((self.level <= DARKEST).any(axis=1))
 
-def read_blocks(store: Store, limit: int) -> Blocks:
-    """Blocks of all images of a store.
+    @property
+    def usable(self) -> NDArray[np.bool_]:
+        """Which blocks are neither black nor white."""
+        return np.asarray(~self.dark & (self.level < BRIGHTEST).all(axis=1))
+
+
+def image_blocks(store: Store, limit: int) -> Iterator[Blocks]:
+    """Blocks of every image of a store, in the order of its ids.
 
     Args:
         store: Store of kind lr, without its held-out part, or of kind maps, of which the means are
@@ -85,14 +106,17 @@ def read_blocks(store: Store, limit: int) -> Blocks:
         limit: About the number of blocks of all images together; every image gives at least one.
 
     """
-    parts = []
     for image_id in store.ids:
         if store.kind == "lr":
             image = store.read(image_id, "image", training_box(store, image_id)).astype(np.float64)
         else:
             image = store.read(image_id, "mean").astype(np.float64) * 255
-        parts.append(cut_blocks(image, max(limit // len(store.ids), 1)))
-    return join(parts)
+        yield cut_blocks(image, max(limit // len(store.ids), 1))
+
+
+def read_blocks(store: Store, limit: int) -> Blocks:
+    """Blocks of all images of a store together; see ``image_blocks``."""
+    return join(list(image_blocks(store, limit)))
 
 
 def cut_blocks(image: NDArray[np.floating], limit: int) -> Blocks:
@@ -159,15 +183,16 @@ def estimate_noise(blocks: Blocks) -> Noise:
     """Estimate the noise of a set of images from its blocks.
 
     Raises:
-        ValueError: There are too few blocks, or noise cannot be distinguished from texture.  The
-            message says which.
+        TooFewError: There are too few blocks.
+        ValueError: The noise cannot be distinguished from texture or
+            edges.  The message says which; ``measured`` adds the images and a way out.
 
     """
-    usable = ((blocks.level > DARKEST) & (blocks.level < BRIGHTEST)).all(axis=1)
-    if usable.sum() < FEWEST:
-        raise ValueError(f"only {usable.sum()} blocks of 8x8 pixels are neither black nor white")
+    usable = _enough(blocks)
     level, residual = blocks.level[usable].astype(np.float64), blocks.residual[usable]
     around = blocks.surroundings[usable].astype(np.float64)
+    if np.quantile(around.mean(axis=1), 0.9) < ROUNDING:  # areas of one colour
+        return rounding_alone()
     covariance = np.einsum("nchw,ndhw->ncd", residual, residual, dtype=np.float64) / _freedom()
     start = max(float(np.median(around)), ROUNDING)
     for flat in (True, False):
@@ -177,7 +202,7 @@ def estimate_noise(blocks: Blocks) -> Noise:
             noise = Noise(_fit(level, covariance, ratio, noise), white_correlation(), 0.0, flat)
         if _contrast(around, noise.variance_at(level)) >= FLAT_CONTRAST:
             break
-    unit = residual / np.sqrt(noise.variance_at(level))[:, :, None, None]
+    unit = residual / _deviation(noise, level)[:, :, None, None]
     if not flat:
         if _alike(_shared(level, covariance, ratio, noise)) > TOO_ALIKE:
             raise ValueError("the images are textured from edge to edge, alike in all channels")
@@ -190,11 +215,34 @@ def estimate_noise(blocks: Blocks) -> Noise:
     ratio = (around / noise.variance_at(level)).mean(axis=1)
     unit = unit[np.argsort(ratio)[: max(int(FLAT_SHARE / 2 * len(ratio)), FEWEST)]]
     unit = unit[_ordinary(unit)]
+    if not len(unit):
+        raise ValueError(EDGES)
     gain, correlation = _correlation(unit)
     variance = noise.variance * gain[:, None]
     if gain.min() < LEAST_GAIN:
         return Noise(np.maximum(variance, ROUNDING), white_correlation(), 0.0, flat)
     return Noise(variance, correlation, _excess_kurtosis(unit), flat)
+
+
+def _enough(blocks: Blocks) -> NDArray[np.bool_]:
+    """Which blocks are usable."""
+    usable = blocks.usable
+    if usable.sum() < (FEWEST if usable.sum() > len(blocks) / 2 else FEWEST_LIT):
+        raise TooFewError(f"only {usable.sum()} blocks of 8x8 pixels are neither black nor white")
+    return usable
+
+
+def _deviation(noise: Noise, level: Array) -> Array:
+    """Deviations (N, 3) at intensities, if they are those of a noise."""
+    variance = noise.variance_at(level)
+    if variance.mean() > LARGEST**2:
+        raise ValueError(EDGES)
+    return np.sqrt(variance)
+
+
+def rounding_alone() -> Noise:
+    """The noise of images that have none but that of rounding to 8 bit."""
+    return Noise(np.full((3, len(KNOTS)), ROUNDING), white_correlation(), 0.0, True)
 
 
 def _contrast(around: Array, variance: Array) -> float:

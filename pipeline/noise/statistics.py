@@ -33,6 +33,7 @@ from pipeline.noise.estimate import (
     join,
 )
 from pipeline.noise.signature import Signature, signature, spectral_distance, wasserstein
+from pipeline.sampling.noise_level import noise_ratio
 
 PIECES = 1000
 """Largest number of pieces of images that are used of a set."""
@@ -76,6 +77,9 @@ class LrStatistics:
     """For the estimate of the noise."""
     windows: tuple[NDArray[np.uint8], ...]
     """For the classifier: (n, 3, 16, 16) of every image that has any."""
+    measured: Noise | str | None = None
+    """The noise, or why it cannot be estimated, if other images of the camera have told it; a sum
+    does not keep it."""
 
     def __add__(self, other: "LrStatistics") -> "LrStatistics":
         return LrStatistics(
@@ -96,6 +100,8 @@ class LrStatistics:
     @cached_property
     def noise(self) -> Noise | str:
         """The noise of the set, or the reason why it cannot be estimated."""
+        if self.measured is not None:
+            return self.measured
         try:
             return estimate_noise(self.blocks)
         except ValueError as error:
@@ -141,6 +147,8 @@ class LrScores:
     noise_level_difference: float | None
     """Root mean square, over the intensities of the real images, of the difference of the two
     standard deviations, in gray levels."""
+    noise_ratio: float | None
+    """``noise_level`` over ``noise_level_real``."""
     spectral_distance: float | None
     """Distance of the power spectra, in decibels."""
     neighbour_correlation_difference: float | None
@@ -187,6 +195,7 @@ def compare(real: LrStatistics, other: LrStatistics, seed: int | None) -> LrScor
         noise_level=levels.other,
         noise_level_real=levels.real,
         noise_level_difference=levels.difference,
+        noise_ratio=noise_ratio(levels.real, levels.other),
         spectral_distance=spectral,
         neighbour_correlation_difference=neighbours,
         channel_correlation_difference=across,

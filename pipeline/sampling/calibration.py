@@ -14,6 +14,7 @@ from pipeline.base.errors import UserError
 from pipeline.base.settings import Settings
 from pipeline.sampling.compression import Compression
 from pipeline.sampling.noise_law import LaplaceShare, NoiseFilter, NoiseLaw, checked_variance
+from pipeline.sampling.noise_level import NoiseLevels
 from pipeline.stores.reader import Store
 
 CALIBRATION_FORMAT: Literal["usrdu-calibration-2"] = "usrdu-calibration-2"
@@ -43,6 +44,9 @@ class Calibration(Settings):
     """Compression of the real LR images, which the samples get as well; null for none."""
     constant_theta_gray: float = Field(ge=0)
     """The constant Laplace scale with the same mean variance over the maps, in gray levels."""
+    levels_gray: NoiseLevels | None = None
+    """Noise levels of the real LR images and of every kind of sample; null if they were not
+    measured, as by older versions."""
 
     @model_validator(mode="after")
     def _variance(self) -> "Calibration":

@@ -168,7 +168,10 @@ def _camera_sampler(
     camera: NoiseSource | None, maps: Store | None, device: torch.device | str
 ) -> CameraSampler:
     if camera is None:
-        raise UserError("theta is camera, but no passport of a camera was given")
+        raise UserError(
+            "theta is camera, but no passport of a camera was given, and the maps carry none: name "
+            "one (--camera), or set theta to raw or calibrated"
+        )
     if maps is not None and camera.scale != maps.scale:
         raise UserError(
             f"the camera's passport has the scale {camera.scale}, but {maps.path} has {maps.scale}"

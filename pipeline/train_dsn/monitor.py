@@ -1,7 +1,7 @@
 """Scores of the DSN during its training, without pairs: for the best epoch and for warnings."""
 
 from collections.abc import Callable, Mapping
-from dataclasses import asdict, dataclass
+from dataclasses import asdict, dataclass, replace
 from typing import Any
 
 import numpy as np
@@ -11,8 +11,12 @@ from torch import Tensor
 from pipeline.base.boxes import Box
 from pipeline.base.seeding import generator
 from pipeline.images.io import to_float, to_uint8
+from pipeline.noise.estimate import BLOCKS
+from pipeline.noise.measured import measure
 from pipeline.noise.statistics import Allowance, LrStatistics, compare, lr_statistics
 from pipeline.sampling.laplace import Maps
+from pipeline.sampling.noise_law import NoiseSource
+from pipeline.sampling.noise_level import LEAST_MISS, NO_NOISE, miss, noise_ratio
 from pipeline.sampling.sampler import Draw, make_sampler
 from pipeline.stores.reader import Store
 from pipeline.stores.split import held_out_box
@@ -21,8 +25,6 @@ IMAGES = 16
 """Largest number of HR images that are scored; they are evenly spread over the store."""
 SIDE = 512
 """Largest side, in HR pixels, of the central part of an image that is scored."""
-TOO_QUIET = 0.75
-"""A warning is given if the samples have less than this share of the real noise level."""
 COLLAPSED = 0.5
 """A DSN has collapsed if the correlation of its mean with the reference is below this."""
 
@@ -46,6 +48,8 @@ class DsnScores:
     """Noise level that theta alone adds, 2^(1/2) theta: root mean square in gray levels."""
     content_correlation: float
     """Correlation of the mean with the reference: median over the images."""
+    noise_fault: str | None = None
+    """Why the noise of the real LR images cannot be measured, and what to do."""
 
     @property
     def score(self) -> float:
@@ -61,16 +65,25 @@ class DsnScores:
         score = self.noise_level_difference if measured else self.wasserstein
         return float("inf") if score is None else score
 
+    @property
+    def noise_ratio(self) -> float | None:
+        """The noise level of the samples over that of the real LR images; None: not known."""
+        level = self.theta_level if self.noise_level is None else self.noise_level
+        return noise_ratio(self.noise_level_real, level)
+
     def warnings(self) -> list[str]:
         """Faults of the DSN, one sentence each."""
         found = []
         real = self.noise_level_real
         level = self.theta_level if self.noise_level is None else self.noise_level
-        if real is not None and level < TOO_QUIET * real:
-            found.append(
-                f"the generated LR images carry less noise than the real ones ({level:.1f} of "
-                f"{real:.1f} gray levels); train the SRN with theta: calibrated"
-            )
+        quiet = self.theta_level <= NO_NOISE + LEAST_MISS
+        own = level if quiet else None  # theta adds nothing to the means
+        if self.noise_fault is not None:
+            found.append(self.noise_fault)
+        elif (missed := miss(real, level, own)) is not None:
+            assert real is not None
+            collapsed = self.content_correlation < COLLAPSED
+            found.append(missed if collapsed else f"{missed}; {self._way_out(real, level)}")
         if self.content_correlation < COLLAPSED:
             found.append(
                 f"the DSN has collapsed: its mean correlates with the reference by only "
@@ -78,23 +91,45 @@ class DsnScores:
             )
         return found
 
+    def _way_out(self, real: float, level: float) -> str:
+        """What helps against samples of another noise level."""
+        if real <= NO_NOISE:
+            return "real ones have no noise but rounding: train the SRN with train_srn.theta: none"
+        if level > real and self.theta_level <= real:
+            return (
+                f"theta adds {self.theta_level:.1f} of it, and the means have the rest: take HR "
+                "images that are less noisy, and have flat areas"
+            )
+        return (
+            "train the SRN with train_srn.theta: calibrated, or constant with "
+            f"train_srn.constant_theta_gray: {real / np.sqrt(2):.1f}"
+        )
+
 
 class Monitor:
     """Scores a DSN on fixed parts of HR images.
 
     Args:
         hr: Store of kind hr.
-        lr: Store of kind lr; only its held-out part is read.
+        lr: Store of kind lr.  Its held-out part is scored against; its noise is that of the other
+            part, which the calibration measures too.
         reference: Gives the reference of HR images (1, 3, H, W), the same at every call.
         seed: Seed of the samples and of their statistics.
+        camera: The camera whose noise theta is, if it is: samples are then drawn as by
+            ``train_srn.theta: camera``, else as by ``raw``.
 
     """
 
     def __init__(
-        self, hr: Store, lr: Store, reference: Callable[[Tensor], Tensor], seed: int
+        self,
+        hr: Store,
+        lr: Store,
+        reference: Callable[[Tensor], Tensor],
+        seed: int,
+        camera: NoiseSource | None = None,
     ) -> None:
         self.reference, self.seed = reference, seed
-        self.sampler = make_sampler(Draw("raw"))
+        self.sampler = make_sampler(Draw("raw" if camera is None else "camera"), camera=camera)
         chosen = hr.ids[:: max(-(-len(hr.ids) // IMAGES), 1)]
         self.crops = [to_float(hr.read(i, "image", _middle(hr, i)))[None] for i in chosen]
         real = None
@@ -105,7 +140,10 @@ class Monitor:
             )
             real = lr_set if real is None else real + lr_set
         assert real is not None
-        self.real = real
+        measured = measure(lr, BLOCKS)
+        self.fault = measured.fault
+        noise = measured.noise if self.fault is None else str(self.fault)
+        self.real = replace(real, measured=noise)
 
     @torch.no_grad()
     def score(self, maps_of: MapsOf) -> DsnScores:
@@ -134,6 +172,7 @@ class Monitor:
             scores.noise_level_difference,
             float(np.sqrt(np.mean(variances)) * 255),
             float(np.nan_to_num(np.median(correlations))),
+            None if self.fault is None else str(self.fault),
         )
 
 

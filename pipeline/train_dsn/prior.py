@@ -4,7 +4,8 @@ import math
 from typing import Literal
 
 from pipeline.base.errors import UserError
-from pipeline.noise.estimate import BLOCKS, estimate_noise, read_blocks
+from pipeline.noise.estimate import BLOCKS
+from pipeline.noise.measured import measure
 from pipeline.stores.reader import Store
 from pipeline.train_dsn.settings import TrainDsnSettings
 
@@ -21,14 +22,14 @@ def with_prior(settings: TrainDsnSettings, lr: Store) -> TrainDsnSettings:
     """
     if settings.prior_scale_gray != "estimated":
         return settings
-    try:
-        blocks = read_blocks(lr, BLOCKS)
-        level = estimate_noise(blocks).deviation(blocks)
-    except ValueError as error:
+    found = measure(lr, BLOCKS)
+    if found.noise is None:
+        assert found.fault is not None
         raise UserError(
-            f"{lr.path}: the noise cannot be estimated: {error}; "
-            "give train_dsn.prior_scale_gray a number"
-        ) from error
+            f"{lr.path}: the noise cannot be estimated: {found.fault.clause}; "
+            f"{found.fault.way_out}, or give train_dsn.prior_scale_gray a number"
+        )
+    level = found.noise.deviation(found.blocks)
     return settings.model_copy(update={"prior_scale_gray": level / math.sqrt(2)})
 
 

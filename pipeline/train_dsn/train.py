@@ -148,7 +148,8 @@ class DsnTrainer:
     def monitor(self) -> Monitor:
         """Scores the DSN during its training; it reads images when it is first used."""
         hr, lr = self.material.hr, self.material.lr
-        return Monitor(hr, lr, self.reference.expected, self.settings.seed)
+        camera = self.passport if self.settings.prior_scale_gray == CAMERA else None
+        return Monitor(hr, lr, self.reference.expected, self.settings.seed, camera)
 
     def step(self, step: int) -> dict[str, Tensor]:
         """Train both networks on one batch; returns the unweighted terms and theta statistics."""
@@ -275,6 +276,7 @@ class DsnTrainer:
             "kept": settings.keep,
             "kept_epoch": best.epoch if settings.keep == "best" and settings.epochs else last,
             **asdict(kept),
+            "noise_ratio": kept.noise_ratio,
             "warning": "; ".join(kept.warnings()),
         }
 

@@ -22,6 +22,7 @@ from pipeline.srn.network import build
 from pipeline.stores.reader import Store
 from pipeline.stores.weights import save_weights
 from pipeline.train_srn.losses import BLOCK, SrnLoss
+from pipeline.train_srn.noise_check import check_noise
 from pipeline.train_srn.settings import Architecture, TrainSrnSettings
 from pipeline.train_srn.streams import (
     GenericStream,
@@ -59,6 +60,8 @@ class SrnMaterial:
     """Store of kind val."""
     camera: Passport | None = None
     """The camera's passport; None: that which the maps carry, if any."""
+    measured: Calibration | None = None
+    """What was measured of the noise of samples, for a warning; it changes no weights."""
 
     def used(self, settings: TrainSrnSettings) -> "SrnMaterial":
         """The part that the settings need; a change of the rest changes no result.
@@ -74,6 +77,7 @@ class SrnMaterial:
                     *stores,
                     self.calibration if settings.calibrated else None,
                     camera=(self.camera or passport_of(stores[1])) if settings.camera else None,
+                    measured=self.measured,
                 )
             case "bicubic" | "generic":
                 return SrnMaterial(hr=_given("hr", self.hr))
@@ -231,8 +235,9 @@ def train_srn(
         places: Where it reads and writes.
 
     Returns:
-        Metrics: the last row of the curves; without a training ``{"step": 0}``.  Of several
-        processes the main one alone writes; the others return None.
+        Metrics: the last row of the curves; without a training ``{"step": 0}``; and what
+        ``noise_check`` says.  Of several processes the main one alone writes; the others return
+        None.
 
     Raises:
         UserError: See ``open_stream``, ``SrnTrainer`` and ``training.run``.
@@ -242,6 +247,9 @@ def train_srn(
     accelerator = make_accelerator(settings)
     memory = allowed(machine, accelerator.device, accelerator.num_processes)
     stream = open_stream(material, settings, settings.demand(accelerator, memory))
+    noise: dict[str, float | None] = {}
+    if material.maps is not None and accelerator.is_main_process:
+        noise = check_noise(material.measured, settings, material.maps)
     trainer = SrnTrainer(stream, architecture, settings, accelerator, material.digests())
     key = _key(material, architecture, settings, accelerator.num_processes, places.start)
     training = Training(
@@ -252,7 +260,8 @@ def train_srn(
         checkpoint_every=machine.checkpoint_every,
         start=places.start,
     )
-    return run(trainer, training, places.results("srn.safetensors"), __name__)
+    result = run(trainer, training, places.results("srn.safetensors"), __name__)
+    return None if result is None else {**result, **noise}
 
 
 def _key(

@@ -951,7 +951,7 @@ def summary_of(text: str) -> Summary:
     fitted = fit_laws(counted)
     assert fitted is not None
     scores = LrScores(
-        1.0, 1.0, 1.0, 1.0, None, 2.0, None, 1.0, None, None, None, None, None, (text,)
+        1.0, 1.0, 1.0, 1.0, None, 2.0, None, None, 1.0, None, None, None, None, None, (text,)
     )
     return Summary(
         source={**dict.fromkeys(keys, text), "dsn": {"reference": text}},

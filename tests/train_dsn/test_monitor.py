@@ -89,8 +89,11 @@ def test_the_right_noise_scores_better_than_half_and_double(stores: tuple[Store,
 def test_too_little_noise_and_a_collapse_are_put_into_words(stores: tuple[Store, Store]) -> None:
     monitor = monitor_of(stores)
     (quiet,) = monitor.score(noisy(SIGMA / 2)).warnings()
-    assert "carry less noise than the real ones" in quiet
-    assert "of 8." in quiet or "of 7." in quiet
+    assert "the samples carry 0.5" in quiet or "the samples carry 0.4" in quiet
+    assert "against 8." in quiet or "against 7." in quiet
+    assert (
+        "train_srn.theta: calibrated, or constant with train_srn.constant_theta_gray: 5." in quiet
+    )
     (collapsed,) = monitor.score(noisy(SIGMA, contrast=0.0)).warnings()
     assert "has collapsed" in collapsed
 
@@ -106,11 +109,13 @@ def test_the_score_is_the_distance_of_the_noise_levels_where_there_is_one() -> N
 
 
 def test_warnings_stand_at_their_thresholds() -> None:
-    assert scores(noise_level=7.6).warnings() == []
-    assert len(scores(noise_level=7.4).warnings()) == 1
+    for level in (6.7, 13.3):
+        assert scores(noise_level=level).warnings() == []
+    for level in (6.6, 13.4):
+        assert len(scores(noise_level=level).warnings()) == 1
     assert scores(noise_level=None).warnings() == []
     (quiet,) = scores(noise_level=None, theta_level=2.0).warnings()
-    assert "(2.0 of 10.0 gray levels)" in quiet
+    assert "0.20 times" in quiet and "(2.0 against 10.0 gray levels)" in quiet
     assert len(scores(noise_level=1.0, content_correlation=0.49).warnings()) == 2
 
 

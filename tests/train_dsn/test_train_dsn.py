@@ -523,6 +523,7 @@ def test_results_of_a_run(golden_run: tuple[Path, dict[str, Any]], tiny: World) 
     assert rows[0].keys() == {"step", *losses, *scores}
     spreads = {f"high_pass_spread_{name}" for name in ("mean", "sample", "real")}
     judged = {"noise_level", "noise_level_real", "theta_level", "content_correlation"}
+    judged |= {"noise_fault", "noise_ratio"}
     kept = {"kept", "kept_epoch", "warning"}
     thetas = {"theta_min", "theta_max", "prior_scale_gray"}
     assert metrics.keys() == {"step", *losses, *thetas, *spreads, *scores, *judged, *kept}
