@@ -358,7 +358,7 @@ def test_show_says_what_a_profile_says_of_its_values(params: Path) -> None:
     shown = {value.key: value.source for value in in_force(params, PROFILES)}
     assert shown["train_dsn.blocks"] == "profile paper: Sec. 3.1"
     assert shown["train_dsn.epochs"].startswith("profile camera: ours")
-    assert shown["train_dsn.kl_weight"] == "default"
+    assert shown["train_dsn.learn_theta"] == "default"
     assert shown["train_srn.theta"] == "params.yaml, profile camera has camera"
     assert shown["architectures.esrgan.options.num_blocks"].startswith("profile paper: ESRGAN")
     assert shown["prepare.scale"] == "params.yaml"
@@ -413,12 +413,12 @@ def test_a_params_file_that_is_not_one(params: Path) -> None:
 def test_a_value_that_is_the_default_needs_no_line(params: Path) -> None:
     """As in a params file from before there was the setting."""
     text = "".join(
-        row for row in params.read_text().splitlines(True) if "  kl_weight: 1.0" not in row
+        row for row in params.read_text().splitlines(True) if "  learn_theta: true" not in row
     )
     params.write_text(text)
     assert changes(params, PROFILES) == []
     take(params, profile("paper"))
-    assert load_section(params, "train_dsn", TrainDsnSettings).kl_weight == 1
+    assert load_section(params, "train_dsn", TrainDsnSettings).learn_theta
 
 
 @pytest.mark.parametrize(
