@@ -34,6 +34,7 @@ SRN: dict[str, dict[str, object]] = {
 DSN: dict[str, dict[str, object]] = {
     "mean": {},
     "sample": {"adversarial_on": "sample"},
+    "in turn": {"discriminator_first": True, "epoch_over": "lr", "epochs": 3, "accumulate": 2},
 }
 """The same."""
 

@@ -15,11 +15,12 @@ from torch import Tensor
 
 from pipeline.crops.memory import MachineSettings, Memory, allowed
 from pipeline.crops.places import Place, cut, draw_places, gather
-from pipeline.crops.schedule import BatchShape, Schedule
+from pipeline.crops.schedule import BatchShape, DrawnSchedule, Schedule
 from pipeline.crops.window import MIB, CropSource, Window
 
-Generators = Callable[[int], tuple[torch.Generator, torch.Generator]]
-"""A function from a step to two CPU generators: of the corners and of the turns of its crops."""
+Generators = Callable[[int], tuple[torch.Generator, torch.Generator | None]]
+"""A function from a step to two CPU generators: of the corners and of the turns of its crops; None
+in place of the second: crops are not turned."""
 
 CPU = torch.device("cpu")
 
@@ -49,6 +50,8 @@ class Demand:
     """Parts of a step's batch, one per process and accumulation of gradients."""
     own: Sequence[int] = (0,)
     """The shares of this process, in the order in which it asks for them."""
+    replacement: bool = False
+    """Draw the image of every crop at random, with replacement, see ``DrawnSchedule``."""
 
     def __post_init__(self) -> None:
         for name in ("batch_size", "crops_per_image", "window", "shares"):
@@ -66,7 +69,8 @@ class Demand:
     def schedule(self, images: int, purpose: str) -> Schedule:
         """The schedule of a number of images."""
         batch = BatchShape(self.batch_size, self.shares)
-        return Schedule(images, self.crops_per_image, batch, self.seed, purpose, self.window)
+        kind = DrawnSchedule if self.replacement else Schedule
+        return kind(images, self.crops_per_image, batch, self.seed, purpose, self.window)
 
     def places(
         self,

@@ -31,7 +31,10 @@ class Place(NamedTuple):
 
 
 def draw_places(
-    sizes: Sequence[tuple[int, int]], crop: int, corners: torch.Generator, turns: torch.Generator
+    sizes: Sequence[tuple[int, int]],
+    crop: int,
+    corners: torch.Generator,
+    turns: torch.Generator | None,
 ) -> list[Place]:
     """Draw a uniform corner and a uniform symmetry for a square crop of each image.
 
@@ -39,11 +42,13 @@ def draw_places(
         sizes: (H, W) of the images, none smaller than the crop.
         crop: Side of the crop.
         corners: A CPU generator.
-        turns: A CPU generator.
+        turns: A CPU generator; None: the crops stay as they are in the image.
 
     """
     uniform = torch.rand(len(sizes), 2, generator=corners, dtype=torch.float64).tolist()
-    coins = (torch.rand(3, len(sizes), generator=turns) < 0.5).T.tolist()
+    coins = torch.zeros(len(sizes), 3, dtype=torch.bool).tolist()
+    if turns is not None:
+        coins = (torch.rand(3, len(sizes), generator=turns) < 0.5).T.tolist()
     return [
         Place(int(u * (height - crop + 1)), int(v * (width - crop + 1)), *turned)
         for (height, width), (u, v), turned in zip(sizes, uniform, coins, strict=True)

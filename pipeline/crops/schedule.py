@@ -103,13 +103,15 @@ class Schedule:
         if group not in self._visits:
             epoch, within = divmod(group, len(self.starts) - 1)
             members = self._order(epoch)[self.starts[within] : self.starts[within + 1]]
-            shuffled = torch.randperm(
-                len(members) * self.crops_per_image,
-                generator=generator(self.seed, self.purpose, group),
-            )
-            visits = [members[place] for place in (shuffled % len(members)).tolist()]
+            source = generator(self.seed, self.purpose, group)
+            visits = [members[place] for place in self._places(len(members), source)]
             self._visits = {**_latest(self._visits), group: visits}
         return self._visits[group]
+
+    def _places(self, members: int, source: torch.Generator) -> list[int]:
+        """Which of the members of a group its crops visit, in order."""
+        shuffled = torch.randperm(members * self.crops_per_image, generator=source)
+        return list((shuffled % members).tolist())
 
     def _order(self, epoch: int) -> list[int]:
         if len(self.starts) == 2:
@@ -119,6 +121,18 @@ class Schedule:
             order = torch.randperm(self.images, generator=source).tolist()
             self._orders = {**_latest(self._orders), epoch: order}
         return self._orders[epoch]
+
+
+class DrawnSchedule(Schedule):
+    """A schedule that draws the image of every crop from its group, with replacement.
+
+    Groups are made as in ``Schedule``, so every crop is equally likely to be of any image; with one
+    group the crops are independent.  An epoch has as many crops, but may leave an image out.
+    """
+
+    def _places(self, members: int, source: torch.Generator) -> list[int]:
+        count = members * self.crops_per_image
+        return list(torch.randint(members, (count,), generator=source).tolist())
 
 
 def _latest(cached: dict[int, list[int]], count: int = 3) -> dict[int, list[int]]:

@@ -5,10 +5,16 @@ All take float tensors (..., C, H, W).
 
 import math
 from functools import lru_cache
+from typing import Literal
 
 import torch
 import torch.nn.functional as F
 from torch import Tensor
+
+Borders = Literal["valid", "zeros"]
+"""What a filter does at the border of an image.  ``valid``: its result is smaller, the pixels for
+which the filter lies inside the image.  ``zeros``: its result has the size of the image, which
+zeros surround; of the gradient map, the last row and the last column are zero."""
 
 
 def cubic(t: Tensor) -> Tensor:
@@ -95,45 +101,54 @@ def gaussian_window(size: int, sigma: float) -> Tensor:
     return window / window.sum()
 
 
-def gaussian_blur(image: Tensor, size: int, sigma: float) -> Tensor:
-    """Gaussian low-pass of (N, C, H, W) without padding: (N, C, H - size + 1, W - size + 1)."""
-    channels = image.shape[1]
+def gaussian_blur(image: Tensor, size: int, sigma: float, borders: Borders = "valid") -> Tensor:
+    """Gaussian low-pass of (N, C, H, W).
+
+    The result is (N, C, H - size + 1, W - size + 1), or with zeros at the borders, where the size
+    of the window must be odd, (N, C, H, W).
+    """
+    channels, padding = image.shape[1], size // 2 if borders == "zeros" else 0
     window = gaussian_window(size, sigma).to(image, non_blocking=True).expand(channels, 1, -1)
-    rows = F.conv2d(image, window[:, :, None, :], groups=channels)
-    return F.conv2d(rows, window[:, :, :, None], groups=channels)
+    rows = F.conv2d(image, window[:, :, None, :], padding=(0, padding), groups=channels)
+    return F.conv2d(rows, window[:, :, :, None], padding=(padding, 0), groups=channels)
 
 
 HIGH_PASS_SIZE = 5
 
 
-def low_pass(image: Tensor, size: int) -> Tensor:
-    """Gaussian low-pass as the released code uses it: sigma is a sixth of the size, no padding.
+def low_pass(image: Tensor, size: int, borders: Borders = "valid") -> Tensor:
+    """Gaussian low-pass as the released code uses it: sigma is a sixth of the size.
 
     Args:
         image: (N, C, H, W).
-        size: Taps of the window; 5 for LR images, 9 for SR images.
+        size: Taps of the window, odd; 5 for LR images, 9 for SR images.
+        borders: See ``Borders``.
 
     Returns:
-        (N, C, H - size + 1, W - size + 1).
+        (N, C, H - size + 1, W - size + 1), or with zeros at the borders (N, C, H, W).
 
     """
-    return gaussian_blur(image, size, size / 6)
+    return gaussian_blur(image, size, size / 6, borders)
 
 
-def high_pass(image: Tensor) -> Tensor:
+def high_pass(image: Tensor, borders: Borders = "valid") -> Tensor:
     """F of Eq. 5 and 6: the input that the DSN discriminator gets of an LR image.
 
     Args:
         image: (N, C, H, W) in [0, 1].
+        borders: See ``Borders``.
 
     Returns:
-        ``0.5 + 0.5 (x - G(x))``, G the 5x5 Gaussian of sigma 5/6 without padding, so
-        (N, C, H - 4, W - 4); in [0, 1], 0.5 on flat areas.
+        ``0.5 + 0.5 (x - G(x))``, G the 5x5 Gaussian of sigma 5/6; in [0, 1], 0.5 on flat areas.
+        (N, C, H - 4, W - 4), or with zeros at the borders (N, C, H, W): there G(x) is too small,
+        so a bright image has a bright ring two pixels wide.
 
     """
-    border = HIGH_PASS_SIZE // 2
-    inner = image[..., border:-border, border:-border]
-    return 0.5 + 0.5 * (inner - low_pass(image, HIGH_PASS_SIZE))
+    inner = image
+    if borders == "valid":
+        cut = HIGH_PASS_SIZE // 2
+        inner = image[..., cut:-cut, cut:-cut]
+    return 0.5 + 0.5 * (inner - low_pass(image, HIGH_PASS_SIZE, borders))
 
 
 def _differences(image: Tensor) -> tuple[Tensor, Tensor]:
@@ -143,32 +158,40 @@ def _differences(image: Tensor) -> tuple[Tensor, Tensor]:
     return down, right
 
 
-def gradient_map(image: Tensor) -> Tensor:
+def _of_full_size(inner: Tensor, borders: Borders) -> Tensor:
+    """A gradient map, with zeros in a last row and column if the borders ask for them."""
+    return F.pad(inner, (0, 1, 0, 1)) if borders == "zeros" else inner
+
+
+def gradient_map(image: Tensor, borders: Borders = "valid") -> Tensor:
     """G of Eq. 11: the L2 norm of the forward differences of every channel.
 
     Args:
         image: (..., H, W).
+        borders: See ``Borders``.
 
     Returns:
-        (..., H - 1, W - 1), where both differences exist.  The subgradient where both are zero is
-        zero, so flat areas give no NaN.
+        (..., H - 1, W - 1), where both differences exist, or with zeros at the borders (..., H, W).
+        The subgradient where both are zero is zero, so flat areas give no NaN.
 
     """
     down, right = _differences(image)
     squared = down.square() + right.square()
     flat = squared == 0
-    return torch.where(flat, torch.ones_like(squared), squared).sqrt().masked_fill(flat, 0)
+    norm = torch.where(flat, torch.ones_like(squared), squared).sqrt().masked_fill(flat, 0)
+    return _of_full_size(norm, borders)
 
 
-def gradient_map_l1(image: Tensor) -> Tensor:
+def gradient_map_l1(image: Tensor, borders: Borders = "valid") -> Tensor:
     """The gradient map of the released code: |dx| + |dy|, the L1 norm instead of that of Eq. 11.
 
     Args:
         image: (..., H, W).
+        borders: See ``Borders``.
 
     Returns:
-        (..., H - 1, W - 1), where both differences exist.
+        (..., H - 1, W - 1), where both differences exist, or with zeros at the borders (..., H, W).
 
     """
     down, right = _differences(image)
-    return down.abs() + right.abs()
+    return _of_full_size(down.abs() + right.abs(), borders)

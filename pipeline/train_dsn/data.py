@@ -1,8 +1,9 @@
 """The training data of the DSN: crops of HR images and of real LR images of other scenes."""
 
 from collections.abc import Callable
-from dataclasses import replace
+from dataclasses import dataclass, replace
 from functools import partial
+from typing import Literal
 
 import torch
 from torch import Tensor
@@ -18,6 +19,19 @@ from pipeline.stores.reader import Store, require_same_scale
 from pipeline.stores.split import training_box
 
 
+@dataclass(frozen=True)
+class CropRules:
+    """How crops of HR images and of real LR images are taken."""
+
+    hr_patch: int
+    """P, side of an HR crop, a multiple of the scale."""
+    epoch_over: Literal["hr", "lr"] = "hr"
+    """Images that an epoch goes over.  Over ``hr`` each of the two sets is visited equally often,
+    image by image; over ``lr`` that of the HR images is drawn for every crop, with replacement."""
+    turned: bool = True
+    """Whether crops are turned and mirrored at random."""
+
+
 class UnpairedCrops(ClosedOnExit):
     """Crops of HR images and of real LR images that are not paired; a context manager.
 
@@ -26,7 +40,7 @@ class UnpairedCrops(ClosedOnExit):
     Args:
         hr: Store of kind hr.
         lr: Store of kind lr.
-        hr_patch: P, side of an HR crop, a multiple of the scale.
+        rules: How they are taken.
         demand: How many crops, and where they go; both kinds of images share its memory.
 
     Raises:
@@ -35,7 +49,8 @@ class UnpairedCrops(ClosedOnExit):
 
     """
 
-    def __init__(self, hr: Store, lr: Store, hr_patch: int, demand: Demand) -> None:
+    def __init__(self, hr: Store, lr: Store, rules: CropRules, demand: Demand) -> None:
+        hr_patch, over_lr = rules.hr_patch, rules.epoch_over == "lr"
         lr_patch = hr_patch // require_same_scale(hr, lr)
         part = partial(training_box, lr)
         require_crop(hr, hr_patch, "train_dsn.hr_patch")
@@ -50,16 +65,16 @@ class UnpairedCrops(ClosedOnExit):
                 source,
                 f"train_dsn/{name}",
                 patch,
-                _generators(demand.seed, f"train_dsn/{name} crops"),
-                replace(demand, memory=Memory(*room)),
+                _generators(demand.seed, f"train_dsn/{name} crops", rules.turned),
+                replace(demand, memory=Memory(*room), replacement=over_lr and name == "hr"),
             )
             for name, source, patch, room in zip(
                 ("hr", "lr"), sources, (hr_patch, lr_patch), zip(device, host, strict=True),
                 strict=True,
             )
         ]  # fmt: skip
-        self.schedule = self.batches[0].schedule
-        """Schedule of the HR images."""
+        self.schedule = self.batches[1 if over_lr else 0].schedule
+        """Schedule of the images that epochs go over."""
 
     def __str__(self) -> str:
         return "; ".join(map(str, self.batches))
@@ -103,11 +118,11 @@ def _source(store: Store, part: Callable[[str], Box] | None = None) -> CropSourc
     return CropSource(str(store.path), sizes, (1,), (torch.uint8,), read)
 
 
-def _generators(seed: int, purpose: str) -> Generators:
-    """One generator per step: it draws the corners of the crops, then their turns."""
+def _generators(seed: int, purpose: str, turned: bool) -> Generators:
+    """One generator per step: it draws the corners of the crops, then their turns, if any."""
 
-    def drawn(step: int) -> tuple[torch.Generator, torch.Generator]:
+    def drawn(step: int) -> tuple[torch.Generator, torch.Generator | None]:
         made = generator(seed, purpose, step)
-        return made, made
+        return made, made if turned else None
 
     return drawn

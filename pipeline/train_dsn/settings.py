@@ -5,6 +5,7 @@ from typing import Literal
 from pydantic import Field, model_validator
 
 from pipeline.base.settings import Count, Positive, Weight
+from pipeline.images.filters import Borders
 from pipeline.training.learner import StepSettings
 
 
@@ -22,7 +23,12 @@ class TrainDsnSettings(StepSettings):
     batch_size: Count = 4
     """Crops in a share, the part of a batch that one process holds at a time."""
     crops_per_image: Count = 8
-    """Crops of every HR image in one epoch."""
+    """Crops of every image in one epoch, of HR or of LR images, see ``epoch_over``."""
+    epoch_over: Literal["hr", "lr"] = "hr"
+    """Images that an epoch goes over: the HR images, or (released code) the real LR images, each
+    crop of them beside one of an HR image drawn at random, with replacement."""
+    turn_crops: bool = True
+    """Turn and mirror crops at random; the released code leaves them as they are."""
     epochs: int = Field(0, ge=0)
     """Epochs of the training; 0: none, mean and theta are those of the camera's passport."""
     learning_rate: Positive = 0.001
@@ -55,6 +61,13 @@ class TrainDsnSettings(StepSettings):
     adversarial_on: Literal["mean", "sample"] = "sample"
     """Input of the discriminator: the mean (Eq. 5, 6), or a reparameterised sample (Eq. 8), whose
     gradient reaches theta as well."""
+    discriminator_first: bool = False
+    """Update the discriminator before the DSN learns against it (released code), which takes a
+    third run of the discriminator, and memory for all shares of a step at a time; otherwise both
+    learn against the other of the step before."""
+    borders: Borders = "valid"
+    """Borders of the high-pass that the discriminator sees: ``valid``, four pixels less than the
+    crop a side; ``zeros`` (released code), the size of the crop (see ``filters.Borders``)."""
     perceptual_weights: str = "random"
     """VGG19: ``imagenet``, ``random``, or a file."""
     channels_last: bool = False

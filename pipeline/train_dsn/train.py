@@ -1,7 +1,7 @@
 """Training of the DSN on HR images and real LR images that are not paired (Sec. 3.1)."""
 
 from dataclasses import asdict, dataclass
-from functools import cached_property
+from functools import cached_property, partial
 from pathlib import Path
 
 import torch
@@ -19,7 +19,7 @@ from pipeline.passport.model import CameraModel
 from pipeline.sampling.laplace import Maps
 from pipeline.sampling.sampler import Draw, make_sampler
 from pipeline.stores.reader import Store, require_same_scale
-from pipeline.train_dsn.data import UnpairedCrops
+from pipeline.train_dsn.data import CropRules, UnpairedCrops
 from pipeline.train_dsn.losses import DsnLoss
 from pipeline.train_dsn.monitor import BestEpoch, Monitor
 from pipeline.train_dsn.prior import known_prior_gray, with_prior
@@ -28,7 +28,14 @@ from pipeline.train_dsn.settings import TrainDsnSettings
 from pipeline.training.checkpoints import Stateful
 from pipeline.training.description import Places, Training
 from pipeline.training.discriminators import UNetDiscriminator
-from pipeline.training.learner import Adversaries, Learner, frozen, make_accelerator, weighted_sum
+from pipeline.training.learner import (
+    Adversaries,
+    Generated,
+    Learner,
+    frozen,
+    make_accelerator,
+    weighted_sum,
+)
 from pipeline.training.run import run
 from pipeline.training.vgg import VGG19Features, weights_hash
 
@@ -83,9 +90,10 @@ class DsnTrainer:
         self.device = self.accelerator.device
         memory = allowed(machine, self.device, self.accelerator.num_processes)
         demand = settings.demand(self.accelerator, memory)
-        self.data = UnpairedCrops(hr, lr, settings.hr_patch, demand)
+        rules = CropRules(settings.hr_patch, settings.epoch_over, settings.turn_crops)
+        self.data = UnpairedCrops(hr, lr, rules, demand)
         self.schedule = self.data.schedule
-        """Schedule of the HR images."""
+        """Schedule of the images that epochs go over."""
         self.steps = self.schedule.steps(settings.epochs)
         self.first_share = settings.own_shares(self.accelerator)[0]
         self.pictured = [
@@ -119,7 +127,8 @@ class DsnTrainer:
             self.discriminator_learner,
             settings,
             settings.adversarial_weight,
-            high_pass,
+            partial(high_pass, borders=settings.borders),
+            settings.discriminator_first,
         )
         vgg: nn.Module | None = None
         if self.with_vgg:
@@ -154,7 +163,7 @@ class DsnTrainer:
     def step(self, step: int) -> dict[str, Tensor]:
         """Train both networks on one batch; returns the unweighted terms and theta statistics."""
         decay = self.settings.decay(self.schedule.epoch(step))
-        return self.adversaries.step(decay, lambda share: self._learn(step, share))
+        return self.adversaries.step(decay, lambda share: self._generate(step, share))
 
     def draw_reference(self, step: int, hr: Tensor, share: int = 0) -> Tensor:
         """y_b of the HR crops of a share."""
@@ -167,8 +176,8 @@ class DsnTrainer:
             return None
         return self.noise.noise_scale(reference)
 
-    def _learn(self, step: int, share: int) -> dict[str, Tensor]:
-        """Add the gradients of a share to those of both networks; returns its terms."""
+    def _generate(self, step: int, share: int) -> Generated:
+        """Run the DSN on a share."""
         hr, real = self.data.batch(step, share)
         reference = self.draw_reference(step, hr, share)
         degradation = self.learner(hr, with_sigma=self.with_sigma)
@@ -176,7 +185,7 @@ class DsnTrainer:
         total = weighted_sum(terms, self.loss.weights)
         maps = self.maps_of(degradation)
         terms["theta_mean"] = maps["theta"].detach().mean() * 255
-        return {**terms, **self.adversaries.learn(total, self.draw(maps, step, share), real)}
+        return Generated(terms, total, self.draw(maps, step, share), real)
 
     def draw(self, maps: Maps, step: int, share: int = 0) -> Tensor:
         """The generated LR images that the discriminator sees, (N, 3, H/s, W/s)."""

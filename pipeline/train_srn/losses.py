@@ -29,7 +29,7 @@ class SrnLoss(nn.Module):
 
     def __init__(self, settings: TrainSrnSettings, vgg: nn.Module | None) -> None:
         super().__init__()
-        self.vgg = vgg
+        self.vgg, self.borders = vgg, settings.borders
         self.weights = {
             "content": settings.content_weight,
             "low_pass": settings.low_pass_weight,
@@ -48,7 +48,7 @@ class SrnLoss(nn.Module):
         """
         terms = {"content": F.l1_loss(sr, hr)}
         if self.weights["low_pass"]:
-            terms["low_pass"] = low_pass(sr - hr, LOW_PASS_SIZE).abs().mean()
+            terms["low_pass"] = low_pass(sr - hr, LOW_PASS_SIZE, self.borders).abs().mean()
         if self.weights["spectrum"]:
             terms["spectrum"] = F.l1_loss(block_spectra(sr), block_spectra(hr))
         if self.vgg is not None:

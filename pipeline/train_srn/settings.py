@@ -1,6 +1,7 @@
 """The settings of the SRN training, and those of a network to train."""
 
 from collections.abc import Callable
+from functools import partial
 from typing import Literal
 
 from pydantic import Field, model_validator
@@ -8,7 +9,7 @@ from torch import Tensor, nn
 
 from pipeline.base.settings import Count, Positive, Settings, Weight
 from pipeline.base.units import GRAY_LEVEL
-from pipeline.images.filters import gradient_map, gradient_map_l1
+from pipeline.images.filters import Borders, gradient_map, gradient_map_l1
 from pipeline.sampling.sampler import Draw, Theta
 from pipeline.training.discriminators import UNetDiscriminator, VGGDiscriminator
 from pipeline.training.learner import StepSettings
@@ -85,6 +86,9 @@ class TrainSrnSettings(StepSettings):
     """Input of the discriminator: the gradient map (Eq. 9 to 11) or the image (Table 1, row 4)."""
     gradient_norm: Literal["l2", "l1"] = "l2"
     """Norm of the gradient map: L2 (Eq. 11) or L1 (released code)."""
+    borders: Borders = "valid"
+    """Borders of the low-pass and of the gradient map: ``valid``, the result is smaller than the
+    crop; ``zeros`` (released code), it has the size of the crop (see ``filters.Borders``)."""
     perceptual_weights: str = "random"
     """VGG19: ``imagenet``, ``random``, or a file."""
     channels_last: bool = True
@@ -120,11 +124,12 @@ class TrainSrnSettings(StepSettings):
         """The function from an image to the input of the discriminator."""
         if self.adversarial_on == "pixels":
             return nn.Identity()
-        return gradient_map if self.gradient_norm == "l2" else gradient_map_l1
+        of_norm = gradient_map if self.gradient_norm == "l2" else gradient_map_l1
+        return partial(of_norm, borders=self.borders)
 
     def build_discriminator(self, scale: int) -> nn.Module:
         """The discriminator with fresh weights, for HR crops of ``lr_patch`` times the scale."""
         if self.discriminator == "unet":
             return UNetDiscriminator(self.discriminator_features)
-        shorter = 0 if self.adversarial_on == "pixels" else 1
+        shorter = int(self.adversarial_on == "gradient" and self.borders == "valid")
         return VGGDiscriminator(self.discriminator_features, self.lr_patch * scale - shorter)

@@ -37,6 +37,7 @@ from pipeline.training.description import Places, Training
 from pipeline.training.learner import (
     Adversaries,
     Average,
+    Generated,
     Learner,
     frozen,
     make_accelerator,
@@ -165,7 +166,7 @@ class SrnTrainer:
         """Train both networks on one batch; returns the unweighted terms of Eq. 12."""
         decay = self.settings.decay(self._epoch(step))
         terms = self.adversaries.step(
-            decay, lambda share: self._learn(self.data.batch(step, share))
+            decay, lambda share: self._generate(self.data.batch(step, share))
         )
         self.ema.update(self.network)
         return terms
@@ -176,12 +177,12 @@ class SrnTrainer:
             return self.schedule.epoch(step)
         return step * self.settings.epochs // self.settings.steps
 
-    def _learn(self, pair: Pair) -> dict[str, Tensor]:
-        """Add the gradients of a share to those of both networks; returns its terms."""
+    def _generate(self, pair: Pair) -> Generated:
+        """Run the network on a share."""
         sr = self.learner(pair.lr)
         terms = self.loss.terms(sr, pair.hr)
         total = weighted_sum(terms, self.loss.weights)
-        return {**terms, **self.adversaries.learn(total, sr, pair.hr)}
+        return Generated(terms, total, sr, pair.hr)
 
     def score(self, step: int) -> dict[str, float | None]:
         """No scores: ``usrdu evaluate`` scores an SRN."""

@@ -9,7 +9,7 @@ process with ``accumulate`` doubled.
 import copy
 from collections.abc import Callable, Iterator, Mapping
 from contextlib import ExitStack, contextmanager
-from typing import Annotated, Any, Literal
+from typing import Annotated, Any, Literal, NamedTuple, TypeVar
 
 import torch
 from accelerate import Accelerator, DistributedDataParallelKwargs
@@ -25,6 +25,7 @@ from pipeline.crops.batches import Demand
 from pipeline.crops.memory import Memory
 from pipeline.training.adversarial import discriminate, discriminator_loss
 
+T = TypeVar("T")
 Decay = Annotated[float, Field(ge=0, lt=1)]
 AdamBetas = Annotated[
     tuple[Decay, Decay], BeforeValidator(lambda v: tuple(v) if isinstance(v, list) else v)
@@ -41,7 +42,7 @@ class StepSettings(Settings):
     seed: int = Field(0, ge=0)
     """Seed of weights, crops and samples."""
     crops_per_image: Count
-    """Crops of every (HR) image in one epoch."""
+    """Crops of every image in one epoch."""
     window: Count = 256
     """Images that are shuffled together; at most twice as many are in memory."""
     batch_size: Count
@@ -199,8 +200,26 @@ def _fast(network: nn.Module, settings: StepSettings) -> nn.Module:
     return network
 
 
+class Generated(NamedTuple):
+    """What a network made of a share of a step's batch."""
+
+    terms: dict[str, Tensor]
+    """Scalars to report."""
+    total: Tensor
+    """The weighted sum of the terms that need no discriminator, with its graph."""
+    fake: Tensor
+    """Generated images (N, C, H, W), with their graph."""
+    real: Tensor
+    """Real images (N, C, H, W)."""
+
+
 class Adversaries:
     """A network that learns against a discriminator, or alone if the term has no weight.
+
+    Both are updated at the end of a step, each against the other as it was before; the
+    discriminator then sees the generated images once.  With ``discriminator_first`` it is updated
+    before the network learns against it, and sees them twice; all shares of a step are in memory
+    at a time.
 
     Args:
         learner: The network, which generates images.
@@ -208,6 +227,7 @@ class Adversaries:
         settings: Settings of the step.
         weight: Weight of the adversarial term.
         discriminator_input: The function from an image to the input of the discriminator.
+        discriminator_first: Whether the discriminator is updated first.
 
     """
 
@@ -218,69 +238,102 @@ class Adversaries:
         settings: StepSettings,
         weight: float,
         discriminator_input: Callable[[Tensor], Tensor],
+        discriminator_first: bool = False,
     ) -> None:
-        self.settings, self.weight = settings, weight
+        self.settings, self.weight, self.first = settings, weight, discriminator_first
         self._both = [learner, discriminator] if weight else [learner]
-        self._discriminator, self._input = discriminator, discriminator_input
+        self._learner, self._discriminator = learner, discriminator
+        self._input = discriminator_input
 
-    def step(self, decay: float, learn: Callable[[int], dict[str, Tensor]]) -> dict[str, Tensor]:
+    def step(self, decay: float, generate: Callable[[int], Generated]) -> dict[str, Tensor]:
         """Train both networks for one step, on the shares of this process.
 
         Their gradients are averaged over the processes once, with the last share.
 
         Args:
             decay: Factor of both rates.
-            learn: Gets the number of a share among those of all processes, runs the networks and
-                ``Adversaries.learn`` on it, and returns scalar terms.
+            generate: Gets the number of a share among those of all processes, and runs the network
+                on it.
 
         Returns:
-            The mean of each term, on the device.
+            The mean of each term, on the device: those of ``generate``, and ``total``, with the
+            adversarial term if there is one, ``adversarial``, unweighted, and ``discriminator``.
 
         """
         for learner in self._both:
             learner.start()
-        own = self.settings.own_shares(self._both[0].accelerator)
-        terms = []
+        if self.weight and self.first:
+            terms = self._in_turn(decay, generate)
+        else:
+            terms = self._of_shares(lambda share: self._learn(generate(share)))
+            for learner in self._both:
+                learner.update(decay)
+        if len(terms) == 1:
+            return terms[0]
+        return {name: torch.stack([part[name] for part in terms]).mean() for name in terms[0]}
+
+    def _of_shares(self, learn: Callable[[int], T]) -> list[T]:
+        """The results for the shares of this process, one after the other."""
+        own = self.settings.own_shares(self._learner.accelerator)
+        results = []
         for share in own:
             with ExitStack() as block:
                 for learner in self._both if share < own[-1] else ():
                     block.enter_context(learner.alone())
-                terms.append(learn(share))
-        for learner in self._both:
-            learner.update(decay)
-        if len(terms) == 1:
-            return terms[0]
-        return {name: torch.stack([part[name] for part in terms]).mean() for name in terms[0]}
+                results.append(learn(share))
+        return results
 
     def _logits(self, images: Tensor) -> Tensor:
         logits: Tensor = self._discriminator(self._input(images))
         return logits
 
-    def learn(self, total: Tensor, fake: Tensor, real: Tensor) -> dict[str, Tensor]:
-        """Add the gradients of a share to those of both networks.
-
-        Args:
-            total: The weighted sum of the other terms, with its graph.
-            fake: Generated images (N, C, H, W), with their graph.
-            real: Real images (N, C, H, W).
-
-        Returns:
-            ``total``, with the adversarial term if there is one, ``adversarial``, unweighted, and
-            ``discriminator``.
-
-        """
+    def _learn(self, made: Generated) -> dict[str, Tensor]:
+        """Add the gradients of a share to those of both networks; returns all terms."""
         shares = self.settings.accumulate
         if not self.weight:
-            torch.autograd.backward(total / shares)
-            return {"total": total.detach()}
-        found = discriminate(self._logits, fake)
+            torch.autograd.backward(made.total / shares)
+            return {**made.terms, "total": made.total.detach()}
+        found = discriminate(self._logits, made.fake)
         gradient = self.weight / shares * found.gradient
-        torch.autograd.backward([total / shares, fake], [None, gradient])
-        loss = discriminator_loss(self._logits(real), found.logits)
+        torch.autograd.backward([made.total / shares, made.fake], [None, gradient])
+        loss = discriminator_loss(self._logits(made.real), found.logits)
         torch.autograd.backward(loss / shares)
+        return self._terms(made, found.loss, loss)
+
+    def _in_turn(
+        self, decay: float, generate: Callable[[int], Generated]
+    ) -> list[dict[str, Tensor]]:
+        """Update the discriminator, then the network against it; returns the terms of each share.
+
+        The network runs once a share, and goes backward once for all of them.
+        """
+        shares = self.settings.accumulate
+
+        def discern(share: int) -> tuple[Generated, Tensor]:
+            made = generate(share)
+            fake = self._logits(made.fake.detach())
+            loss = discriminator_loss(self._logits(made.real), fake)
+            torch.autograd.backward(loss / shares)
+            return made, loss
+
+        discerned = self._of_shares(discern)
+        self._discriminator.update(decay)
+        terms, ends, gradients = [], [], []
+        for made, loss in discerned:
+            with self._discriminator.alone():
+                found = discriminate(self._logits, made.fake)
+            ends += [made.total / shares, made.fake]
+            gradients += [None, self.weight / shares * found.gradient]
+            terms.append(self._terms(made, found.loss, loss))
+        torch.autograd.backward(ends, gradients)
+        self._learner.update(decay)
+        return terms
+
+    def _terms(self, made: Generated, adversarial: Tensor, loss: Tensor) -> dict[str, Tensor]:
         return {
-            "adversarial": found.loss,
-            "total": total.detach() + self.weight * found.loss,
+            **made.terms,
+            "adversarial": adversarial,
+            "total": made.total.detach() + self.weight * adversarial,
             "discriminator": loss.detach(),
         }
 

@@ -52,10 +52,12 @@ def test_all_images_are_larger_than_the_rolling_window() -> None:
     assert 90_000 < total < PLENTY
 
 
-def test_batches_are_the_same_wherever_the_images_are() -> None:
+@pytest.mark.parametrize("replacement", [False, True])
+def test_batches_are_the_same_wherever_the_images_are(replacement: bool) -> None:
     streams = []
     for held, memory in MEMORIES.items():
-        streams.append(made(demand(5, 3, crops_per_image=2, window=2, memory=memory)))
+        wanted = demand(5, 3, crops_per_image=2, window=2, memory=memory, replacement=replacement)
+        streams.append(made(wanted))
         assert held in str(streams[-1]) and "14 images" in str(streams[-1])
     steps = [*range(12), 3, 30, 31]
     for step in steps:

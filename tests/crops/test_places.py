@@ -55,6 +55,13 @@ def test_turns_are_equally_often_each_of_the_eight_and_independent_of_the_corner
     assert chisquare(list(counts.values())).pvalue > UNLIKELY
 
 
+def test_crops_that_are_not_turned_have_the_corners_of_others() -> None:
+    sizes = [(17 + i, 30 - i) for i in range(9)]
+    plain = draw_places(sizes, 16, generator(0, "corners", 0), None)
+    assert [(place.top, place.left) for place in plain] == corners(sizes, 16)
+    assert {place[2:] for place in plain} == {(False, False, False)}
+
+
 def test_places_repeat_with_the_generators() -> None:
     sizes = [(1000, 2000)] * 5
     first, again, other = (drawn(sizes, 16, step) for step in (0, 0, 1))

@@ -3,11 +3,14 @@
 import math
 from collections import Counter
 
+import numpy as np
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
+from laws import UNLIKELY
+from scipy.stats import chisquare
 
-from pipeline.crops.schedule import BatchShape, Schedule
+from pipeline.crops.schedule import BatchShape, DrawnSchedule, Schedule
 
 SCHEDULES = [(1, 1, 1), (3, 2, 4), (5, 3, 4), (2, 1, 7), (7, 1, 3), (4, 5, 20)]
 """Images, crops per image, batch size: batches within, across and over several epochs."""
@@ -121,3 +124,50 @@ def test_shares_are_the_parts_of_a_larger_batch(shares: int) -> None:
     assert (parts.steps(4), parts.epoch(9)) == (whole.steps(4), whole.epoch(9))
     owners = [parts.share(position) for position in range(2 * 2 * shares)]
     assert owners == 2 * [share for share in range(shares) for _ in range(2)]
+
+
+# --- drawn with replacement
+
+
+def drawn(window: int | None = None, images: int = 6) -> DrawnSchedule:
+    return DrawnSchedule(images, 2, BatchShape(4), 1, "test", window)
+
+
+@pytest.mark.parametrize("window", [None, 2])
+def test_drawn_images_are_equally_likely_and_neighbours_independent(window: int | None) -> None:
+    """Whatever the groups; the image before says nothing, where one group holds all."""
+    schedule = drawn(window)
+    epochs = 1000
+    images = np.array([schedule.image(place) for place in range(12 * epochs)])
+    if window is None:
+        pairs = np.histogram2d(images[::2], images[1::2], bins=6)[0]
+        assert chisquare(pairs.ravel()).pvalue > UNLIKELY
+        often = Counter(Counter(epoch.tolist())[0] for epoch in images.reshape(epochs, 12))
+        assert often[0] > 0.07 * epochs  # (5/6)^12 = 0.11 leave image 0 out
+    firsts = np.bincount(images.reshape(epochs, 12)[:, 0], minlength=6)
+    assert chisquare(firsts).pvalue > UNLIKELY
+
+
+@pytest.mark.parametrize("window", [None, 2])
+def test_drawn_images_are_a_function_of_the_step(window: int | None) -> None:
+    straight = drawn(window)
+    batches = [straight.batch(step) for step in range(30)]
+    for step in (29, 0, 13, 12):
+        assert drawn(window).batch(step) == batches[step]
+    for group in range(4):
+        visits = list(straight.visits(group))
+        assert visits == [(place, straight.image(place)) for place, _ in visits]
+        assert len({image for _, image in visits}) <= straight.largest_group
+
+
+def test_drawn_epochs_have_the_length_of_others() -> None:
+    plain = Schedule(6, 2, BatchShape(4), 1, "test")
+    assert [drawn().epoch(step) for step in range(40)] == [plain.epoch(step) for step in range(40)]
+    assert drawn().steps(7) == plain.steps(7)
+
+
+def test_a_pass_over_2650_images_in_batches_of_16() -> None:
+    """The released code drops the rest of an epoch, 165 steps each; here batches span its end."""
+    lr, hr = (Schedule(images, 1, BatchShape(16), 0, "test", 256) for images in (2650, 800))
+    assert (lr.steps(500), hr.steps(500)) == (82_813, 25_000)
+    assert lr.epoch(41_406) == 249 and lr.epoch(41_407) == 250

@@ -254,6 +254,75 @@ def test_filters_gradcheck(function: Callable[[Tensor], Tensor]) -> None:
     assert torch.autograd.gradcheck(function, (image,), fast_mode=True)
 
 
+# ---------------------------------------------------------------- zeros at the borders
+
+
+def padded_low_pass(image: Tensor, size: int) -> Tensor:
+    """The weights exp(-r^2 / (2 sigma^2)), sigma = size / 6, over an image with zeros around it."""
+    place = torch.arange(size, dtype=torch.float64) - size // 2
+    weights = torch.exp(-(place[:, None] ** 2 + place**2) / (2 * (size / 6) ** 2))
+    height, width = image.shape[-2:]
+    wider = torch.zeros(*image.shape[:2], height + size - 1, width + size - 1, dtype=torch.float64)
+    wider[..., size // 2 : size // 2 + height, size // 2 : size // 2 + width] = image
+    windows = wider.unfold(2, size, 1).unfold(3, size, 1)
+    return (windows * weights).sum(dim=(-2, -1)) / weights.sum()
+
+
+def padded_high_pass(image: Tensor) -> Tensor:
+    return 0.5 + 0.5 * (image - padded_low_pass(image, 5))
+
+
+def padded_gradients(image: Tensor, power: int) -> Tensor:
+    """Rows and columns from the first to the last but one; zeros in the last row and column."""
+    down, right = image.diff(dim=2)[..., :-1], image.diff(dim=3)[..., :-1, :]
+    full = torch.zeros_like(image)
+    full[..., :-1, :-1] = (down.abs() ** power + right.abs() ** power) ** (1 / power)
+    return full
+
+
+PADDED: dict[str, tuple[Callable[[Tensor], Tensor], Callable[[Tensor], Tensor]]] = {
+    "low-pass 5x5": (lambda x: low_pass(x, 5, "zeros"), lambda x: padded_low_pass(x, 5)),
+    "low-pass 9x9": (lambda x: low_pass(x, 9, "zeros"), lambda x: padded_low_pass(x, 9)),
+    "high-pass": (lambda x: high_pass(x, "zeros"), padded_high_pass),
+    "gradient map": (lambda x: gradient_map(x, "zeros"), lambda x: padded_gradients(x, 2)),
+    "its L1 norm": (lambda x: gradient_map_l1(x, "zeros"), lambda x: padded_gradients(x, 1)),
+}
+
+
+@pytest.mark.parametrize("name", PADDED)
+def test_zeros_at_the_borders(name: str) -> None:
+    """Value and gradient of the released code's filters; sides of 64, as its LR crops have."""
+    found_of, expected_of = PADDED[name]
+    images = [picture(2, 3, 64, 64, seed=9).requires_grad_() for _ in range(2)]
+    weights = picture(2, 3, 64, 64, seed=10) - 0.3
+    found, expected = found_of(images[0]), expected_of(images[1])
+    assert found.shape == (2, 3, 64, 64)
+    assert float((found - expected).detach().abs().max()) < 1e-12
+    (slope,) = torch.autograd.grad((weights * found).sum(), images[0])
+    (wanted,) = torch.autograd.grad((weights * expected).sum(), images[1])
+    assert float((slope - wanted).abs().max()) < 1e-12 < float(wanted.abs().max())
+
+
+def test_the_inside_is_that_without_borders() -> None:
+    image = picture(1, 3, 20, 24, seed=11)
+    for cut, end, valid, full in (
+        (2, -2, high_pass(image), high_pass(image, "zeros")),
+        (4, -4, low_pass(image, 9), low_pass(image, 9, "zeros")),
+        (0, -1, gradient_map(image), gradient_map(image, "zeros")),
+        (0, -1, gradient_map_l1(image), gradient_map_l1(image, "zeros")),
+    ):
+        torch.testing.assert_close(full[..., cut:end, cut:end], valid, rtol=0, atol=1e-14)
+
+
+def test_zeros_give_a_bright_ring() -> None:
+    """Beside a row of zeros a quarter of the Gaussian is lost: 0.2603 of a flat image there."""
+    seen = high_pass(torch.full((1, 3, 64, 64), 0.5, dtype=torch.float64), "zeros")
+    torch.testing.assert_close(seen[..., 2:-2, 2:-2], torch.full((1, 3, 60, 60), 0.5).double())
+    row = seen[0, 0, 0, 2:-2]
+    edge = 0.5 + 0.5 * 0.5 * 0.26027
+    torch.testing.assert_close(row, torch.full_like(row, edge), rtol=0, atol=1e-5)
+
+
 # ---------------------------------------------------------------- gradient_map
 
 

@@ -79,7 +79,7 @@ def test_srn_weights_are_those_of_one_process(
 def test_dsn_weights_are_those_of_one_process(
     name: str, two: tuple[Path, list[Any]], tiny: World, tmp_path: Path
 ) -> None:
-    more = {"mean": {"batch_size": 4}, "sample": {"accumulate": 2}}
+    more = {"mean": {"batch_size": 4}, "sample": {"accumulate": 2}, "in turn": {"accumulate": 4}}
     one = run_dsn(stores_of(tiny), tmp_path, dsn_settings(**{**DSN[name], **more[name]}))
     path = Path("out") / "dsn.safetensors"
     assert distance(two[0] / name / path, tmp_path / path) < 1e-5

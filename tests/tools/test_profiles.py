@@ -47,8 +47,11 @@ GOLDEN = ROOT / "tests/golden"
 PAPER = {
     "train_dsn.blocks": 8, "train_dsn.hr_patch": 256, "train_dsn.batch_size": 16,
     "train_dsn.epochs": 500, "train_dsn.learning_rate": 1e-4, "train_dsn.halve_every": 100,
-    "train_dsn.content": "full_band", "train_dsn.kl_weight": 1,
-    "train_dsn.perceptual_weight": 0.01, "train_dsn.adversarial_weight": 0.01,
+    "train_dsn.content": "full_band", "train_dsn.kl_weight": 100,
+    "train_dsn.perceptual_weight": 1, "train_dsn.adversarial_weight": 1,
+    "train_dsn.epoch_over": "hr", "train_dsn.turn_crops": True,
+    "train_dsn.discriminator_first": False, "train_dsn.borders": "valid",
+    "train_srn.borders": "valid",
     "train_srn.lr_patch": 64, "train_srn.batch_size": 16, "train_srn.epochs": 1000,
     "train_srn.learning_rate": 1e-4, "train_srn.content_weight": 0.01,
     "train_srn.perceptual_weight": 1, "train_srn.adversarial_weight": 0.005,
@@ -56,10 +59,16 @@ PAPER = {
     "architectures.esrgan.options.num_filters": 64,
     "architectures.esrgan.options.num_blocks": 23,
 }  # fmt: skip
-"""What Sec. 3 states, and the sizes of ESRGAN's network."""
+"""What Sec. 3 states, and the sizes of ESRGAN's network; the weights of Eq. 7 have its ratio."""
 OFFICIAL = {
     "train_dsn.features": 64, "train_dsn.learning_rate": 5e-5, "train_dsn.halve_every": 250,
     "train_dsn.content": "low_pass", "train_dsn.prior_scale_gray": 1,
+    "train_dsn.kl_weight": 100, "train_dsn.perceptual_weight": 1,
+    "train_dsn.adversarial_weight": 1, "train_dsn.adam_betas": [0.9, 0.999],
+    "train_dsn.batch_size": 16, "train_dsn.hr_patch": 256, "train_dsn.epochs": 500,
+    "train_dsn.seed": 0, "train_dsn.epoch_over": "lr", "train_dsn.crops_per_image": 1,
+    "train_dsn.turn_crops": False, "train_dsn.discriminator_first": True,
+    "train_dsn.borders": "zeros", "train_srn.borders": "zeros",
     "train_srn.batch_size": 6, "train_srn.learning_rate": 5e-5,
     "train_srn.adam_betas": [0.9, 0.99], "train_srn.ema_decay": 0, "train_srn.content_weight": 1,
     "train_srn.low_pass_weight": 1, "train_srn.perceptual_weight": 1,
@@ -349,7 +358,7 @@ def test_show_says_what_a_profile_says_of_its_values(params: Path) -> None:
     shown = {value.key: value.source for value in in_force(params, PROFILES)}
     assert shown["train_dsn.blocks"] == "profile paper: Sec. 3.1"
     assert shown["train_dsn.epochs"].startswith("profile camera: ours")
-    assert shown["train_dsn.kl_weight"] == "default"
+    assert shown["train_dsn.learn_theta"] == "default"
     assert shown["train_srn.theta"] == "params.yaml, profile camera has camera"
     assert shown["architectures.esrgan.options.num_blocks"].startswith("profile paper: ESRGAN")
     assert shown["prepare.scale"] == "params.yaml"
@@ -404,12 +413,12 @@ def test_a_params_file_that_is_not_one(params: Path) -> None:
 def test_a_value_that_is_the_default_needs_no_line(params: Path) -> None:
     """As in a params file from before there was the setting."""
     text = "".join(
-        row for row in params.read_text().splitlines(True) if "  kl_weight: 1.0" not in row
+        row for row in params.read_text().splitlines(True) if "  learn_theta: true" not in row
     )
     params.write_text(text)
     assert changes(params, PROFILES) == []
     take(params, profile("paper"))
-    assert load_section(params, "train_dsn", TrainDsnSettings).kl_weight == 1
+    assert load_section(params, "train_dsn", TrainDsnSettings).learn_theta
 
 
 @pytest.mark.parametrize(

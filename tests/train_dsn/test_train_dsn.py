@@ -576,6 +576,33 @@ def test_an_interrupted_run_ends_like_a_straight_one(
 
 
 @pytest.mark.usefixtures("no_sheets")
+def test_an_interrupted_run_over_the_real_images_ends_like_a_straight_one(
+    tiny: World, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, steps: list[int]
+) -> None:
+    """Two LR images, so an epoch has two steps of two crops; the discriminator was updated.
+
+    The scores are made up, which saves most of the time.
+    """
+    made_up = DsnScores(1.0, None, None, None, 1.0, 1.0)
+    monkeypatch.setattr(Monitor, "score", lambda *_: made_up)
+    settings = dsn_settings(
+        epoch_over="lr", turn_crops=False, discriminator_first=True, borders="zeros", log_every=1
+    )
+    straight = run(tiny, settings, tmp_path / "straight")
+    assert straight["step"] == 4
+    with monkeypatch.context() as patch:
+        interrupt(patch, at=3)
+        with pytest.raises(KeyboardInterrupt):
+            run(tiny, settings, tmp_path / "again")
+    steps.clear()
+    assert run(tiny, settings, tmp_path / "again") == straight
+    assert steps == [2, 3]
+    for name in ("dsn.safetensors", "curves.csv"):
+        files = [(tmp_path / run_of / name).read_bytes() for run_of in ("straight", "again")]
+        assert files[0] == files[1], name
+
+
+@pytest.mark.usefixtures("no_sheets")
 def test_other_settings_or_stores_start_afresh(
     tiny: World, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, steps: list[int]
 ) -> None:

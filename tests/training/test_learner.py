@@ -53,6 +53,10 @@ def dsn_trainer(tiny: World, **changes: object) -> DsnTrainer:
     return DsnTrainer(DsnMaterial(tiny.hr, tiny.lr), dsn_settings(**changes), MACHINE)
 
 
+def dsn_trainer_in_turn(tiny: World, **changes: object) -> DsnTrainer:
+    return dsn_trainer(tiny, discriminator_first=True, **changes)
+
+
 TRAINERS = [srn_trainer, dsn_trainer]
 
 
@@ -128,16 +132,27 @@ def test_one_forward_gives_the_gradients_of_two(kind: nn.Module) -> None:
             assert torch.allclose(a, b, rtol=1e-9, atol=1e-13)
 
 
-@pytest.mark.parametrize("trainer_of", TRAINERS)
+@pytest.mark.parametrize(
+    ("trainer_of", "settings", "expected"),
+    [
+        (srn_trainer, {}, ["made", "judged", "judged"]),
+        (dsn_trainer, {}, ["made", "judged", "judged"]),
+        (dsn_trainer, {"discriminator_first": True}, ["made", "judged", "judged", "judged"]),
+        (dsn_trainer, {"discriminator_first": True, "adversarial_weight": 0.0}, ["made"]),
+    ],
+)
 def test_a_step_runs_every_network_as_often_as_it_must(
-    trainer_of: Callable[..., Trainer], tiny: World
+    trainer_of: Callable[..., Trainer],
+    settings: dict[str, object],
+    expected: list[str],
+    tiny: World,
 ) -> None:
     calls: list[str] = []
-    trainer = trainer_of(tiny)
+    trainer = trainer_of(tiny, **settings)
     for name, learner in (("made", trainer.learner), ("judged", trainer.discriminator_learner)):
         learner.network.register_forward_hook(lambda *_, name=name: calls.append(name))
     trainer.step(0)
-    assert calls == ["made", "judged", "judged"]
+    assert calls == expected
 
 
 # --- nothing is read back
@@ -227,12 +242,17 @@ def test_what_does_not_wait_is_let_through() -> None:
     )
 
 
-@pytest.mark.parametrize("trainer_of", TRAINERS)
-def test_a_step_reads_nothing_back(trainer_of: Callable[..., Trainer], tiny: World) -> None:
+@pytest.mark.parametrize(
+    ("trainer_of", "first"), [(srn_trainer, False), (dsn_trainer, False), (dsn_trainer, True)]
+)
+def test_a_step_reads_nothing_back(
+    trainer_of: Callable[..., Trainer], first: bool, tiny: World
+) -> None:
     """With the optimiser that counts on the device; the batch is given."""
-    extra: dict[str, object] = {"low_pass_weight": 0.1} if trainer_of is srn_trainer else {}
+    extra: dict[str, object] = {"low_pass_weight": 0.1, "borders": "zeros"}
     if trainer_of is dsn_trainer:
-        extra = {"adversarial_on": "sample", "content": "low_pass"}
+        extra = {"adversarial_on": "sample", "content": "low_pass", "borders": "zeros"}
+        extra["discriminator_first"] = first
     trainer = trainer_of(
         tiny, fused=True, channels_last=True, accumulate=2, clip_gradient=1.0, **extra
     )
@@ -391,7 +411,7 @@ def test_compiled_networks_learn_the_same(tmp_path: Any, monkeypatch: pytest.Mon
 @pytest.mark.slow
 @GRAD_IS_LOOKED_AT
 @pytest.mark.usefixtures("fresh")
-@pytest.mark.parametrize("trainer_of", TRAINERS)
+@pytest.mark.parametrize("trainer_of", [*TRAINERS, dsn_trainer_in_turn])
 @pytest.mark.parametrize("precision", ["no", "bf16"])
 def test_compiled_trainings_are_the_eager_ones(
     precision: str,
