@@ -6,6 +6,7 @@ import re
 import shutil
 import subprocess
 import sys
+import time
 from pathlib import Path
 
 import pytest
@@ -75,6 +76,20 @@ def ok(repo: Path, *words: str) -> str:
 def ran(output: str) -> set[str]:
     """Stages that a (dry) ``dvc repro`` runs."""
     return set(re.findall(r"Running stage '([^']+)'", output))
+
+
+def wait_for_the_queue(repo: Path) -> None:
+    """Wait until every queued experiment ran, and all of them well."""
+    for _ in range(300):
+        shown = ok(repo, "dvc", "queue", "status")
+        if not re.search(r"Queued|Running", shown.split("Worker")[0]):
+            break
+        time.sleep(1)
+    if "Success" not in shown or "Failed" in shown:
+        names = re.findall(r"^\w{7}\s+(\S+) .*Failed", shown, re.M)
+        raise AssertionError(
+            shown + "".join(run(repo, "dvc", "queue", "logs", n).stdout for n in names)
+        )
 
 
 def edit_params(

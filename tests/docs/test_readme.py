@@ -2,11 +2,10 @@
 
 import re
 import shutil
-import time
 from pathlib import Path
 
 import pytest
-from repository import ROOT, TINY, copy_first_run, edit_params, ok
+from repository import ROOT, TINY, copy_first_run, edit_params, ok, wait_for_the_queue
 from ruamel.yaml import YAML
 
 from pipeline.images.io import write_png
@@ -71,15 +70,6 @@ def reader(tmp_path: Path, tmp_path_factory: pytest.TempPathFactory) -> Path:
     ok(target, "git", "add", "--all")
     ok(target, "git", "commit", "--quiet", "--message=small profiles")
     return target
-
-
-def wait_for_the_queue(repo: Path) -> None:
-    for _ in range(300):
-        shown = ok(repo, "dvc", "queue", "status")
-        if not re.search(r"Queued|Running", shown.split("Worker")[0]):
-            break
-        time.sleep(1)
-    assert "Success" in shown and "Failed" not in shown, shown
 
 
 def follow(repo: Path, command: str) -> None:

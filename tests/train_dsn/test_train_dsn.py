@@ -446,7 +446,7 @@ def test_real_images_smaller_than_a_crop(tiny: World, tmp_path: Path) -> None:
         writer.add("small", {"image": picture(np.random.default_rng(0), 40, 15)})
     with pytest.raises(UserError) as caught:
         DsnTrainer(DsnMaterial(tiny.hr, Store(tmp_path / "lr.zarr", "lr")), dsn_settings(), MACHINE)
-    for part in ("'small'", "without its held-out part is 40x12", "16x16", "train_dsn.hr_patch"):
+    for part in ("without the held-out parts 'small' is 40x12", "16x16", "train_dsn.hr_patch"):
         assert part in str(caught.value)
 
 
@@ -814,7 +814,7 @@ def test_command_with_an_unknown_setting(tiny: World, tmp_path: Path) -> None:
 def test_command_with_kernels(tiny: World, tmp_path: Path) -> None:
     kernels = tmp_path / "k"
     message = one_sentence(call(tiny, tmp_path, reference="kernels"))
-    assert "train_dsn.reference is kernels, but no kernels were given (--kernels)" in message
+    assert "folders.kernels names no folder; name it there, or by --kernels" in message
     message = one_sentence(call(tiny, tmp_path, "--kernels", str(kernels), reference="kernels"))
     assert f"{kernels}: there is no such kernel file or folder" in message
     file = write_kernels(kernels, 5) / "box5.npy"
