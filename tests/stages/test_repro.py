@@ -203,28 +203,28 @@ def test_an_experiment_runs(repo: Path) -> None:
 
 
 @pytest.mark.slow
-def test_a_queued_experiment_finds_weights_and_runs_the_code_it_was_queued_with(repo: Path) -> None:
+def test_a_queued_experiment_finds_weights_and_runs_the_code_it_was_queued_with(
+    tmp_path: Path, tmp_path_factory: pytest.TempPathFactory
+) -> None:
     """Its code is edited back in the workspace before it runs."""
+    repo = tmp_path / "clone"
+    copy_first_run(repo, tmp_path_factory)
     weights = repo / "data/raw/weights/start.safetensors"
     shutil.copy(repo / "data/train_srn/compact/srn.safetensors", weights)
     start = "architectures.compact.warm_start=data/raw/weights/start.safetensors"
     name = "data/train_srn/compact/metrics.json"
     code = repo / "stages/train_srn.py"
     before = code.read_text()
-    try:
-        code.write_text(before.replace('{"files": files}', '{"files": files, "edited": 1}'))
-        queue = ("dvc", "exp", "run", "--queue", "--name", "queued", "-S", start)
-        ok(repo, *queue, "--copy-paths", str(weights.relative_to(repo)), "train_srn@compact")
-        code.write_text(before)
-        ok(repo, "dvc", "queue", "start")
-        wait_for_the_queue(repo)
-        made = re.findall(r"\S+queued$", ok(repo, "git", "for-each-ref", "refs/exps"), re.M)
-        (metrics,) = (json.loads(ok(repo, "git", "show", f"{ref}:{name}")) for ref in made)
-        assert metrics["files"] == {"warm_start": sha256(weights.read_bytes()).hexdigest()}
-        assert metrics["edited"] == 1
-    finally:
-        code.write_text(before)
-        weights.unlink()
+    code.write_text(before.replace('{"files": files}', '{"files": files, "edited": 1}'))
+    queue = ("dvc", "exp", "run", "--queue", "--name", "queued", "-S", start)
+    ok(repo, *queue, "--copy-paths", str(weights.relative_to(repo)), "train_srn@compact")
+    code.write_text(before)
+    ok(repo, "dvc", "queue", "start")
+    wait_for_the_queue(repo)
+    made = re.findall(r"\S+queued$", ok(repo, "git", "for-each-ref", "refs/exps"), re.M)
+    (metrics,) = (json.loads(ok(repo, "git", "show", f"{ref}:{name}")) for ref in made)
+    assert metrics["files"] == {"warm_start": sha256(weights.read_bytes()).hexdigest()}
+    assert metrics["edited"] == 1
 
 
 def test_a_mistake_in_the_params_stops_before_anything_is_lost(repo: Path) -> None:
