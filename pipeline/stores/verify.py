@@ -85,12 +85,12 @@ def _coordinate_fault(store: Store) -> str | None:
             return None
         if not isinstance(array, zarr.Array):
             return "are a group, expected an array"
-        axes = list(array.metadata.to_dict().get("dimension_names") or ())  # type: ignore[call-overload]
+        axes: object = array.metadata.to_dict().get("dimension_names")
         found = np.asarray(array[...]).tolist()
     except Exception as error:  # of JSON, of Zarr, of codecs
         return f"cannot be read: {one_line(error)}"
-    if axes != [COORDINATE]:
-        return f"have the axes {axes}, expected {[COORDINATE]}"
+    if axes != (COORDINATE,):
+        return f"have the axes {axes}, expected {(COORDINATE,)}"
     return None if found == CHANNELS else f"are {found}, expected {CHANNELS}"
 
 

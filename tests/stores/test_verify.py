@@ -363,7 +363,7 @@ CHANNEL_EDITS: dict[str, tuple[Callable[[Path], object], str]] = {
         lambda at: (at / "zarr.json").write_text(
             (at / "zarr.json").read_text().replace('"channel"', '"row"')
         ),
-        "have the axes ['row'], expected ['channel']",
+        "have the axes ('row',), expected ('channel',)",
     ),
     "swapped": (
         lambda at: zarr.open_array(at).__setitem__(slice(None), np.array(RGB[::-1], object)),
