@@ -1,6 +1,7 @@
 """Small stores with known content, for the tests of reading and of writing."""
 
 import json
+import shutil
 from collections.abc import Callable, Mapping
 from pathlib import Path
 from typing import Any
@@ -10,7 +11,7 @@ import pytest
 from numpy.typing import NDArray
 
 from pipeline.base.errors import UserError
-from pipeline.stores.format import ARRAYS, Kind
+from pipeline.stores.format import ARRAYS, Kind, seal
 from pipeline.stores.reader import Store
 from pipeline.writing.writer import StoreWriter
 
@@ -81,6 +82,21 @@ def require_whole_stores(folder: Path) -> None:
         for image_id in store.ids:
             for name in ARRAYS[store.kind]:
                 store.read(image_id, name)
+
+
+def make_older(path: Path) -> None:
+    """Make a store, whole or begun, what versions before the attributes of arrays wrote."""
+    shutil.rmtree(path / "channel")
+    for file in path.glob("images/*/*/zarr.json"):
+        content = json.loads(file.read_text())
+        content |= {"attributes": {}, "dimension_names": ["channel", "row", "column"]}
+        file.write_text(json.dumps(content, indent=2))
+    root = root_json(path)
+    described = root["attributes"]["usrdu"]
+    described.pop("error_floor", None)
+    if "seal" in described:
+        described["seal"] = seal(described)
+    (path / "zarr.json").write_text(json.dumps(root, indent=2))
 
 
 def root_json(path: Path) -> dict[str, Any]:

@@ -242,7 +242,7 @@ def _summarise(
 
 def _source(maps: Store) -> dict[str, Any]:
     """The description of a store of maps."""
-    described = ("digest", "hr_digest", "dsn_hash", "dsn", "relative_error")
+    described = ("digest", "hr_digest", "dsn_hash", "dsn", "relative_error", "error_floor")
     attributes = {key: maps.attributes.get(key) for key in described}
     return {"maps": str(maps.path), "scale": maps.scale, **attributes}
 

@@ -25,7 +25,7 @@ from pipeline.parallel.background import read_ahead, write_behind
 from pipeline.stores.format import ARRAYS, CHUNK
 from pipeline.stores.kept import KeptResults
 from pipeline.stores.reader import Store
-from pipeline.writing.partial import PartialStore, round_mantissa
+from pipeline.writing.partial import ERROR_FLOOR, PartialStore, round_mantissa
 from pipeline.writing.writer import StoreWriter
 
 
@@ -41,7 +41,7 @@ class ExportSettings(Settings):
     batch: Count = 1
     """Tiles that go through the network together; memory grows with it."""
     mean_keep_bits: int = Field(10, ge=1, le=10)
-    """Mantissa bits of the mean that are kept: relative error at most 2^-(bits + 1)."""
+    """Mantissa bits of the mean that are kept: from 2^-14, relative error at most 2^-(bits + 1)."""
     theta_keep_bits: int = Field(7, ge=1, le=10)
     """Mantissa bits of theta that are kept, likewise."""
 
@@ -119,6 +119,7 @@ def _attributes(
         "dsn_hash": dsn_hash,
         "export_settings": settings.model_dump(),
         "relative_error": {name: 2.0 ** -(settings.keep_bits(name) + 1) for name in ARRAYS["maps"]},
+        "error_floor": dict.fromkeys(ARRAYS["maps"], ERROR_FLOOR),
         "hr_digest": hr.digest,
     }
 

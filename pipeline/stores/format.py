@@ -11,7 +11,12 @@ of the arrays are compared with the root, and the root with its seal.
 Metadata are not consolidated: the root has all that a reader needs before it opens an image.  With
 100,000 images the consolidated copy took 70 s to open, the root alone 0.2 s.
 
-Only codecs of the Zarr core specification are used: blosc (zstd, bit shuffle), then crc32c.
+Only codecs of the Zarr core specification are used for images: blosc (zstd, bit shuffle), then
+crc32c.
+
+Attributes of the arrays say in the words of the CF conventions what their numbers are, and an array
+``channel`` at the root names the channels; xarray makes it a coordinate of every image.  Stores
+that were written before these existed lack both, and are read like the others.
 """
 
 import hashlib
@@ -37,19 +42,49 @@ ARRAYS: Mapping[Kind, Mapping[str, str]] = {
 }
 """Arrays of one image in each kind of store, with their units."""
 
+LONG_NAMES: Mapping[Kind, Mapping[str, str]] = {
+    "hr": {"image": "HR image, sRGB"},
+    "lr": {"image": "real LR image, sRGB"},
+    "val": {"hr": "HR image, sRGB", "lr": "LR image, sRGB"},
+    "maps": {"mean": "mean of the LR image, sRGB", "theta": "theta, Laplace scale of a pixel"},
+}
+"""Attribute ``long_name`` of the arrays, the label of a plot."""
+
 CHUNK = {"hr": 4096, "lr": 4096, "val": 4096, "maps": 1024}
 """Longest side of a chunk in pixels: a photograph is one object, a huge scan a few."""
 DTYPE = {"hr": "uint8", "lr": "uint8", "val": "uint8", "maps": "float16"}
 """Type of the arrays."""
 AXES = ["channel", "row", "column"]
+CHANNELS = ["red", "green", "blue"]
+COORDINATE = "channel"
+"""Path of the array of the names of the channels.  One serves all images of a store."""
 CODECS = ("bytes", "blosc", "crc32c")
 
 SCHEMA = {"hr": 2, "lr": 2, "val": 2, "maps": 3}
 """Version of the format of each kind of store."""
+ADDED = ("error_floor",)
+"""Root attributes that stores of this schema may lack, as older versions did not write them."""
 LARGEST = 2**30
 """Most pixels of an image, in writing and in reading."""
 LARGEST_CHUNK = 2**27
 """Most bytes of a decoded chunk; those written here have at most 3 * 4096 * 4096."""
+
+
+def array_attributes(kind: Kind, name: str) -> dict[str, Any]:
+    """Attributes of an array: ``units`` as UDUNITS reads them, ``long_name`` and ``channels``.
+
+    White is 1 in these units: 255 times "1/255" in an image of 8 bits, 1.0 times "1" in the maps.
+    """
+    units = "1" if kind == "maps" else "1/255"
+    return {"units": units, "long_name": LONG_NAMES[kind][name], "channels": list(CHANNELS)}
+
+
+def array_axes(kind: Kind, name: str) -> list[str]:
+    """Names of the dimensions of an array.
+
+    One name has one length in an image, as xarray asks for, so those of LR beside HR are others.
+    """
+    return ["channel", "lr_row", "lr_column"] if (kind, name) == ("val", "lr") else list(AXES)
 
 
 def content_order(sizes: Mapping[str, tuple[int, ...]], side: int) -> Iterator[tuple[str, Box]]:
@@ -71,6 +106,12 @@ def planned(described: Mapping[str, Any]) -> dict[str, Any]:
     """The root attribute as it was when the store was begun, before its images were written."""
     made = ("shapes", "digest", "checksums", "seal")
     return {key: value for key, value in described.items() if key not in made}
+
+
+def goes_on(begun: Mapping[str, Any], described: Mapping[str, Any]) -> bool:
+    """Whether a store that was begun, perhaps by an older version, is the one described now."""
+    lacking = set(ADDED) - begun.keys()
+    return planned(begun) == {k: v for k, v in described.items() if k not in lacking}
 
 
 def content_digest(described: Mapping[str, Any], digests: Mapping[str, str]) -> str:

@@ -25,6 +25,8 @@ from pipeline.stores.format import (
     LARGEST_CHUNK,
     SCHEMA,
     Kind,
+    array_attributes,
+    array_axes,
     description_fault,
 )
 
@@ -132,7 +134,8 @@ class Store:
             raise UserError(f"{self.path}: is no longer there" if gone else missing) from error
         except Exception as error:  # errors of JSON and of Zarr
             raise UserError(f"{place}: its zarr.json cannot be read: {one_line(error)}") from error
-        expected, found = self._form(image_id, name), _found_form(array)
+        found = _found_form(array)
+        expected = self._form(image_id, name, named=found.get("attributes") != {})
         for key, value in expected.items():
             if found.get(key) != value:
                 other = str(found.get(key))[:100]
@@ -140,8 +143,15 @@ class Store:
         assert isinstance(array, zarr.Array)
         return array
 
-    def _form(self, image_id: str, name: str) -> dict[str, object]:
-        """The metadata that an array must have to be read as it was written."""
+    def _form(self, image_id: str, name: str, named: bool) -> dict[str, object]:
+        """The metadata that an array must have to be read as it was written.
+
+        Args:
+            image_id: Id of the image.
+            name: Name of the array.
+            named: Whether it was written with attributes; older versions wrote none.
+
+        """
         height, width = self.size(image_id)
         if (self.kind, name) == ("val", "lr"):
             height, width = height // self.scale, width // self.scale
@@ -152,10 +162,10 @@ class Store:
             "chunks": [3, min(side, height), min(side, width)],
             "codecs": list(CODECS),
             "order of bytes": "little" if self.kind == "maps" else None,
-            "axes": AXES,
+            "axes": array_axes(self.kind, name) if named else AXES,
             "chunk keys": {"name": "default", "configuration": {"separator": "/"}},
             "storage transformers": [],
-            "attributes": {},
+            "attributes": array_attributes(self.kind, name) if named else {},
         }
 
     def image_attributes(self, image_id: str) -> dict[str, Any]:

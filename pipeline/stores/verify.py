@@ -6,10 +6,11 @@ from dataclasses import dataclass
 from pathlib import Path
 
 import numpy as np
+import zarr
 from tqdm import tqdm
 
-from pipeline.base.errors import UserError
-from pipeline.stores.format import ARRAYS, content_digest, content_order
+from pipeline.base.errors import UserError, one_line
+from pipeline.stores.format import ARRAYS, CHANNELS, COORDINATE, content_digest, content_order
 from pipeline.stores.reader import Store
 from pipeline.stores.weights import all_finite, load_foreign, named_tensors, require_whole
 
@@ -70,8 +71,27 @@ def _store_faults(store: Store) -> Iterator[str]:
     known = len(digests) == len(store.ids)
     if known and content_digest(store.attributes, digests) != store.digest:
         yield f"{store.path}: the content of its images does not have the digest of the store"
+    if fault := _coordinate_fault(store):
+        yield f"{store.path}: the names of the channels, in {COORDINATE}, {fault}"
     if isinstance(store.path, Path):
         yield from _strays(store, store.path)
+
+
+def _coordinate_fault(store: Store) -> str | None:
+    """The fault of the array that names the channels; stores of older versions have none."""
+    try:
+        array = store.root.get(COORDINATE)
+        if array is None:
+            return None
+        if not isinstance(array, zarr.Array):
+            return "are a group, expected an array"
+        axes: object = array.metadata.to_dict().get("dimension_names")
+        found = np.asarray(array[...]).tolist()
+    except Exception as error:  # of JSON, of Zarr, of codecs
+        return f"cannot be read: {one_line(error)}"
+    if axes != (COORDINATE,):
+        return f"have the axes {axes}, expected {(COORDINATE,)}"
+    return None if found == CHANNELS else f"are {found}, expected {CHANNELS}"
 
 
 def _image_faults(
@@ -127,6 +147,7 @@ def _strays(store: Store, folder: Path) -> Iterator[str]:
     groups = ["", "images/", *(f"images/{image_id}/" for image_id in store.ids)]
     expected = {f"{place}zarr.json" for place in groups} | {f"{a}/zarr.json" for a in arrays}
     expected |= {f"images/{place}" for place in store.attributes["checksums"]}
+    expected |= {f"{COORDINATE}/{part}" for part in ("zarr.json", "c/0")}
     found = {str(path.relative_to(folder)) for path in folder.rglob("*") if not path.is_dir()}
     if strange := sorted(found - expected):
         names = ", ".join(repr(name) for name in strange[:LISTED])

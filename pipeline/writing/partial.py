@@ -18,20 +18,30 @@ from zarr.codecs import BloscCodec, BloscShuffle, Crc32cCodec
 from pipeline.base.errors import UserError
 from pipeline.stores.format import (
     ARRAYS,
-    AXES,
     CHUNK,
     DTYPE,
     LARGEST,
     Kind,
+    array_attributes,
+    array_axes,
     content_order,
 )
+
+ERROR_FLOOR = 3 * 2.0**-26
+"""Largest error below 2^-14, where values of float16 are 2^-24 apart, for any mantissa bits.
+
+A value is rounded twice.  Between mantissas that are 2^-25 apart the first rounding moves it by up
+to 2^-26, perhaps to the middle between two values of float16; the second moves it by up to 2^-25,
+perhaps the same way.  Closer mantissas move it less; those 2^-24 apart or more are values of
+float16, so the error is that of the mantissa alone.
+"""
 
 
 def round_mantissa(array: NDArray[np.float32], keep_bits: int) -> NDArray[np.float16]:
     """Round to ``keep_bits`` mantissa bits (1 to 10) and store as float16.
 
-    For magnitudes from 2^-14 (0.016 gray levels) to 2^15 the relative error is at most
-    2^-(keep_bits + 1).
+    For magnitudes up to 2^15 the error is at most 2^-(keep_bits + 1) of the value, or
+    ``ERROR_FLOOR`` where that is more, which it is below 2^-14 (0.016 gray levels) only.
     """
     codec = BitRound(keepbits=keep_bits)
     rounded = codec.decode(codec.encode(np.ascontiguousarray(array, dtype=np.float32)))
@@ -90,7 +100,8 @@ class PartialStore:
                 BloscCodec(cname="zstd", clevel=3, shuffle=BloscShuffle.bitshuffle),
                 Crc32cCodec(),
             ],
-            dimension_names=AXES,
+            dimension_names=array_axes(self.kind, name),
+            attributes=array_attributes(self.kind, name),
             fill_value=0,
             overwrite=True,
             config={"write_empty_chunks": True},

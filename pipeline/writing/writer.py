@@ -10,18 +10,22 @@ from pathlib import Path
 from types import TracebackType
 from typing import Any, Self
 
+import numpy as np
 import zarr
 from numpy.typing import NDArray
+from zarr.codecs import Crc32cCodec
 
 from pipeline.base.errors import UserError
 from pipeline.base.files import LOCK, claim, replace_folder
 from pipeline.stores.format import (
     ARRAYS,
     AXES,
+    CHANNELS,
+    COORDINATE,
     SCHEMA,
     Kind,
     content_digest,
-    planned,
+    goes_on,
     seal,
 )
 from pipeline.writing.partial import PartialStore, partial_path
@@ -68,7 +72,7 @@ class StoreWriter(PartialStore):
             "kind": kind,
             "scale": scale,
             "axes": AXES,
-            "channels": ["red", "green", "blue"],
+            "channels": CHANNELS,
             "units": dict(ARRAYS[kind]),
             **(attributes or {}),
             "ids": self.ids,
@@ -85,7 +89,9 @@ class StoreWriter(PartialStore):
             try:
                 self.root = zarr.open_group(self.partial, mode="r+", zarr_format=3)
                 found: Any = self.root.attrs.get("usrdu", {})
-                if self.resumable and planned(found) == self.described:
+                if self.resumable and goes_on(found, self.described):
+                    self.root.attrs["usrdu"] = self.described
+                    self._name_channels()
                     self._read_sources()
                     return
             except (OSError, ValueError, KeyError, AttributeError):
@@ -99,6 +105,19 @@ class StoreWriter(PartialStore):
             self.partial, zarr_format=3, attributes={"usrdu": self.described}
         )
         self.root.create_group("images")
+        self._name_channels()
+
+    def _name_channels(self) -> None:
+        array = self.root.create_array(
+            COORDINATE,
+            shape=(len(CHANNELS),),
+            dtype=str,
+            compressors=[Crc32cCodec()],
+            dimension_names=[COORDINATE],
+            attributes={"long_name": "channel of sRGB"},
+            overwrite=True,
+        )
+        array[...] = np.array(CHANNELS, dtype=object)
 
     def _read_sources(self) -> None:
         journal = self.partial / SOURCES

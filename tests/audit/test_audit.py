@@ -96,6 +96,7 @@ def description(hr: Store, **changes: object) -> dict[str, Any]:
         "hr_digest": hr.digest,
         "export_settings": {"tile": 64, "mean_keep_bits": 10, "theta_keep_bits": 10},
         "relative_error": {"mean": 2.0**-11, "theta": 2.0**-11},
+        "error_floor": {"mean": 3 * 2.0**-26, "theta": 3 * 2.0**-26},
         **changes,
     }
 

@@ -10,15 +10,17 @@ from typing import Any
 import numpy as np
 import pytest
 import torch
+import zarr
 from click.testing import CliRunner
 from numpy.typing import NDArray
+from small_stores import make_older
 from torch import nn
 
 from pipeline.base.errors import UserError
 from pipeline.stores import format
 from pipeline.stores.format import ARRAYS, Kind, seal
 from pipeline.stores.reader import Store
-from pipeline.stores.verify import verify
+from pipeline.stores.verify import Verified, verify
 from pipeline.stores.weights import load_foreign, load_weights, require_whole, save_weights
 from pipeline.training.checkpoints import load_state, save_state
 from pipeline.writing.writer import StoreWriter
@@ -318,6 +320,14 @@ ARRAY_EDITS: dict[str, tuple[Callable[[dict[str, Any]], object], str]] = {
         "has the chunk keys",
     ),
     "codec": (lambda said: said["codecs"].pop(1), "has the codecs ['bytes', 'crc32c'], expected"),
+    "scaled": (
+        lambda said: said["attributes"].update(scale_factor=2.0),
+        "has the attributes {'units': '1',",
+    ),
+    "units": (
+        lambda said: said["attributes"].update(units="1/255"),
+        "expected {'units': '1', 'long_name': 'theta, Laplace scale of a pixel', 'channels': [",
+    ),
     "axes": (
         lambda said: said.update(dimension_names=["channel", "column", "row"]),
         "has the axes ['channel', 'column', 'row'], expected ['channel', 'row', 'column']",
@@ -338,6 +348,48 @@ def test_changed_metadata_of_an_array_are_refused_by_every_reader(path: Path, na
         Store(path, "maps").read("two", "theta")
     assert str(caught.value) == fault
     Store(path, "maps").read("two", "mean")
+
+
+RGB = ["red", "green", "blue"]
+CHANNEL_EDITS: dict[str, tuple[Callable[[Path], object], str]] = {
+    "missing": (lambda at: (at / "c/0").unlink(), "are ['', '', ''], expected ['red', 'green', "),
+    "flipped": (lambda at: (at / "c/0").write_bytes(b"\0" * 28), "cannot be read: "),
+    "no JSON": (lambda at: (at / "zarr.json").write_text("{"), "cannot be read: "),
+    "a group": (
+        lambda at: (at / "zarr.json").write_text('{"zarr_format": 3, "node_type": "group"}'),
+        "are a group, expected an array",
+    ),
+    "axis": (
+        lambda at: (at / "zarr.json").write_text(
+            (at / "zarr.json").read_text().replace('"channel"', '"row"')
+        ),
+        "have the axes ('row',), expected ('channel',)",
+    ),
+    "swapped": (
+        lambda at: zarr.open_array(at).__setitem__(slice(None), np.array(RGB[::-1], object)),
+        f"are {RGB[::-1]}, expected {RGB}",
+    ),
+}
+
+
+@pytest.mark.parametrize("name", CHANNEL_EDITS)
+def test_changed_names_of_channels(path: Path, name: str) -> None:
+    edit, words = CHANNEL_EDITS[name]
+    edit(path / "channel")
+    (fault,) = faults(path)
+    assert fault.startswith(f"{path}: the names of the channels, in channel, {words}"), fault
+
+
+@pytest.mark.parametrize("kind", KINDS)
+def test_stores_of_older_versions_are_whole(tmp_path: Path, kind: Kind) -> None:
+    """They have neither attributes of arrays nor names of channels."""
+    path = write(tmp_path / "a.zarr", kind, {"one": (20, 32), "two": (8, 8)})
+    attributes, arrays = everything(path)
+    make_older(path)
+    assert verify(path) == Verified(
+        f"{kind}, 2 images, {2 * len(ARRAYS[kind])} chunks, digest {attributes['digest'][:12]}", []
+    )
+    assert everything(path) == (attributes, arrays)
 
 
 def test_an_image_that_names_another_digest(path: Path) -> None:

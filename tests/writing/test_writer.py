@@ -1,7 +1,11 @@
 """Writing of stores: what lies on disk is read without the code under test."""
 
+import struct
+from collections.abc import Mapping
 from pathlib import Path
+from types import MappingProxyType
 
+import google_crc32c
 import numpy as np
 import pytest
 import zarr
@@ -13,6 +17,7 @@ from small_stores import (
     contents,
     fault,
     files,
+    make_older,
     maps,
     one,
     picture,
@@ -30,6 +35,22 @@ from pipeline.writing.writer import StoreWriter
 
 # The format on disk
 
+RGB = ["red", "green", "blue"]
+ATTRIBUTES: dict[Kind, dict[str, dict[str, object]]] = {
+    "hr": {"image": {"units": "1/255", "long_name": "HR image, sRGB", "channels": RGB}},
+    "lr": {"image": {"units": "1/255", "long_name": "real LR image, sRGB", "channels": RGB}},
+    "val": {
+        "hr": {"units": "1/255", "long_name": "HR image, sRGB", "channels": RGB},
+        "lr": {"units": "1/255", "long_name": "LR image, sRGB", "channels": RGB},
+    },
+    "maps": {
+        "mean": {"units": "1", "long_name": "mean of the LR image, sRGB", "channels": RGB},
+        "theta": {"units": "1", "long_name": "theta, Laplace scale of a pixel", "channels": RGB},
+    },
+}
+BEGUN = {"zarr.json", "images/zarr.json", "channel/zarr.json", "channel/c/0"}
+"""Files of a store without images."""
+
 
 @pytest.mark.parametrize("kind", KINDS)
 def test_plain_zarr_reads_it(tmp_path: Path, kind: Kind) -> None:
@@ -41,7 +62,7 @@ def test_plain_zarr_reads_it(tmp_path: Path, kind: Kind) -> None:
             stored = group[f"images/{image_id}/{name}"]
             assert isinstance(stored, zarr.Array)
             np.testing.assert_array_equal(np.asarray(stored[...]), array)
-            assert stored.attrs.asdict() == {}
+            assert stored.attrs.asdict() == ATTRIBUTES[kind][name]
 
 
 @pytest.mark.parametrize("kind", KINDS)
@@ -57,7 +78,8 @@ def test_metadata(tmp_path: Path, kind: Kind) -> None:
             assert metadata["data_type"] == str(array.dtype)
             assert metadata["shape"] == list(array.shape)
             assert metadata["fill_value"] == 0
-            assert metadata["dimension_names"] == ["channel", "row", "column"]
+            rows = ["lr_row", "lr_column"] if (kind, name) == ("val", "lr") else ["row", "column"]
+            assert metadata["dimension_names"] == ["channel", *rows]
             assert metadata["chunk_grid"]["name"] == "regular"
             assert metadata["chunk_key_encoding"]["name"] == "default"
             assert not metadata.get("storage_transformers")
@@ -96,6 +118,20 @@ def test_attributes(tmp_path: Path, kind: Kind) -> None:
     assert set(attributes["units"]) == set(images["one"])
 
 
+@pytest.mark.parametrize("kind", KINDS)
+def test_the_names_of_the_channels(tmp_path: Path, kind: Kind) -> None:
+    """Byte by byte: number of strings, then the length and the letters of each, then CRC-32C."""
+    write(tmp_path / "a.zarr", kind, contents(kind))
+    metadata = root_json(tmp_path / "a.zarr" / "channel")
+    assert (metadata["data_type"], metadata["shape"]) == ("string", [3])
+    assert metadata["dimension_names"] == ["channel"]
+    assert [codec["name"] for codec in metadata["codecs"]] == ["vlen-utf8", "crc32c"]
+    strings = b"".join(struct.pack("<i", len(name)) + name.encode() for name in RGB)
+    content = struct.pack("<i", 3) + strings
+    checksum = struct.pack("<I", google_crc32c.value(content))
+    assert (tmp_path / "a.zarr/channel/c/0").read_bytes() == content + checksum
+
+
 def test_the_root_alone_describes_the_store(tmp_path: Path) -> None:
     """No consolidated metadata: with 100,000 images they took over a minute to open."""
     images = contents("maps")
@@ -117,8 +153,7 @@ def test_a_photograph_is_one_object(tmp_path: Path, black: bool) -> None:
 def test_every_file_of_a_store(tmp_path: Path) -> None:
     write(tmp_path / "a.zarr", "maps", contents("maps"))
     assert files(tmp_path / "a.zarr") == {
-        "zarr.json",
-        "images/zarr.json",
+        *BEGUN,
         *(
             f"images/{image_id}/{name}"
             for image_id in ("one", "two.b")
@@ -238,9 +273,8 @@ def test_a_place_that_is_no_folder(tmp_path: Path, place: str) -> None:
 # Writing that goes on
 
 
-def begin(path: Path) -> None:
+def begin(path: Path, attributes: Mapping[str, object] = MappingProxyType({"dsn": "x"})) -> None:
     """Of three images one is finished and one is begun when the power goes."""
-    attributes = {"dsn": "x"}
 
     def interrupted() -> None:
         with StoreWriter(path, "maps", 4, ["a", "b", "c"], attributes, resumable=True) as writer:
@@ -273,6 +307,42 @@ def test_resume(tmp_path: Path) -> None:
     for image_id, arrays in images.items():
         for name, array in arrays.items():
             np.testing.assert_array_equal(resumed.read(image_id, name), array)
+
+
+def test_a_store_that_an_older_version_began_goes_on(tmp_path: Path) -> None:
+    """It had neither attributes of arrays nor names of channels, and said no floor of errors."""
+    path, said = tmp_path / "a.zarr", {"dsn": "x", "error_floor": {"mean": 0.5}}
+    begin(path)
+    partial = tmp_path / "a.zarr.partial"
+    make_older(partial)
+    file = partial / "images/a/mean/zarr.json"
+    before = file.read_bytes(), file.stat().st_ino
+    assert files(partial) & BEGUN == {"zarr.json", "images/zarr.json"}
+    with StoreWriter(path, "maps", 4, ["a", "b", "c"], said, resumable=True) as writer:
+        assert [writer.done(image_id) for image_id in "abc"] == [True, False, False]
+        writer.add("b", maps(2, 5, 6))
+        writer.add("c", maps(3, 5, 6))
+    file = path / "images/a/mean/zarr.json"
+    assert (file.read_bytes(), file.stat().st_ino) == before
+    assert root_json(path / "images/b/mean")["attributes"] == ATTRIBUTES["maps"]["mean"]
+    images = {image_id: maps(seed, 5, 6) for seed, image_id in enumerate("abc", 1)}
+    straight = write(tmp_path / "straight.zarr", "maps", images, attributes=said)
+    resumed = Store(path, "maps")
+    assert resumed.attributes == straight.attributes
+    assert files(path) == files(straight.path)  # type: ignore[arg-type]
+    for image_id, arrays in images.items():
+        for name, array in arrays.items():
+            np.testing.assert_array_equal(resumed.read(image_id, name), array)
+
+
+@pytest.mark.parametrize(("floor", "goes_on"), [(0.5, True), (0.25, False), (None, False)])
+def test_a_store_with_another_floor_starts_afresh(
+    tmp_path: Path, floor: float | None, goes_on: bool
+) -> None:
+    begin(tmp_path / "a.zarr", {"dsn": "x", "error_floor": 0.5})
+    attributes = {"dsn": "x"} | ({} if floor is None else {"error_floor": floor})
+    writer = StoreWriter(tmp_path / "a.zarr", "maps", 4, ["a", "b", "c"], attributes, True)
+    assert writer.done("a") == goes_on
 
 
 def test_a_kill_before_the_store_has_its_name_loses_nothing(
@@ -312,7 +382,7 @@ def test_another_store_starts_afresh(
     begin(tmp_path / "a.zarr")
     with StoreWriter(tmp_path / "a.zarr", "maps", scale, ids, attributes, resumable=True) as writer:
         assert not any(writer.done(image_id) for image_id in ids)
-        assert files(writer.partial) == {"zarr.json", "images/zarr.json"}
+        assert files(writer.partial) == BEGUN
         for image_id in ids:
             writer.add(image_id, maps(9, 5, 6))
     assert Store(tmp_path / "a.zarr", "maps").attributes["scale"] == scale
@@ -322,7 +392,7 @@ def test_a_writer_that_does_not_resume_starts_afresh(tmp_path: Path) -> None:
     begin(tmp_path / "a.zarr")
     writer = StoreWriter(tmp_path / "a.zarr", "maps", 4, ["a", "b", "c"], {"dsn": "x"})
     assert not writer.done("a")
-    assert files(writer.partial) == {"zarr.json", "images/zarr.json"}
+    assert files(writer.partial) == BEGUN
 
 
 @pytest.mark.parametrize("content", [b"", b'{"zarr_format": 3, "no', b'{"zarr_format": 2}', None])
@@ -336,7 +406,7 @@ def test_a_partial_store_that_is_damaged_starts_afresh(
         tmp_path / "a.zarr", "maps", 4, ["a", "b", "c"], {"dsn": "x"}, resumable=True
     )
     assert not writer.done("a")
-    assert files(writer.partial) == {"zarr.json", "images/zarr.json"}
+    assert files(writer.partial) == BEGUN
 
 
 def test_rewriting_an_image_leaves_nothing_of_the_old_one(tmp_path: Path) -> None:
@@ -432,6 +502,54 @@ def test_the_bound_is_tight(keep: int) -> None:
     values = random_values(2.0**-14, 2.0**15)
     error = np.abs(round_mantissa(values, keep).astype(np.float64) / values - 1)
     assert error.max() > 0.99 / (2.0 ** (keep + 1) + 1)
+
+
+def hard_values(keep: int) -> NDArray[np.float32]:
+    """All values of float16 up to 2^-13 and the middles between them, and what lies around them.
+
+    Also the middles between mantissas of ``keep`` bits, the least and the largest float32 that stay
+    finite, and values of any size between.
+    """
+    steps = np.arange(0, 2**12 + 1) * 2.0**-25
+    bases = [steps, *(steps + sign * 2.0**-bits for sign in (1, -1) for bits in (26, 27, 30))]
+    mantissas = 1 + np.arange(2 ** (keep + 1)) * 2.0 ** -(keep + 1)
+    bases += [mantissas * 2.0**exponent for exponent in (*range(-30, -11), -1, 0, 14)]
+    bases.append(np.array([2.0**-149, 2.0**-126, 2.0**15 * (2 - 2.0 ** -(keep + 1))]))
+    exact = np.concatenate(bases).astype(np.float32)
+    low, high = np.nextafter(exact, np.float32(-1)), np.nextafter(exact, np.float32(1e5))
+    found = np.concatenate([exact, low, high, np.abs(random_values(2.0**-149, 2.0**15))])
+    found = found[(found >= 0) & (found < 2.0**15 * (2 - 2.0 ** -(keep + 1)))]
+    return np.concatenate([found, -found])
+
+
+def error_of(values: NDArray[np.float32], keep: int) -> NDArray[np.float64]:
+    """|stored - x|; both have at most 24 bits of a mantissa, so the difference is exact."""
+    stored = round_mantissa(values, keep)
+    assert np.isfinite(stored).all()
+    return np.abs(stored.astype(np.float64) - values.astype(np.float64))
+
+
+@pytest.mark.parametrize("keep", KEEP)
+def test_the_error_of_every_value(keep: int) -> None:
+    """Of subnormal values, zeros, those around the least normal one, and the largest."""
+    values = hard_values(keep)
+    size, error = np.abs(values).astype(np.float64), error_of(values, keep)
+    relative = 2.0 ** -(keep + 1) * size
+    assert (error <= np.maximum(relative, 3 * 2.0**-26)).all()
+    assert (error <= relative)[size >= 2.0**-14].all()
+    assert (error > relative)[size < 2.0**-14].any()
+
+
+@pytest.mark.parametrize("keep", KEEP)
+def test_the_floor_is_tight(keep: int) -> None:
+    """Just beyond a quarter step a value goes to the middle of two of float16, then to the far one.
+
+    With the mantissa bits of the middle all ones, the far one is the even one.
+    """
+    middle = (2 ** (keep + 1) - 1) * 2.0**-25
+    value = np.nextafter(np.float32(middle - 2.0**-26), np.float32(1))
+    (error,) = error_of(np.array([value]), keep)
+    assert 0.999 * 3 * 2.0**-26 < error < 3 * 2.0**-26
 
 
 @pytest.mark.parametrize("keep", KEEP)
