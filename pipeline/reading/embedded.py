@@ -1,13 +1,16 @@
-"""The colour profiles that image files hold, in whichever way their format has for it."""
+"""What image files hold beside pixels, in whichever way their format has for it: profiles, EXIF."""
 
 import struct
-from collections.abc import Iterator
+from collections.abc import Collection, Iterator
+from io import BytesIO
 from typing import NamedTuple
 
+from imagecodecs import brotli_decode
+from pi_heif import open_heif
 from PIL import Image as PillowImage
 from PIL.ExifTags import IFD, Interop
 
-from pipeline.reading.boxes import inside
+from pipeline.reading.boxes import boxes, inside
 from pipeline.reading.colour import ADOBE_RGB, ColourError, coded_profile, made_profile
 from pipeline.reading.formats import PNG, Format
 
@@ -18,6 +21,12 @@ ADOBE_RGB_FILE = "R03"
 BMP_WITH_PROFILE = b"DEBM"
 ICC, ENUMERATED = (2, 3), 1
 """Methods of the colour boxes of JPEG 2000."""
+BOXED: Collection[Format] = ("HEIF", "JPEG XL", "JPEG 2000")
+"""Formats of files of boxes that Pillow does not open."""
+LARGEST_EXIF = 2**24
+"""Most bytes of EXIF data; a JPEG has at most 64 KiB of them."""
+JP2_EXIF = b"JpgTiffExif->JP2"
+"""Name of the box of EXIF data in JPEG 2000 files."""
 JP2_SRGB, JP2_GREY, JP2_YCC = 16, 17, 18
 
 
@@ -47,6 +56,33 @@ def embedded_profile(file: PillowImage.Image, data: bytes, kind: Format) -> byte
     if kind == "AVIF":
         return _nclx_profile(data)
     return _bmp_profile(data) if kind == "BMP" else None
+
+
+def boxed_exif(data: bytes, kind: Format) -> bytes:
+    """The EXIF data of a file of ``BOXED``; empty if it has none.
+
+    Their orientation counts for nothing: the file says it elsewhere.
+
+    Args:
+        data: The content of the file.
+        kind: Its format.
+
+    Raises:
+        Exception: Whatever the decoders raise.
+
+    """
+    if kind == "HEIF":
+        return bytes(open_heif(BytesIO(data)).info.get("exif") or b"")
+    for box in boxes(data):
+        content = box.content
+        if box.kind == b"brob" and content.startswith(b"Exif"):
+            content = bytes(brotli_decode(content[4:], out=LARGEST_EXIF))
+        elif kind == "JPEG 2000" and box.kind == b"uuid" and content.startswith(JP2_EXIF):
+            return content[len(JP2_EXIF) :]
+        elif box.kind != b"Exif":
+            continue
+        return content[4 + int.from_bytes(content[:4], "big") :]
+    return b""
 
 
 class PlainFile(NamedTuple):

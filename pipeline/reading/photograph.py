@@ -15,9 +15,10 @@ from PIL.ExifTags import IFD, Base
 from PIL.Image import Exif
 
 from pipeline.base.errors import one_line, printable
+from pipeline.reading.embedded import BOXED, boxed_exif
 from pipeline.reading.exif import DIRECTORIES
 from pipeline.reading.files import decode
-from pipeline.reading.formats import ORIENTATION, SIDEWAYS, open_header
+from pipeline.reading.formats import ORIENTATION, SIDEWAYS, format_of, open_header
 
 SAID: Sequence[int] = (
     Base.ImageDescription, Base.Make, Base.Model, Base.XResolution, Base.YResolution,
@@ -86,17 +87,36 @@ def read_photograph(path: Path) -> Photograph:
 def read_notes(path: Path) -> Notes:
     """Read EXIF data and resolution; there are none if they are damaged, with a warning."""
     try:
-        with open_header(path) as file:
-            exif, dpi = file.getexif(), file.info.get("dpi")
-            found: dict[int, Any] = {tag: _bytes(exif[tag]) for tag in SAID if tag in exif}
-            found |= {tag: inner for tag in DIRECTORIES if (inner := _directory(exif, tag))}
-            resolution = Resolution(*map(float, dpi)) if dpi else _resolution(exif)
-            sideways = exif.get(ORIENTATION) in SIDEWAYS
+        exif, dpi, orientation = _said(path)
+        found: dict[int, Any] = {tag: _bytes(exif[tag]) for tag in SAID if tag in exif}
+        found |= {tag: inner for tag in DIRECTORIES if (inner := _directory(exif, tag))}
+        resolution = Resolution(*map(float, dpi)) if dpi else _resolution(exif)
+        sideways = orientation in SIDEWAYS
     except Exception as error:  # the decoders raise dozens of types on damaged data
         name = printable(str(path))
         log.warning("%s: EXIF data and resolution cannot be read: %s", name, one_line(error))
         return Notes()
     return _turned(found, resolution) if sideways else Notes(found, resolution)
+
+
+class _Said(NamedTuple):
+    exif: Exif
+    dpi: tuple[float, float] | None
+    orientation: int
+    """That the decoded image was turned by; in files of boxes the EXIF data do not say it."""
+
+
+def _said(path: Path) -> _Said:
+    data = path.read_bytes()
+    kind = format_of(data)
+    if kind is not None and kind in BOXED:
+        exif = Exif()
+        exif.load(boxed_exif(data, kind))
+        return _Said(exif, None, 1)
+    with open_header(path) as file:
+        exif = file.getexif()
+        exif.get_ifd(IFD.Exif), exif.get_ifd(IFD.GPSInfo)  # while the file is open
+        return _Said(exif, file.info.get("dpi"), exif.get(ORIENTATION, 1))
 
 
 def _bytes(value: object) -> object:

@@ -45,8 +45,8 @@ class Calibration(Settings):
     constant_theta_gray: float = Field(ge=0)
     """The constant Laplace scale with the same mean variance over the maps, in gray levels."""
     levels_gray: NoiseLevels | None = None
-    """Noise levels of the real LR images and of every kind of sample; null if they were not
-    measured, as by older versions."""
+    """Noise levels, in gray levels, of the real LR images and of every kind of sample; null if they
+    were not measured, as by older versions."""
 
     @model_validator(mode="after")
     def _variance(self) -> "Calibration":

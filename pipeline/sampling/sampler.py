@@ -169,8 +169,8 @@ def _camera_sampler(
 ) -> CameraSampler:
     if camera is None:
         raise UserError(
-            "theta is camera, but no passport of a camera was given, and the maps carry none: name "
-            "one (--camera), or set theta to raw or calibrated"
+            "theta is camera, but no passport of a camera was given, and maps and DSN carry none; "
+            "make them with one, or set theta to raw or calibrated"
         )
     if maps is not None and camera.scale != maps.scale:
         raise UserError(

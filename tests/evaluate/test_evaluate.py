@@ -543,7 +543,7 @@ def test_command(
     result = call(tiny.val.path, model, tmp_path)
     assert result.exit_code == 0, result.output
     assert names(tmp_path) == ["metrics.json", "out", "params.yaml"]
-    assert strict(tmp_path / "metrics.json") == evaluated[1]
+    assert strict(tmp_path / "metrics.json") == {**evaluated[1], "files": {}}
     psnr = evaluated[1]["protocols"]["y"]["model"]["psnr"]
     assert f"  protocols.y.model.psnr: {psnr:.4f}\n" in result.output
     assert f"wrote {tmp_path / 'out' / 'side_by_side.png'}" in result.output

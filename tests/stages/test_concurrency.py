@@ -47,7 +47,7 @@ def test_two_writers_of_one_store(tmp_path: Path) -> None:
     store = Store(path, "hr")
     assert [int(store.read(name, "image").max()) for name in store.ids] == [1, 2]
     assert [entry.name for entry in tmp_path.iterdir()] == ["a.zarr"]
-    assert sorted(entry.name for entry in path.iterdir()) == ["images", "zarr.json"]
+    assert sorted(entry.name for entry in path.iterdir()) == ["channel", "images", "zarr.json"]
 
 
 def test_a_second_export_is_refused(tiny: World, tmp_path: Path) -> None:

@@ -1,14 +1,16 @@
 """What upscale keeps of a photograph: alpha, depth, grey, EXIF data, resolution."""
 
+from io import BytesIO
 from pathlib import Path
 from typing import Any
 
 import numpy as np
+import pillow_heif
 import pytest
 import tifffile
 import torch
 from click.testing import CliRunner
-from imagecodecs import png_decode, png_encode
+from imagecodecs import brotli_encode, jpeg2k_encode, jpegxl_encode, png_decode, png_encode
 from numpy.typing import NDArray
 from PIL import Image
 from PIL.ExifTags import GPS, IFD, Base
@@ -217,3 +219,41 @@ def test_damaged_exif_data_are_left_out(tmp_path: Path, nearest: Path) -> None:
     image.save(source, exif=b"Exif\0\0II*\0\xff\xff\xff\x7f")
     with Image.open(upscaled(source, tmp_path / "b.png", nearest)) as file:
         assert file.size == (42, 80) and not file.getexif()
+
+
+def box(kind: bytes, content: bytes) -> bytes:
+    return (8 + len(content)).to_bytes(4, "big") + kind + content
+
+
+def boxed(kind: str, exif: bytes) -> bytes:
+    """A file of boxes with EXIF data, a TIFF."""
+    if kind == "heic":
+        file, target = pillow_heif.from_bytes("RGB", (64, 64), bytes(3 * 64 * 64)), BytesIO()
+        file.save(target, exif=b"Exif\0\0" + exif)
+        return target.getvalue()
+    pixels = np.zeros((64, 64, 3), np.uint8)
+    if kind == "jp2":
+        return bytes(jpeg2k_encode(pixels)) + box(b"uuid", b"JpgTiffExif->JP2" + exif)
+    content = b"\0\0\0\2ab" + exif  # it begins after two bytes
+    signature = box(b"JXL ", b"\r\n\x87\n") + box(b"ftyp", b"jxl \0\0\0\0jxl ")
+    packed = b"Exif" + bytes(brotli_encode(content))
+    said = box(b"brob", packed) if kind == "packed jxl" else box(b"Exif", content)
+    return signature + box(b"jxlc", bytes(jpegxl_encode(pixels, usecontainer=False))) + said
+
+
+@pytest.mark.parametrize("kind", ["heic", "jp2", "jxl", "packed jxl"])
+def test_what_a_file_of_boxes_says_is_kept(tmp_path: Path, nearest: Path, kind: str) -> None:
+    """What phones write by default; the orientation in its EXIF data counts for nothing."""
+    exif = Image.Exif()
+    exif[Base.Make], exif[Base.Orientation] = "Maker", 6
+    exif[Base.XResolution] = exif[Base.YResolution] = 300.0
+    exif[Base.ResolutionUnit] = 2
+    exif.get_ifd(IFD.Exif)[Base.ISOSpeedRatings] = 400
+    source = tmp_path / f"a.{kind.split()[-1]}"
+    source.write_bytes(boxed(kind, exif.tobytes().removeprefix(b"Exif\0\0")))
+    with Image.open(upscaled(source, tmp_path / "b.png", nearest)) as made:
+        assert made.size == (64 * SCALE, 64 * SCALE)
+        found = made.getexif()
+        assert found[Base.Make] == "Maker" and Base.Orientation not in found
+        assert found.get_ifd(IFD.Exif)[Base.ISOSpeedRatings] == 400
+        assert made.info["dpi"] == pytest.approx((300, 300), abs=0.1)
