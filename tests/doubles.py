@@ -1,4 +1,4 @@
-"""Stand-ins for tests: a DSN with random weights, a passport, clusters of one machine, JPEGs."""
+"""Stand-ins for tests: a DSN with random weights, features, a passport, clusters, JPEGs."""
 
 from pathlib import Path
 
@@ -8,12 +8,27 @@ from conftest import dsn_settings
 from distributed import LocalCluster
 from numpy.typing import NDArray
 from PIL import Image
+from torch import Tensor, nn
 
 from pipeline.dsn.file import DsnDescription, save_dsn
 from pipeline.dsn.network import DSN
 from pipeline.passport.passport import CAMERA_FORMAT, Passport
 from pipeline.train_dsn.prior import known_prior_gray
 from pipeline.train_dsn.settings import TrainDsnSettings
+
+
+class Features(nn.Module):
+    """Stands for VGG19, in float64: channels at a sixteenth of the size."""
+
+    def __init__(self, channels: int) -> None:
+        super().__init__()
+        with torch.random.fork_rng():
+            torch.manual_seed(3)
+            self.layer = nn.Conv2d(3, channels, 16, 16).double().requires_grad_(False)
+
+    def forward(self, image: Tensor) -> Tensor:
+        features: Tensor = self.layer(image)
+        return features
 
 
 def local_cluster(workers: int, processes: bool = False) -> LocalCluster:

@@ -14,6 +14,7 @@ import pytest
 import torch
 import torch.nn.functional as F
 from conftest import MACHINE, World
+from doubles import Features
 from torch import Tensor, nn
 
 from pipeline.tools.profiles import find_profile, load_profile
@@ -28,20 +29,6 @@ SMALL = {
 }  # fmt: skip
 Filter = Callable[[Tensor], Tensor]
 State = dict[str, Tensor]
-
-
-class Features(nn.Module):
-    """Stands for VGG19: 512 channels at a sixteenth of the size, values as large as those."""
-
-    def __init__(self) -> None:
-        super().__init__()
-        with torch.random.fork_rng():
-            torch.manual_seed(3)
-            self.layer = nn.Conv2d(3, 512, 16, 16).double().requires_grad_(False)
-
-    def forward(self, image: Tensor) -> Tensor:
-        features: Tensor = self.layer(image)
-        return features
 
 
 def drawn(seed: int, *shape: int) -> Tensor:
@@ -97,7 +84,7 @@ class ByHand:
 
     def __init__(self, trainer: DsnTrainer, high_pass: Filter, first: bool) -> None:
         self.dsn, self.judge = copy.deepcopy(trainer.dsn), copy.deepcopy(trainer.discriminator)
-        self.features = Features() if trainer.with_sigma else None
+        self.features = Features(512) if trainer.with_sigma else None
         self.high_pass, self.first = high_pass, first
         adam = [
             torch.optim.Adam(network.parameters(), 5e-5, (0.9, 0.999))
@@ -153,7 +140,7 @@ def trainer_of(
     tiny: World, settings: TrainDsnSettings, monkeypatch: pytest.MonkeyPatch
 ) -> DsnTrainer:
     """A trainer in float64 that gets ``BATCHES``; spectral norm stands still."""
-    monkeypatch.setattr(module, "VGG19Features", lambda _: Features())
+    monkeypatch.setattr(module, "VGG19Features", lambda _: Features(512))
     trainer = DsnTrainer(DsnMaterial(tiny.hr, tiny.lr), settings, MACHINE)
     trainer.dsn.double()
     trainer.discriminator.double().eval()

@@ -11,7 +11,8 @@ import pytest
 import torch
 import torch.nn.functional as F
 from conftest import PLENTY, World, compact
-from torch import Tensor, nn
+from doubles import Features
+from torch import Tensor
 
 from pipeline.tools.profiles import find_profile, load_profile
 from pipeline.train_srn import train as module
@@ -22,20 +23,6 @@ from pipeline.training.learner import make_accelerator
 
 PROFILES = Path(__file__).parents[2] / "profiles"
 STEPS = 3
-
-
-class Features(nn.Module):
-    """Stands for VGG19."""
-
-    def __init__(self) -> None:
-        super().__init__()
-        with torch.random.fork_rng():
-            torch.manual_seed(3)
-            self.layer = nn.Conv2d(3, 16, 16, 16).double().requires_grad_(False)
-
-    def forward(self, image: Tensor) -> Tensor:
-        features: Tensor = self.layer(image)
-        return features
 
 
 def drawn(seed: int, side: int) -> Tensor:
@@ -77,7 +64,7 @@ class ByHand:
 
     def __init__(self, trainer: SrnTrainer, padded: bool) -> None:
         self.srn, self.judge = copy.deepcopy(trainer.network), copy.deepcopy(trainer.discriminator)
-        self.features, self.padded = Features(), padded
+        self.features, self.padded = Features(16), padded
         self.adam, self.judge_adam = (
             torch.optim.Adam(network.parameters(), 5e-5, (0.9, 0.99))
             for network in (self.srn, self.judge)
@@ -107,7 +94,7 @@ class ByHand:
 
 def trainer_of(tiny: World, monkeypatch: pytest.MonkeyPatch, **changes: object) -> SrnTrainer:
     """A trainer in float64 that gets ``PAIRS``; spectral norm stands still."""
-    monkeypatch.setattr(module, "VGG19Features", lambda _: Features())
+    monkeypatch.setattr(module, "VGG19Features", lambda _: Features(16))
     found = load_profile(find_profile(PROFILES, "official"))
     small = {"lr_patch": 16, "batch_size": 2, "discriminator_features": 2, "compile": False}
     plain = found.settings("train_srn", TrainSrnSettings)
