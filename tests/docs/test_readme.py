@@ -91,7 +91,8 @@ def follow(repo: Path, command: str) -> None:
         assert "discriminator: vgg" in (repo / "params.yaml").read_text()
 
 
-@pytest.mark.parametrize("experiments", [False, pytest.param(True, marks=pytest.mark.slow)])
+@pytest.mark.slow
+@pytest.mark.parametrize("experiments", [False, True])
 def test_every_command_of_the_documents_runs(reader: Path, experiments: bool) -> None:
     """In order, as a reader would; own folders are named where the README says so."""
     found = commands()

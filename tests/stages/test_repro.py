@@ -160,6 +160,7 @@ def test_folders_of_any_name(repo: Path) -> None:
     assert not list(repo.rglob("pwned"))
 
 
+@pytest.mark.slow
 def test_an_architecture_of_an_impossible_name(repo: Path) -> None:
     name = "$(touch pwned)"
     before = (repo / "params.yaml").read_text()
@@ -247,6 +248,7 @@ def test_a_mistake_in_the_params_stops_before_anything_is_lost(repo: Path) -> No
         (repo / "params.yaml").write_text(before)
 
 
+@pytest.mark.slow
 def test_weights_that_dvc_does_not_watch(repo: Path) -> None:
     """The last test, as DVC removes the outputs of a stage before it runs it."""
     before = (repo / "params.yaml").read_text()
