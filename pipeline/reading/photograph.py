@@ -87,36 +87,31 @@ def read_photograph(path: Path) -> Photograph:
 def read_notes(path: Path) -> Notes:
     """Read EXIF data and resolution; there are none if they are damaged, with a warning."""
     try:
-        exif, dpi, orientation = _said(path)
-        found: dict[int, Any] = {tag: _bytes(exif[tag]) for tag in SAID if tag in exif}
-        found |= {tag: inner for tag in DIRECTORIES if (inner := _directory(exif, tag))}
-        resolution = Resolution(*map(float, dpi)) if dpi else _resolution(exif)
-        sideways = orientation in SIDEWAYS
+        return _read(path)
     except Exception as error:  # the decoders raise dozens of types on damaged data
         name = printable(str(path))
         log.warning("%s: EXIF data and resolution cannot be read: %s", name, one_line(error))
         return Notes()
-    return _turned(found, resolution) if sideways else Notes(found, resolution)
 
 
-class _Said(NamedTuple):
-    exif: Exif
-    dpi: tuple[float, float] | None
-    orientation: int
-    """That the decoded image was turned by; in files of boxes the EXIF data do not say it."""
-
-
-def _said(path: Path) -> _Said:
-    data = path.read_bytes()
-    kind = format_of(data)
+def _read(path: Path) -> Notes:
+    with path.open("rb") as start:
+        kind = format_of(start.read(4096))
     if kind is not None and kind in BOXED:
         exif = Exif()
-        exif.load(boxed_exif(data, kind))
-        return _Said(exif, None, 1)
+        exif.load(boxed_exif(path.read_bytes(), kind))
+        return _notes(exif, None, sideways=False)  # the decoder turns what the boxes say
     with open_header(path) as file:
         exif = file.getexif()
-        exif.get_ifd(IFD.Exif), exif.get_ifd(IFD.GPSInfo)  # while the file is open
-        return _Said(exif, file.info.get("dpi"), exif.get(ORIENTATION, 1))
+        return _notes(exif, file.info.get("dpi"), exif.get(ORIENTATION) in SIDEWAYS)
+
+
+def _notes(exif: Exif, dpi: tuple[float, float] | None, sideways: bool) -> Notes:
+    """What EXIF data say, while the file they may be read from is open."""
+    found: dict[int, Any] = {tag: _bytes(exif[tag]) for tag in SAID if tag in exif}
+    found |= {tag: inner for tag in DIRECTORIES if (inner := _directory(exif, tag))}
+    resolution = Resolution(*map(float, dpi)) if dpi else _resolution(exif)
+    return _turned(found, resolution) if sideways else Notes(found, resolution)
 
 
 def _bytes(value: object) -> object:
