@@ -30,8 +30,9 @@ TOOLS = {
     "verify": "Check stores, weights and checkpoints against their checksums.",
     "doctor": "Print versions, devices and what is missing, for bug reports.",
     "recovery-pairs": "Unpair the pairs of a real camera, to measure recovery on it.",
-    "recovery-cell": "Run a stage of recovery/dvc.yaml for one camera, recipe and source.",
+    "recovery-cell": "Run a stage of recovery/dvc.yaml, or of its Table 1, for one cell.",
     "recovery-table": "Tabulate how much of a known camera's gain is recovered.",
+    "table1-table": "Tabulate the paper's Table 1 on known cameras, and its claims.",
     "plots-page": "Write the page that 'dvc plots show' needs without network.",
 }
 """Modules of ``stages.tools``."""

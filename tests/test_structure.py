@@ -47,8 +47,12 @@ DVC = load("dvc.yaml")
 PARAMS = load("params.yaml")
 RECOVERY = load("recovery/dvc.yaml")["stages"]
 RECOVERY_PARAMS = load("recovery/params.yaml")
-ENTRIES = DVC["stages"] | {f"recovery {name}": entry for name, entry in RECOVERY.items()}
-"""The stages of both files."""
+TABLE1 = load("recovery/table1/dvc.yaml")["stages"]
+TABLE1_PARAMS = load("recovery/table1/params.yaml")
+YARDSTICKS = {f"recovery {name}": entry for name, entry in RECOVERY.items()}
+YARDSTICKS |= {f"table1 {name}": entry for name, entry in TABLE1.items()}
+ENTRIES = DVC["stages"] | YARDSTICKS
+"""The stages of all files."""
 
 
 def modules() -> list[str]:
@@ -97,7 +101,8 @@ def outputs(stage: str) -> set[str]:
 
 
 PROGRAM = "python -m stages "
-CELL = {name: f"${{item.{name}}}" for name in ("camera", "recipe", "source", "seed")}
+CELL = {name: f"${{item.{name}}}" for name in ("camera", "recipe", "reference", "dsn", "source")}
+CELL |= {"row": "${item.row.name}", "seed": "${item.seed}"}
 CELL |= {name: f"${{folders.{name}}}" for name in ("hr", "scenes", "val")}
 OF_ARCH = {
     "train_srn": "--arch ${item.arch} --out data/train_srn/${item.arch}",
@@ -112,9 +117,10 @@ def command(stage: str) -> str:
     text: str = ENTRIES[stage]["cmd"]
     assert text.startswith(PROGRAM)
     assert not set(re.findall(r"[$][{][^}]*[}]", text)) - {"${item}"}, "values meet the shell"
-    name = stage.removeprefix("recovery ")
+    name = stage.removeprefix("recovery ").replace("table1 ", "table1_")
     if text == f"{PROGRAM}recovery-cell {name} ${{item}}":
-        return " ".join(words(name, CELL))
+        row = {key: f"${{item.row.{key}}}" for key in ("dsn", "source")}
+        return " ".join(words(name, CELL | (row if "row" in ENTRIES[stage]["matrix"] else {})))
     return text.removeprefix(PROGRAM).replace("${item}", OF_ARCH.get(stage, "${item}"))
 
 
@@ -300,33 +306,39 @@ GIVEN.add("data/raw/real/${item.camera}")
 """Folders of the user that recovery reads."""
 
 
-def test_recovery_reads_what_it_writes() -> None:
-    assert all(entry["wdir"] == ".." for entry in RECOVERY.values())
-    outs = {path for entry in RECOVERY.values() for path in paths(entry["outs"])}
-    for name in RECOVERY:
-        for path in paths(RECOVERY[name]["deps"]) - code_deps(f"recovery {name}"):
+def test_the_yardsticks_read_what_they_write() -> None:
+    def plain(entries: list[Any]) -> set[str]:
+        return {path.replace(".row.", ".") for path in paths(entries)}  # a row names a DSN
+
+    outs = {path for entry in YARDSTICKS.values() for path in plain(entry["outs"])}
+    for name, entry in YARDSTICKS.items():
+        assert entry["wdir"] == ("../.." if name.startswith("table1") else "..")
+        for path in plain(entry["deps"]) - code_deps(name):
             places = (path.startswith(f"{out}/") or out.startswith(f"{path}/") for out in outs)
-            given = path in GIVEN
-            assert given or path in outs or any(places), path
+            assert path in GIVEN or path in outs or any(places), path
     for folder in RECOVERY_PARAMS["folders"].values():
         assert (ROOT / folder / "README.md").is_file()  # stands for what the user does not give
 
 
-@pytest.mark.parametrize("name", sorted(RECOVERY.keys() - {"table", "real_pairs"}))
-def test_a_cell_of_recovery_depends_on_its_settings(name: str) -> None:
+UNSET = {"recovery table", "recovery real_pairs", "table1 table"}
+"""Those that read no settings."""
+
+
+@pytest.mark.parametrize("name", sorted(YARDSTICKS.keys() - UNSET))
+def test_a_cell_of_a_yardstick_depends_on_its_settings(name: str) -> None:
     """On those of the stage of its command, and on what its ``--params`` change of them."""
-    stage = Path(module(f"recovery {name}")).stem
+    stage = Path(module(name)).stem
     of_stage = {
         {"architectures.${item.arch}": "", "${demo.camera}": "${item.camera}"}.get(key, key)
         for _, key in sections(DVC["stages"][stage]["params"])
     } - {""}
     read = {stage, *(["architectures"] if stage == "train_srn" else [])}
-    for overlay in re.findall(r"--params recovery/params.yaml:(\S+)", command(f"recovery {name}")):
+    for file, overlay in re.findall(r"--params (recovery/\S+):(\S+)", command(name)):
         if "item" in overlay:
             of_stage.add(overlay)
         else:
-            of_stage |= {f"{overlay}.{key}" for key in read & RECOVERY_PARAMS[overlay].keys()}
-    assert {key for _, key in sections(RECOVERY[name]["params"])} == of_stage
+            of_stage |= {f"{overlay}.{key}" for key in read & load(file)[overlay].keys()}
+    assert {key for _, key in sections(YARDSTICKS[name]["params"])} == of_stage
 
 
 def test_every_source_of_recovery_takes_as_many_steps() -> None:
@@ -389,7 +401,7 @@ def test_tests_mirror_the_packages() -> None:
 
 def test_nothing_of_the_library_runs_recovery() -> None:
     importers = {f for f in modules() if any("/recovery/" in t for t in project_imports(f))}
-    assert all("recovery" in importer for importer in importers)
+    assert all("recovery" in name or "table1" in name for name in importers)
     assert "recovery" not in DVC["stages"]
 
 
@@ -412,7 +424,13 @@ HOMES = {
     "skimage": {"pipeline/evaluate"},
     "spandrel": {"pipeline/srn"},
     "safetensors": {"pipeline/stores"},
-    "scipy": {"pipeline/noise", "pipeline/camera", "pipeline/train_dsn", "pipeline/evaluate"},
+    "scipy": {
+        "pipeline/noise",
+        "pipeline/camera",
+        "pipeline/train_dsn",
+        "pipeline/evaluate",
+        "pipeline/recovery",
+    },
     "onnx": {"pipeline/tools"},
     "onnxruntime": {"pipeline/tools"},
     "matplotlib": {"pipeline/images", "pipeline/camera"},
@@ -453,7 +471,7 @@ def test_help_imports_no_heavy_library() -> None:
 
 
 OTHERS = ["upscale", "degrade", "convert", "niqe_fit", "recovery_table", "plots_page", "verify"]
-OTHERS += ["doctor", "recovery_cell", "recovery_pairs"]
+OTHERS += ["doctor", "recovery_cell", "recovery_pairs", "table1_table"]
 OTHERS += ["params", "params show", "params use"]
 
 
@@ -501,15 +519,17 @@ def test_the_params_files_fit_the_settings(monkeypatch: pytest.MonkeyPatch) -> N
     path = ROOT / "params.yaml"
     for section, kind in kinds.items():
         load_section(path, section, kind)
-    common = "recovery/params.yaml:common"
-    cells = []
-    for group in ("cameras", "recipes", "anchors", "sources"):
-        cells += [f"{group}.{name}" for name in RECOVERY_PARAMS[group]]
-    kinds["architectures.recovery"] = Architecture
-    for cell in cells:
-        params = Params(path, (common, f"recovery/params.yaml:{cell}"))
-        for section, settings in kinds.items():
-            load_section(params, section, settings)
+    groups = {
+        "recovery": ("cameras", "recipes", "anchors", "sources"),
+        "recovery/table1": ("references", "dsns", "sources"),
+    }
+    for folder, names in groups.items():
+        file, network = f"{folder}/params.yaml", f"architectures.{Path(folder).name}"
+        for group in names:
+            for name in load(file)[group]:
+                params = Params(path, (f"{file}:common", f"{file}:{group}.{name}"))
+                for section, settings in (kinds | {network: Architecture}).items():
+                    load_section(params, section, settings)
 
 
 def test_the_cameras_of_recovery_are_there() -> None:

@@ -12,7 +12,7 @@ from pydantic import Field
 
 from pipeline.base.errors import UserError
 from pipeline.base.params import Params
-from pipeline.base.settings import load_value
+from pipeline.base.settings import Settings, load_value
 from pipeline.recovery.table import ENDS, MEASURES, Score
 
 log = logging.getLogger(__name__)
@@ -46,15 +46,16 @@ class Cell(NamedTuple):
 
 @dataclass(frozen=True)
 class Plan:
-    """The entries of recovery/params.yaml."""
+    """The entries of recovery/params.yaml, or of recovery/table1/params.yaml."""
 
     cameras: list[str]
     """Simulated and real ones."""
     recipes: list[str]
+    """Of the DSNs; in Table 1 their references."""
     anchors: list[str]
     """Sources of LR images that need no DSN; bicubic and supervised are among them."""
     sources: list[str]
-    """Sources of LR images that a DSN makes."""
+    """Sources of LR images that a DSN makes; in Table 1 its rows."""
     seeds: list[int]
 
     def cells(self) -> Iterator[Cell]:
@@ -77,9 +78,7 @@ def load_plan(path: Path) -> Plan:
     """
     params = Params(path)  # it parses the file once
     anchors = list(load_value(params, "anchors", Changes))
-    for end in ENDS:
-        if end not in anchors:
-            raise UserError(f"{path}: anchors has no '{end}', which recovery is measured from")
+    _require_ends(path, anchors)
     cameras = list(load_value(params, "cameras", Changes))
     made = load_value(params, "simulated", Names) + load_value(params, "real", Names)
     for camera in dict.fromkeys([*cameras, *made]):
@@ -95,6 +94,54 @@ def load_plan(path: Path) -> Plan:
         list(load_value(params, "sources", Changes)),
         load_value(params, "seeds", Seeds),
     )
+
+
+class Row(Settings):
+    """A row of Table 1."""
+
+    name: Name
+    dsn: Name
+    """An entry of ``dsns``."""
+    source: Name
+    """An entry of ``sources``."""
+
+
+Rows = Annotated[list[Row], Field(min_length=1)]
+
+
+def load_table1_plan(path: Path) -> Plan:
+    """Read recovery/table1/params.yaml.
+
+    Raises:
+        UserError: An entry is missing or has a bad value, a row names a DSN or a source that is no
+            entry, two rows have one name, or bicubic or supervised is not among the anchors.
+
+    """
+    params = Params(path)
+    rows = load_value(params, "rows", Rows)
+    anchors = load_value(params, "anchors", Names)
+    _require_ends(path, anchors)
+    dsns, sources = (load_value(params, name, Changes) for name in ("dsns", "sources"))
+    for row in rows:
+        for kind, name, entries in (("dsns", row.dsn, dsns), ("sources", row.source, sources)):
+            if name not in entries:
+                raise UserError(f"{path}: the row '{row.name}' names '{name}', no entry of {kind}")
+    names = [row.name for row in rows]
+    if len(set(names)) < len(names):
+        raise UserError(f"{path}: two rows have one name: {', '.join(names)}")
+    return Plan(
+        load_value(params, "cameras", Annotated[Names, Field(min_length=1)]),
+        list(load_value(params, "references", Changes)),
+        anchors,
+        names,
+        load_value(params, "seeds", Seeds),
+    )
+
+
+def _require_ends(path: Path, anchors: list[str]) -> None:
+    for end in ENDS:
+        if end not in anchors:
+            raise UserError(f"{path}: anchors has no '{end}', which recovery is measured from")
 
 
 class Scored(NamedTuple):

@@ -19,7 +19,12 @@ import numpy as np
 
 ENDS = ("bicubic", "supervised")
 """Sources with a recovery of 0 and 1."""
-MEASURES = {"psnr": ("PSNR (dB)", 2), "haarpsi": ("HaarPSI", 4), "lpips": ("LPIPS", 4)}
+MEASURES = {
+    "psnr": ("PSNR (dB)", 2),
+    "ssim": ("SSIM", 4),
+    "haarpsi": ("HaarPSI", 4),
+    "lpips": ("LPIPS", 4),
+}
 """Names and decimals in the table of the measures that are compared."""
 KIND = ("camera", "recipe", "source")
 """What names a row."""
@@ -37,8 +42,8 @@ class Score:
     source: str
     seed: int
     values: Mapping[str, float]
-    """Under the protocol ``usrdu``, by keys of ``MEASURES``: PSNR in dB and HaarPSI, where higher
-    is better, and LPIPS, where lower is better, unless it was left out."""
+    """Under the protocol ``usrdu``, by keys of ``MEASURES``: PSNR in dB, SSIM and HaarPSI, where
+    higher is better, and LPIPS, where lower is better, unless it was left out."""
 
 
 def recovery(score: float, bicubic: float, supervised: float) -> float | None:

@@ -1,4 +1,4 @@
-"""Command ``recovery-cell``: the commands of recovery/dvc.yaml, cell by cell."""
+"""Command ``recovery-cell``: the commands of recovery/dvc.yaml and of its Table 1, cell by cell."""
 
 import shlex
 from pathlib import Path
@@ -19,6 +19,12 @@ SEED = "--set train_srn.seed={seed}"
 STORES = f"--hr {CAMERA}/stores/hr.zarr --lr {CAMERA}/stores/lr.zarr"
 ANCHOR = "{source}/{seed}"
 SOURCE = "{recipe}/{source}/{seed}"
+PASSPORT = f"{CAMERA}/passport/camera.json"
+TABLE1 = "data/table1/{camera}"
+TABLE1_PLAN = "recovery/table1/params.yaml"
+TABLE1_COMMON = f"{SETTINGS} --params {TABLE1_PLAN}:common"
+OF_SOURCE = f"--params {TABLE1_PLAN}:sources.{{source}}"
+ROW = "{row}/{seed}"
 
 COMMANDS = {
     "photographs": f"demo --hr {{hr}} --scenes {{scenes}} --val {{val}} --out {CAMERA}/raw "
@@ -29,7 +35,7 @@ COMMANDS = {
     f"{COMMON} {OF_CAMERA}",
     "camera": f"camera {STORES} --out {CAMERA}/passport --metrics {CAMERA}/camera.json "
     f"{SETTINGS} {OF_CAMERA}",
-    "train_dsn": f"train-dsn {STORES} --camera {CAMERA}/passport/camera.json --out {RECIPE}/dsn "
+    "train_dsn": f"train-dsn {STORES} --camera {PASSPORT} --out {RECIPE}/dsn "
     f"{COMMON} {OF_CAMERA} --params {PLAN}:recipes.{{recipe}}",
     "export": f"export --hr {CAMERA}/stores/hr.zarr --dsn {RECIPE}/dsn/dsn.safetensors "
     f"--maps {RECIPE}/maps.zarr --metrics {RECIPE}/export.json",
@@ -40,7 +46,7 @@ COMMANDS = {
     f"{COMMON} --params {PLAN}:anchors.{{source}} {SEED}",
     "train_srn": f"train-srn --arch recovery --hr {CAMERA}/stores/hr.zarr "
     f"--maps {RECIPE}/maps.zarr --calibration {RECIPE}/calibration.json "
-    f"--camera {CAMERA}/passport/camera.json --out {CAMERA}/srn/{SOURCE} "
+    f"--camera {PASSPORT} --out {CAMERA}/srn/{SOURCE} "
     f"{COMMON} --params {PLAN}:sources.{{source}} {SEED}",
     "evaluate_anchor": f"evaluate --val {CAMERA}/stores/val.zarr "
     f"--model {CAMERA}/srn/{ANCHOR}/srn.safetensors --out {CAMERA}/pictures/{ANCHOR} "
@@ -48,8 +54,29 @@ COMMANDS = {
     "evaluate": f"evaluate --val {CAMERA}/stores/val.zarr "
     f"--model {CAMERA}/srn/{SOURCE}/srn.safetensors --out {CAMERA}/pictures/{SOURCE} "
     f"--metrics data/recovery/scores/{{camera}}/{SOURCE}.json {COMMON}",
+    "table1_train_dsn": f"train-dsn {STORES} --camera {PASSPORT} "
+    f"--out {TABLE1}/{{reference}}/dsn/{{dsn}} {TABLE1_COMMON} {OF_CAMERA} "
+    f"--params {TABLE1_PLAN}:references.{{reference}} --params {TABLE1_PLAN}:dsns.{{dsn}}",
+    "table1_export": f"export --hr {CAMERA}/stores/hr.zarr "
+    f"--dsn {TABLE1}/{{reference}}/dsn/{{dsn}}/dsn.safetensors "
+    f"--maps {TABLE1}/{{reference}}/maps/{{dsn}}.zarr "
+    f"--metrics {TABLE1}/{{reference}}/maps/{{dsn}}.json",
+    "table1_train_anchor": f"train-srn --arch table1 --hr {CAMERA}/stores/hr.zarr "
+    f"--pairs {CAMERA}/stores/pairs.zarr --out {TABLE1}/srn/{ANCHOR} "
+    f"{TABLE1_COMMON} {OF_SOURCE} {SEED}",
+    "table1_train_srn": f"train-srn --arch table1 --hr {CAMERA}/stores/hr.zarr "
+    f"--maps {TABLE1}/{{reference}}/maps/{{dsn}}.zarr --out {TABLE1}/{{reference}}/srn/{ROW} "
+    f"{TABLE1_COMMON} {OF_SOURCE} {SEED}",
+    "table1_evaluate_anchor": f"evaluate --val {CAMERA}/stores/val.zarr "
+    f"--model {TABLE1}/srn/{ANCHOR}/srn.safetensors --out {TABLE1}/pictures/{ANCHOR} "
+    f"--metrics data/table1/scores/{{camera}}/{ANCHOR}.json {TABLE1_COMMON}",
+    "table1_evaluate": f"evaluate --val {CAMERA}/stores/val.zarr "
+    f"--model {TABLE1}/{{reference}}/srn/{ROW}/srn.safetensors "
+    f"--out {TABLE1}/{{reference}}/pictures/{ROW} "
+    f"--metrics data/table1/scores/{{camera}}/{{reference}}/{ROW}.json {TABLE1_COMMON}",
 }
-"""By stage, a command of ``usrdu``; in braces the names of the cell, and folders of the plan."""
+"""By stage, a command of ``usrdu``; in braces the names of the cell, and folders of the plan.
+Those of recovery/table1/dvc.yaml begin with ``table1_``."""
 
 
 def words(stage: str, names: dict[str, str]) -> list[str]:
@@ -67,23 +94,29 @@ def _folders() -> dict[str, str]:
 
 
 @click.command("recovery-cell", epilog="Example: usrdu recovery-cell prepare --camera compact")
-@click.argument("stage", type=click.Choice(list(COMMANDS)))
+@click.argument("stage", type=click.Choice(list(COMMANDS)), metavar="STAGE")
 @click.option("--camera", required=True, help="An entry of cameras in recovery/params.yaml.")
 @click.option("--recipe", default="", help="An entry of recipes.")
-@click.option("--source", default="", help="An entry of sources, or of anchors.")
+@click.option(
+    "--reference", default="", help="An entry of references in recovery/table1/params.yaml."
+)
+@click.option("--dsn", "--row.dsn", "dsn", default="", help="An entry of dsns there.")
+@click.option("--row", "--row.name", "row", default="", help="A row there.")
+@click.option(
+    "--source", "--row.source", "source", default="", help="An entry of sources, or of anchors."
+)
 @click.option("--seed", default=0, show_default=True, help="Seed of the SR network.")
 @plain_errors
-def command(stage: str, camera: str, recipe: str, source: str, seed: int) -> None:
-    """Run a stage for one camera, recipe, source and seed of recovery/params.yaml.
+def command(stage: str, seed: int, **names: str) -> None:
+    """Run a stage for one cell of recovery/params.yaml or recovery/table1/params.yaml.
 
-    The files of the cell lie in data/recovery.  recovery/dvc.yaml calls this command; names reach
-    it without a shell, which would take them apart.
+    The files of the cell lie in data/recovery and data/table1.  The dvc.yaml beside the plan calls
+    this command; names reach it without a shell, which would take them apart.
     """
     from stages.cli import main
 
-    cell = {"camera": camera, "recipe": recipe, "source": source}
-    for name in filter(None, cell.values()):
+    for name in filter(None, names.values()):
         require_name(PLAN, name)
-    given = words(stage, _folders() | cell | {"seed": str(seed)})
+    given = words(stage, _folders() | names | {"seed": str(seed)})
     click.echo(f"usrdu {shlex.join(given)}")
     main.main(given, prog_name="usrdu", standalone_mode=False)

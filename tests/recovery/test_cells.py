@@ -39,7 +39,7 @@ def psnr(cell: Cell) -> float:
 
 def metrics(cell: Cell, weights: str = "none") -> dict[str, Any]:
     """As ``evaluate`` writes them."""
-    model = {"psnr": psnr(cell), "ssim": 0.5, "haarpsi": psnr(cell) / 100}
+    model = {"psnr": psnr(cell), "ssim": psnr(cell) / 200, "haarpsi": psnr(cell) / 100}
     if weights != "none":
         model["lpips"] = 1 / psnr(cell)
     bicubic = dict.fromkeys(model, 7.0)
@@ -86,14 +86,15 @@ def test_scores_are_of_their_cell(tmp_path: Path) -> None:
     assert len({score.values["psnr"] for score in found.scores}) == 24
     for score, cell in zip(found.scores, plan.cells(), strict=True):
         assert (score.camera, score.recipe, score.source, score.seed) == cell
-        assert score.values == {"psnr": psnr(cell), "haarpsi": psnr(cell) / 100}
+        expected = {"psnr": psnr(cell), "ssim": psnr(cell) / 200, "haarpsi": psnr(cell) / 100}
+        assert score.values == expected
 
 
 def test_lpips_where_there_is_lpips(tmp_path: Path) -> None:
     found = read_scores(load_plan(write_plan(tmp_path)), write_scores(tmp_path, "alexnet.pth"))
     assert found.lpips_weights == "alexnet.pth"
     for score in found.scores:
-        assert list(score.values) == ["psnr", "haarpsi", "lpips"]
+        assert list(score.values) == ["psnr", "ssim", "haarpsi", "lpips"]
         assert score.values["lpips"] == pytest.approx(1 / score.values["psnr"])
 
 
@@ -190,16 +191,21 @@ def test_plans_with_mistakes(changes: dict[str, object], part: str, tmp_path: Pa
     assert not (tmp_path / "out").exists()
 
 
+def of_means(means: str, weights: str = '"none"') -> str:
+    """What ``evaluate`` writes, as text."""
+    return f'{{"protocols": {{"usrdu": {{"model": {means}}}}}, "lpips_weights": {weights}}}'
+
+
 @pytest.mark.parametrize(
     "text",
     [
         "{", "[]", "{}", '{"protocols": {"y": {}}}', '{"protocols": null, "lpips_weights": "none"}',
-        '{"protocols": {"usrdu": {"model": {"psnr": 1}}}, "lpips_weights": "none"}',
-        '{"protocols": {"usrdu": {"model": {"psnr": 1, "haarpsi": 1}}}, "lpips_weights": "a.pth"}',
-        '{"protocols": {"usrdu": {"model": {"psnr": "1", "haarpsi": 1}}}, "lpips_weights": "none"}',
-        '{"protocols": {"usrdu": {"model": {"psnr": NaN, "haarpsi": 1}}}, "lpips_weights": "none"}',
-        '{"protocols": {"usrdu": {"model": {"psnr": true}}}, "lpips_weights": "none"}',
-        '{"protocols": {"usrdu": {"model": {"psnr": 1, "haarpsi": 1}}}, "lpips_weights": null}',
+        of_means('{"psnr": 1}'),
+        of_means('{"psnr": 1, "ssim": 1, "haarpsi": 1}', '"a.pth"'),
+        of_means('{"psnr": "1", "ssim": 1, "haarpsi": 1}'),
+        of_means('{"psnr": NaN, "ssim": 1, "haarpsi": 1}'),
+        of_means('{"psnr": true}'),
+        of_means('{"psnr": 1, "ssim": 1, "haarpsi": 1}', "null"),
         "[" * 100_000,
     ],
 )  # fmt: skip
