@@ -114,10 +114,15 @@ def folder_of(params: Params, name: str, given: Path | None) -> Path:
     return Path(named)
 
 
-def weights_of(params: Params, *sections: str) -> dict[str, str]:
-    """SHA-256 of the files of weights that sections name, by setting, for the metrics.
+IMAGENET = {"perceptual_weights": "dcbb9e9d", "lpips_weights": "7be5be79"}
+"""First digits of the SHA-256 of torchvision's VGG19 and AlexNet, which it checks on loading."""
 
-    A file that does not exist is left out: who needs it says that it is missing.
+
+def weights_of(params: Params, *sections: str) -> dict[str, str]:
+    """SHA-256 of the weights that sections name, by setting, for the metrics.
+
+    A file that does not exist is left out: who needs it says that it is missing.  ``imagenet``,
+    which names no file, has its first eight digits.
 
     Raises:
         UserError: DVC runs the command, and a file is not in ``folders.weights``, the folder on
@@ -134,9 +139,14 @@ def weights_of(params: Params, *sections: str) -> dict[str, str]:
                     "so DVC would not see it change; move it there, or name its folder as "
                     "folders.weights"
                 )
-    return {
+    hashes = {
         key.rpartition(".")[2]: file_hash(path) for key, path in files.items() if path.is_file()
     }
+    for key, value in flat(params.content):
+        section, _, name = key.rpartition(".")
+        if section in sections and value == "imagenet" and name in IMAGENET:
+            hashes[name] = IMAGENET[name]
+    return hashes
 
 
 def plain_errors(command: F) -> F:

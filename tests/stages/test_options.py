@@ -12,6 +12,7 @@ from click.testing import CliRunner, Result
 from pipeline.base.errors import UserError
 from pipeline.base.params import Params
 from stages.options import (
+    IMAGENET,
     STORE,
     folder_of,
     params_option,
@@ -105,6 +106,15 @@ def test_a_folder_is_that_of_the_option_or_of_the_settings(tmp_path: Path) -> No
         folder_of(Params(path), "hr", None)
 
 
+def test_imagenet_has_the_digits_that_torchvision_checks() -> None:
+    from torchvision.models import AlexNet_Weights, VGG19_Weights
+
+    kinds = {"perceptual_weights": VGG19_Weights, "lpips_weights": AlexNet_Weights}
+    assert IMAGENET.keys() == kinds.keys()
+    for name, kind in kinds.items():
+        assert kind.IMAGENET1K_V1.url.endswith(f"-{IMAGENET[name]}.pth")
+
+
 def test_hashes_of_the_files_that_settings_name(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
@@ -120,7 +130,7 @@ def test_hashes_of_the_files_that_settings_name(
     abc = "ba7816bf8f01cfea414140de5dae2223b00361a396177a9cb410ff61f20015ad"  # FIPS 180-4
     monkeypatch.setenv("DVC_STAGE", "x")
     assert weights_of(params, "train_dsn") == {"perceptual_weights": abc}
-    assert weights_of(params, "evaluate") == {}
+    assert weights_of(params, "evaluate") == {"lpips_weights": "7be5be79"}
     assert weights_of(params, "architectures.x") == {"warm_start": abc}
     assert weights_of(params, "architectures.x2") == {}
     Path("params.yaml").write_text(
