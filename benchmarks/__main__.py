@@ -29,6 +29,7 @@ ROWS = {
     "g": ("commands", "commands", "commands with nothing to do"),
     "h": ("many", "many", "100,000 images"),
     "i": ("long_run", "long_run", "long trainings"),
+    "j": ("draws", "draws", "Laplace draws of a batch"),
 }
 """Module of ``benchmarks.rows``, function and description of each row."""
 

@@ -76,10 +76,25 @@ def test_standard_laplace_draws_every_element_independently() -> None:
         assert abs(product.mean().item()) < STANDARD_ERRORS * math.sqrt(4 / product.numel())
 
 
-def test_standard_laplace_is_always_finite() -> None:
-    generator, like = seeded(2), torch.empty(2**22)
-    for _ in range(4):
-        assert torch.isfinite(standard_laplace(like, generator)).all()
+@pytest.mark.parametrize("dtype", [torch.float32, torch.float64])
+def test_standard_laplace_far_from_zero(dtype: torch.dtype) -> None:
+    """Every draw is finite; P(|x| > t) = exp(-t) far out, and both signs are even there."""
+    draws = standard_laplace(torch.empty(2**22, dtype=dtype), seeded(2))
+    assert draws.abs().max() <= 32 * math.log(2)
+    for t in (1, 4, 8):
+        beyond = draws[draws.abs() > t]
+        expected = len(draws) * math.exp(-t)
+        assert abs(len(beyond) - expected) < STANDARD_ERRORS * math.sqrt(expected)
+        assert abs((beyond > 0).sum() - len(beyond) / 2) < STANDARD_ERRORS * len(beyond) ** 0.5 / 2
+
+
+@pytest.mark.parametrize("word", [0, 1, 2**31 - 1, -(2**31), -1])
+def test_the_ends_of_the_words(word: int, monkeypatch: pytest.MonkeyPatch) -> None:
+    """The words of the smallest and largest u give finite draws of the sign of the word."""
+    monkeypatch.setattr(torch.Tensor, "random_", lambda like, *_, **__: like.fill_(word))
+    (draw,) = standard_laplace(torch.empty(1, dtype=torch.float64), seeded()).tolist()
+    u = (word % 2**31 + 0.5) / 2**31
+    assert draw == pytest.approx(math.copysign(-math.log(u), word), rel=1e-12)
 
 
 @pytest.mark.arithmetic
