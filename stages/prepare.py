@@ -58,7 +58,8 @@ def command(
     the profile of a file says, and its orientation is applied.  Files that are not read are counted
     and named.  HR images are cropped to a multiple of the scale.
 
-    If prepare.preset names a data set, a folder may be the root of that data set as it was
+    With prepare.lr_size: enlarged real LR images have the size of HR images, and are reduced by the
+    scale.  If prepare.preset names a data set, a folder may be the root of that data set as it was
     unpacked.  If prepare.hr_from is lr or both, HR images are made from the real LR images.
 
     Images smaller than the crops of the trainings are refused, all at once; prepare.least_side

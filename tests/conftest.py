@@ -143,6 +143,7 @@ def prepare_settings(**changes: object) -> PrepareSettings:
     """Settings of a preparation of plain folders."""
     plain: dict[str, object] = {
         "scale": 4,
+        "lr_size": "native",
         "preset": "none",
         "hr_from": "folder",
         "cleaning_factor": 2,

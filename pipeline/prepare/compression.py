@@ -87,6 +87,23 @@ def compression(files: Sequence[Path]) -> dict[str, object] | None:
     return {"tables": [one.content for one in distinct], "shares": shares}
 
 
+def warn_of_reduced(files: Sequence[Path]) -> None:
+    """Say in the log which files are compressed, where their images are reduced afterwards.
+
+    Their blocks are no longer those of a JPEG, so that no tables stand for what was lost.
+    """
+    lossy = [
+        path.name for path in files if isinstance(kind := _kind(path), Tables) or kind == "other"
+    ]
+    if lossy:
+        log.warning(
+            "%d of %d LR images were compressed when they had the size of HR, which no tables "
+            "imitate once they are reduced; samples are not compressed, and what the compression "
+            "left counts as noise: %s",
+            len(lossy), len(files), listed(lossy, NAMED),
+        )  # fmt: skip
+
+
 def _spread(drawn: Sequence[Tables]) -> list[Tables]:
     """Tables that stand for more: those of files evenly spaced from fine to coarse."""
     ordered = sorted(drawn, key=lambda one: (one.subsampling, sum(one.luma) + sum(one.chroma), one))

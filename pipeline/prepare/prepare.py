@@ -16,8 +16,10 @@ from pipeline.base.settings import Settings
 from pipeline.base.units import Scale
 from pipeline.images.io import Image, crop_to_multiple, size_text
 from pipeline.prepare.cleaning import cleaned_hr
-from pipeline.prepare.compression import compression
-from pipeline.prepare.datasets import Files, Pairs, Preset, find_files, find_pairs, find_val
+from pipeline.prepare.compression import compression, warn_of_reduced
+from pipeline.prepare.datasets import Preset, find_files, find_pairs, find_val
+from pipeline.prepare.enlarged import LrSize, check_enlarged, reduced
+from pipeline.prepare.folders import Files, Pairs
 from pipeline.prepare.sizes import NO_CROPS, Crops, Sieve
 from pipeline.reading.files import read_image, warn_of_others
 from pipeline.stores.format import Kind
@@ -32,8 +34,10 @@ class PrepareSettings(Settings):
 
     scale: Scale = 4
     """HR pixels per LR pixel, along each side."""
+    lr_size: LrSize = "native"
+    """Size of the LR images in their files; see ``enlarged``."""
     preset: Preset = "none"
-    """The data set whose root the folders may be; see ``presets``."""
+    """The data set whose root the folders may be; see ``datasets``."""
     hr_from: Literal["folder", "lr", "both"] = "folder"
     """HR images: those of the folder, the real LR images cleaned, or both."""
     cleaning_factor: int = Field(2, ge=2, le=8)
@@ -41,6 +45,11 @@ class PrepareSettings(Settings):
     ``cleaning``."""
     least_side: int = Field(0, ge=0)
     """LR pixels; images that hold no square of this side are left out, HR images by the scale."""
+
+    @property
+    def reduction(self) -> int:
+        """Pixels of a file per pixel of the LR image that is made of it, along each side."""
+        return self.scale if self.lr_size == "enlarged" else 1
 
 
 @dataclass(frozen=True)
@@ -96,27 +105,28 @@ def prepare(
             fit or is smaller than a crop, two names collide, or a store cannot be written.
 
     """
-    scale, preset = settings.scale, settings.preset
+    scale, reduction = settings.scale, settings.reduction
+    data_set = (settings.preset, scale, settings.lr_size)
     hr: Files = {}
     if settings.hr_from != "lr":
-        hr = find_files(folders.hr, "hr", preset, scale)
-    lr = find_files(folders.lr, "lr", preset, scale)
-    val, inputs = find_val(folders.val, preset, scale)
-    pairs = find_pairs(folders.pairs, preset, scale)
+        hr = find_files(folders.hr, "hr", *data_set)
+    lr = find_files(folders.lr, "lr", *data_set)
+    val, inputs = find_val(folders.val, *data_set)
+    pairs = find_pairs(folders.pairs, *data_set)
     paired = (path for pair in [*val.values(), *pairs.values()] for path in pair)
     warn_of_others([*hr.values(), *lr.values(), *inputs.values(), *paired])
     hr, lr, pairs = _large(hr, lr, pairs, settings, crops)
-    prepare_lr(lr, scale, out / "lr.zarr", work)
+    prepare_lr(lr, scale, out / "lr.zarr", work, reduction)
     real = Store(out / "lr.zarr", "lr")
     cleaning = None
     if settings.hr_from != "folder":
         cleaning = Cleaning(real, lr, settings.cleaning_factor)
     prepare_hr(hr, scale, out / "hr.zarr", cleaning, work)
     if inputs:
-        prepare_lr(inputs, scale, out / "val.zarr", work)
+        prepare_lr(inputs, scale, out / "val.zarr", work, reduction)
     else:
-        prepare_pairs(val, scale, out / "val.zarr", work)
-    prepare_pairs(pairs, scale, out / "pairs.zarr", work)
+        prepare_pairs(val, scale, out / "val.zarr", work, reduction)
+    prepare_pairs(pairs, scale, out / "pairs.zarr", work, reduction)
     return describe(
         Store(out / "hr.zarr", "hr"),
         real,
@@ -135,11 +145,21 @@ def _large(
 
     """
     scale, factor, sieve = settings.scale, settings.cleaning_factor, Sieve(settings.least_side)
+
+    def side(height: int, width: int) -> int:
+        """Of the largest square in a real LR image, of whose file this is the size."""
+        return min(height, width) // settings.reduction
+
+    def seen_side(height: int, width: int) -> int:
+        """The same without the held-out part."""
+        width //= settings.reduction
+        return min(height // settings.reduction, width - width // PART)
+
     hr = sieve(hr, Path, lambda h, w: min(h, w) // scale, crops.hr)
-    lr = sieve(lr, Path, lambda h, w: min(h, w - w // PART), crops.lr)
+    lr = sieve(lr, Path, seen_side, crops.lr)
     if settings.hr_from != "folder":
-        lr = sieve(lr, Path, lambda h, w: min(h, w) // factor // scale, crops.hr)
-    pairs = sieve(pairs, lambda files: files[1], min, crops.pairs)
+        lr = sieve(lr, Path, lambda h, w: side(h, w) // factor // scale, crops.hr)
+    pairs = sieve(pairs, lambda files: files[1], side, crops.pairs)
     sieve.require_all_large()
     return hr, lr, pairs
 
@@ -185,26 +205,52 @@ def prepare_hr(
     _write(_Plan(target, "hr", scale, sources, attributes), arrays, work)
 
 
-def prepare_lr(files: Files, scale: int, target: Path, work: Path | None = None) -> None:
-    """Write a store of kind lr from real LR images, without any change.
+def prepare_lr(
+    files: Files, scale: int, target: Path, work: Path | None = None, reduction: int = 1
+) -> None:
+    """Write a store of kind lr from real LR images, without any change unless they are enlarged.
 
-    The attribute ``jpeg`` says how the files are compressed; see ``compression``.
+    The attribute ``jpeg`` says how the files are compressed; see ``compression``.  A reduced image
+    is not compressed, so there it is None, and ``reduced_by`` holds the reduction.
+
+    Args:
+        files: The images.
+        scale: HR pixels per LR pixel.
+        target: The store.
+        work: Folder for the kept results; see ``stores.kept``.
+        reduction: See ``enlarged.reduced``.
 
     Raises:
-        UserError: An image cannot be read, or the store cannot be written.
+        UserError: An image cannot be read or is smaller than the reduction, or the store cannot be
+            written.
 
     """
+    paths = list(files.values())
+    attributes = {"jpeg": None, **_reduced_by(reduction)}
+    if reduction == 1:
+        attributes["jpeg"] = compression(paths)
+    else:
+        warn_of_reduced(paths)
 
     def arrays(image_id: str) -> Arrays:
-        return {"image": read_image(files[image_id])}
+        path = files[image_id]
+        return {"image": reduced(path, read_image(path), reduction)}
 
     sources = {i: (path,) for i, path in files.items()}
-    attributes = {"jpeg": compression(list(files.values()))}
     _write(_Plan(target, "lr", scale, sources, attributes), arrays, work)
 
 
-def prepare_pairs(pairs: Pairs, scale: int, target: Path, work: Path | None = None) -> None:
+def prepare_pairs(
+    pairs: Pairs, scale: int, target: Path, work: Path | None = None, reduction: int = 1
+) -> None:
     """Write a store of kind val, empty if there are no pairs.
+
+    Args:
+        pairs: The images.
+        scale: HR pixels per LR pixel.
+        target: The store.
+        work: Folder for the kept results; see ``stores.kept``.
+        reduction: Of the LR images; see ``enlarged.reduced``.
 
     Raises:
         UserError: An image cannot be read, a pair does not fit the scale, or the store cannot be
@@ -214,8 +260,10 @@ def prepare_pairs(pairs: Pairs, scale: int, target: Path, work: Path | None = No
 
     def arrays(image_id: str) -> Arrays:
         hr_path, lr_path = pairs[image_id]
-        lr = read_image(lr_path)
-        hr = crop_to_multiple(hr_path, read_image(hr_path), scale)
+        hr, lr = read_image(hr_path), read_image(lr_path)
+        check_enlarged(hr_path, lr_path, hr.shape == lr.shape, reduction > 1)
+        hr = crop_to_multiple(hr_path, hr, scale)
+        lr = reduced(lr_path, lr, reduction)
         if hr.shape[1:] != (lr.shape[1] * scale, lr.shape[2] * scale):
             raise UserError(
                 f"{hr_path} is {size_text(hr)} and {lr_path} is {size_text(lr)}: "
@@ -223,7 +271,12 @@ def prepare_pairs(pairs: Pairs, scale: int, target: Path, work: Path | None = No
             )
         return {"hr": hr, "lr": lr}
 
-    _write(_Plan(target, "val", scale, pairs), arrays, work)
+    _write(_Plan(target, "val", scale, pairs, _reduced_by(reduction)), arrays, work)
+
+
+def _reduced_by(reduction: int) -> dict[str, object]:
+    """The root attribute of a store whose LR images were reduced."""
+    return {"reduced_by": reduction} if reduction > 1 else {}
 
 
 Arrays = dict[str, Image]

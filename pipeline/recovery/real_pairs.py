@@ -10,7 +10,8 @@ from shutil import copyfile
 
 from pipeline.base.errors import UserError
 from pipeline.base.files import make_folder
-from pipeline.prepare.datasets import Files, Pairs, find_files, find_pairs
+from pipeline.prepare.datasets import find_files, find_pairs
+from pipeline.prepare.folders import Files, Pairs
 
 
 def unpair(folder: Path, out: Path) -> dict[str, float]:

@@ -2,14 +2,18 @@
 
 from collections.abc import Mapping, Sequence
 from pathlib import Path
+from typing import get_args
 
 import numpy as np
 import pytest
 from PIL import Image
 
 from pipeline.base.errors import UserError
-from pipeline.prepare.datasets import Pairs, Preset, Side, find_files, find_pairs, find_val
+from pipeline.prepare.datasets import Preset, find_files, find_pairs, find_val
+from pipeline.prepare.enlarged import LrSize
+from pipeline.prepare.folders import Pairs, Side
 
+SIDES: tuple[Side, Side] = ("hr", "lr")
 PARTS = ("hr", "lr", "val_lr", "val_hr")
 TRACK1 = [
     dict(zip(PARTS, names.split(), strict=True))
@@ -118,7 +122,7 @@ def test_both_tracks_in_one_root(tmp_path: Path) -> None:
     assert list(inputs.values()) == [tmp_path / "DPEDiphone-va" / "5.png"]
 
 
-@pytest.mark.parametrize("preset", ["ntire2020-track1", "realsr-v3", "none"])
+@pytest.mark.parametrize("preset", ["ntire2020-track1", "realsr", "city100", "none"])
 def test_a_plain_folder_goes_with_every_preset(tmp_path: Path, preset: Preset) -> None:
     """The HR images may be another set than the data set's, as in the paper."""
     touch(tmp_path / "DIV2K_train_HR", ["0001.png", "0002.png"])
@@ -240,16 +244,15 @@ def test_realsr_twice(tmp_path: Path) -> None:
         find_pairs(tmp_path, "realsr-v3", 4)
 
 
-WHY = "in versions 1 and 2 of RealSR LR has the size of HR, so there is no scale to learn"
-
-
-def faults(folder: Path, scale: int = 4) -> set[str]:
+def faults(
+    folder: Path, scale: int = 4, preset: Preset = "realsr", lr_size: LrSize = "native"
+) -> set[str]:
     """What every way to the training images says."""
     said = set()
     for call in (
-        lambda: find_files(folder, "hr", "realsr-v3", scale),
-        lambda: find_files(folder, "lr", "realsr-v3", scale),
-        lambda: find_pairs(folder, "realsr-v3", scale),
+        lambda: find_files(folder, "hr", preset, scale, lr_size),
+        lambda: find_files(folder, "lr", preset, scale, lr_size),
+        lambda: find_pairs(folder, preset, scale, lr_size),
     ):
         with pytest.raises(UserError) as caught:
             call()
@@ -257,12 +260,42 @@ def faults(folder: Path, scale: int = 4) -> set[str]:
     return said
 
 
+TO_ENLARGED = "prepare.lr_size: enlarged reduces LR images that were enlarged to the size of HR"
+TO_NATIVE = "so it was not enlarged to it; prepare.lr_size: native takes LR images as they are"
+
+
 def test_realsr_with_lr_of_the_size_of_hr(tmp_path: Path) -> None:
     realsr(tmp_path)
     path = tmp_path / "Nikon" / "Train" / "4" / "Nikon_002_LR4.png"
     picture(path, 12, 24)
-    assert faults(tmp_path) == {f"{path}: has the size of Nikon_002_HR.png; {WHY}"}
-    assert len(find_pairs(tmp_path, "realsr-v3", 2)) == 4
+    assert faults(tmp_path) == {f"{path}: has the size of Nikon_002_HR.png; {TO_ENLARGED}"}
+    assert len(find_pairs(tmp_path, "realsr", 2)) == 4
+
+
+@pytest.mark.parametrize("place", ["RealSR (ICCV2019)", "RealSR(V2)"])
+def test_realsr_in_versions_1_and_2(tmp_path: Path, place: str) -> None:
+    """Laid out like version 3; LR has the size of HR."""
+    realsr(tmp_path / place)
+    for path in (tmp_path / place).rglob("*_LR?.png"):
+        picture(path, 12, 24)
+    training = expected_pairs(tmp_path / place, "Train", ["Canon_001", "Canon_002"], 3)
+    canon = tmp_path / place / "Canon"
+    assert find_pairs(canon, "realsr", 3, "enlarged") == training
+    for index, side in enumerate(SIDES):
+        found = find_files(canon, side, "realsr", 3, "enlarged")
+        assert found == {name: pair[index] for name, pair in training.items()}
+    validation = expected_pairs(tmp_path / place, "Test", ["Canon_003", "Nikon_003"], 3)
+    assert find_val(tmp_path, "realsr", 3, "enlarged") == (validation, {})
+    small = canon / "Train" / "3" / "Canon_002_LR3.png"
+    picture(small, 4, 8)
+    sentence = f"{small}: has not the size of Canon_002_HR.png, {TO_NATIVE}"
+    assert faults(canon, 3, lr_size="enlarged") == {sentence}
+
+
+@pytest.mark.parametrize("preset", ["realsr", "realsr-v3"])
+def test_both_names_of_realsr(tmp_path: Path, preset: Preset) -> None:
+    realsr(tmp_path, ["Canon"])
+    assert list(find_pairs(tmp_path, preset, 4)) == ["Canon_001", "Canon_002"]
 
 
 @pytest.mark.parametrize("name", ["Canon_001.png", "Canon_001_LR2.png", "Canon_001_x4.png"])
@@ -270,24 +303,50 @@ def test_realsr_of_other_names(tmp_path: Path, name: str) -> None:
     realsr(tmp_path)
     path = tmp_path / "Canon" / "Train" / "4" / name
     picture(path, 12, 24)
-    sentence = f"{path}: is not called NAME_HR or NAME_LR4, as all images of RealSR version 3"
-    assert faults(tmp_path) == {f"{sentence} are; {WHY}"}
+    sentence = f"{path}: is not called NAME_HR or NAME_LR4, as all images of RealSR are"
+    assert faults(tmp_path) == {sentence}
 
 
 def test_realsr_of_another_layout(tmp_path: Path) -> None:
     for side in ("HR", "LR"):
         picture(tmp_path / "Canon" / "Train" / side / "1.png", 12, 24)
-    looked_for = "holds Train/3/NAME_HR.png and NAME_LR3.png, as the cameras of RealSR version 3 do"
-    sentence = f"{tmp_path}: no folder in it or one level deeper {looked_for}; {WHY}"
+    files = "NAME_HR.png and NAME_LR3.png"
+    sentence = (
+        f"{tmp_path}: no folder in it or one level deeper holds Train/3/ with {files}, as the "
+        f"cameras of RealSR do, nor does it hold {files} itself"
+    )
     assert faults(tmp_path, 3) == {sentence}
 
 
 def test_a_folder_of_realsr_is_no_plain_folder(tmp_path: Path) -> None:
-    """HR and LR lie in it side by side."""
+    """HR and LR lie in it side by side; whoever names it says which part it is."""
     realsr(tmp_path)
     folder = tmp_path / "Canon" / "Train" / "4"
-    (sentence,) = {said for said in faults(folder) if "no such folder" not in said}
-    assert sentence.startswith(f"{folder}: no folder in it or one level deeper holds Train/4")
+    training = expected_pairs(tmp_path, "Train", ["Canon_001", "Canon_002"], 4)
+    assert find_pairs(folder, "realsr", 4) == training
+    assert find_val(folder, "realsr", 4) == (training, {})
+    for index, side in enumerate(SIDES):
+        found = find_files(folder, side, "realsr", 4)
+        assert found == {name: pair[index] for name, pair in training.items()}
+
+
+def test_realsr_with_a_folder_per_camera(tmp_path: Path) -> None:
+    """Without folders for parts and scales, names get that of the camera where they lack it."""
+    for camera, names in (("Canon", ("Canon_1", "2")), ("Nikon", ("2",))):
+        for name in names:
+            for side, size in (("HR", 8), ("LR4", 2)):
+                picture(tmp_path / camera / f"{name}_{side}.png", size, size)
+    found = find_pairs(tmp_path, "realsr", 4)
+    assert list(found) == ["Canon_2", "Canon_1", "Nikon_2"]
+    assert found["Nikon_2"] == tuple(tmp_path / "Nikon" / f"2_{s}.png" for s in ("HR", "LR4"))
+
+
+def test_parts_and_scales_of_realsr_are_not_mixed(tmp_path: Path) -> None:
+    """A folder above those of the scales is not one of a camera without parts."""
+    realsr(tmp_path)
+    for folder in (tmp_path / "Canon" / "Train", tmp_path / "Canon" / "Test"):
+        (sentence,) = faults(folder)
+        assert sentence.startswith(f"{folder}: no folder in it or one level deeper holds Train/4/")
 
 
 @pytest.mark.parametrize(("gone", "partner"), [("HR", "LR4"), ("LR4", "HR")])
@@ -304,6 +363,110 @@ def test_a_damaged_image_is_left_to_the_decoder(tmp_path: Path) -> None:
     for side in ("HR", "LR4"):
         (tmp_path / "Canon" / "Train" / "4" / f"Canon_001_{side}.png").write_text("no image")
     assert len(find_pairs(tmp_path, "realsr-v3", 4)) == 4
+
+
+# City100
+
+
+def city100(folder: Path, numbers: Sequence[int] = (1, 20, 21, 100), lr: int = 8) -> Pairs:
+    """HR of 8 x 8; LR of the same size unless said otherwise."""
+    pairs = {}
+    for number in numbers:
+        name = f"{number:03d}"
+        pairs[name] = (folder / f"{name}H.PNG", folder / f"{name}L.PNG")
+        for path, size in zip(pairs[name], (8, lr), strict=True):
+            picture(path, size, size)
+    return pairs
+
+
+@pytest.mark.parametrize("place", ["", "City100_iPhoneX", "City100/City100_NikonD5500"])
+def test_city100(tmp_path: Path, place: str) -> None:
+    """Numbers up to 20 are for validation."""
+    pairs = city100(tmp_path / place)
+    training = {name: pairs[name] for name in ("021", "100")}
+    assert find_pairs(tmp_path, "city100", 2, "enlarged") == training
+    for index, side in enumerate(SIDES):
+        found = find_files(tmp_path, side, "city100", 2, "enlarged")
+        assert found == {name: pair[index] for name, pair in training.items()}
+    validation = {name: pairs[name] for name in ("001", "020")}
+    assert find_val(tmp_path, "city100", 2, "enlarged") == (validation, {})
+
+
+def test_city100_with_lr_images_alone(tmp_path: Path) -> None:
+    """Further LR images need no HR images, but pairs need both."""
+    pairs = city100(tmp_path)
+    pairs["021"][0].unlink()
+    found = find_files(tmp_path, "lr", "city100", 2, "enlarged")
+    assert found == {name: pairs[name][1] for name in ("021", "100")}
+    assert list(find_files(tmp_path, "hr", "city100", 2, "enlarged")) == ["100"]
+    with pytest.raises(UserError) as caught:
+        find_pairs(tmp_path, "city100", 2, "enlarged")
+    assert str(caught.value) == f"{pairs['021'][1]}: has no partner 021H in {tmp_path}"
+
+
+def test_city100_as_native_images(tmp_path: Path) -> None:
+    path = city100(tmp_path, [30])["030"][1]
+    sentence = f"{path}: has the size of 030H.PNG; {TO_ENLARGED}"
+    assert faults(tmp_path, 2, "city100") == {sentence}
+    picture(path, 4, 4)  # somebody has reduced it
+    assert list(find_pairs(tmp_path, "city100", 2)) == ["030"]
+    sentence = f"{path}: has not the size of 030H.PNG, {TO_NATIVE}"
+    assert faults(tmp_path, 2, "city100", "enlarged") == {sentence}
+
+
+def test_city100_of_two_cameras(tmp_path: Path) -> None:
+    """Their lenses differ, and so does their scale."""
+    for camera in ("City100_NikonD5500", "City100_iPhoneX"):
+        city100(tmp_path / camera)
+    first, second = sorted(tmp_path.iterdir())
+    sentence = (
+        f"{tmp_path}: holds the images of several cameras, in {first} and {second}; name the "
+        "folder of one of them"
+    )
+    assert faults(tmp_path, 2, "city100", "enlarged") == {sentence}
+
+
+@pytest.mark.parametrize(("numbers", "said"), [((5, 20), "from 21 on"), ((21, 40), "up to 20")])
+def test_city100_without_a_part(tmp_path: Path, numbers: Sequence[int], said: str) -> None:
+    city100(tmp_path, numbers)
+    sentence = (
+        f"{tmp_path}: neither it nor a folder up to two levels deeper holds images NNNH and NNNL "
+        f"of the numbers {said}, as the folders City100_iPhoneX and City100_NikonD5500 do"
+    )
+    if said == "from 21 on":
+        assert faults(tmp_path, 2, "city100", "enlarged") == {sentence}
+    else:
+        with pytest.raises(UserError) as caught:
+            find_val(tmp_path, "city100", 2, "enlarged")
+        assert str(caught.value) == sentence
+
+
+@pytest.mark.parametrize("preset", ["realsr", "city100"])
+def test_a_picture_beside_a_data_set_does_not_make_it_plain(tmp_path: Path, preset: Preset) -> None:
+    realsr(tmp_path / "RealSR")
+    city100(tmp_path / "RealSR" / "City100_iPhoneX")
+    picture(tmp_path / "RealSR" / "cover.png", 8, 8)
+    found = find_files(
+        tmp_path / "RealSR", "lr", preset, 4, "native" if preset == "realsr" else "enlarged"
+    )
+    assert len(found) == (4 if preset == "realsr" else 2)
+
+
+def test_city100_with_other_images(tmp_path: Path) -> None:
+    city100(tmp_path)
+    picture(tmp_path / "031.png", 8, 8)
+    sentence = f"{tmp_path / '031.png'}: is not called NAMEH or NAMEL, as all images of City100 are"
+    assert faults(tmp_path, 2, "city100", "enlarged") == {sentence}
+
+
+def test_city100_in_two_formats(tmp_path: Path) -> None:
+    city100(tmp_path)
+    picture(tmp_path / "021h.bmp", 8, 8)
+    (sentence,) = faults(tmp_path, 2, "city100", "enlarged")
+    assert sentence in {
+        f"{tmp_path / one}: there is also {other}; remove one"
+        for one, other in (("021h.bmp", "021H.PNG"), ("021H.PNG", "021h.bmp"))
+    }
 
 
 # Plain folders
@@ -328,7 +491,7 @@ def test_links_are_followed(tmp_path: Path) -> None:
     assert list(find_files(tmp_path / "files", "hr", "none", 4)) == ["a"]
 
 
-@pytest.mark.parametrize("preset", ["none", "ntire2020-track1", "ntire2020-track2", "realsr-v3"])
+@pytest.mark.parametrize("preset", get_args(Preset))
 def test_a_missing_folder(tmp_path: Path, preset: Preset) -> None:
     folder = tmp_path / "nowhere"
     for call in (
