@@ -80,9 +80,13 @@ def same_as_pillow(found: NDArray[Any], path: Path, scale: int) -> None:
 
 
 @pytest.mark.parametrize("scale", [2, 3])
-def test_every_real_lr_image_is_reduced(world: Path, scale: int) -> None:
-    result = run(world, scale=scale)
+def test_every_real_lr_image_is_reduced(
+    world: Path, scale: int, caplog: pytest.LogCaptureFixture
+) -> None:
+    with caplog.at_level(logging.WARNING):
+        result = run(world, scale=scale)
     assert result.exit_code == 0, result.output
+    assert not caplog.messages  # files without loss lose no tables
     same_as_pillow(stored(world, "lr", "b"), world / "lr/b.png", scale)
     for kind, name in (("val", "c"), ("pairs", "d")):
         same_as_pillow(stored(world, kind, name, "lr"), world / kind / f"lr/{name}.png", scale)
@@ -120,6 +124,7 @@ def test_native_images_stay_as_they_are(world: Path) -> None:
             same_as_pillow(found, world / "lr/b.png", 3)
 
 
+@pytest.mark.slow
 def test_a_run_that_was_interrupted_with_native_images_is_not_gone_on_with(world: Path) -> None:
     path = world / "lr/z.png"
     path.write_text("no image")
@@ -129,6 +134,7 @@ def test_a_run_that_was_interrupted_with_native_images_is_not_gone_on_with(world
     same_as_pillow(stored(world, "lr", "b"), world / "lr/b.png", 3)
 
 
+@pytest.mark.slow
 def test_hr_images_are_made_of_reduced_images(world: Path) -> None:
     """Reduced by 3, without the right quarter of the columns, reduced by 2, and cut to threes."""
     assert run(world, hr_from="lr").exit_code == 0
@@ -196,14 +202,6 @@ def test_no_tables_stand_for_files_that_are_reduced(
     (said,) = [text for text in caplog.messages if "compress" in text]
     assert said.startswith("2 of 3 LR images were compressed when they had the size of HR")
     assert said.endswith("what the compression left counts as noise: j.jpg, w.webp")
-
-
-def test_files_without_loss_are_not_warned_of(
-    world: Path, caplog: pytest.LogCaptureFixture
-) -> None:
-    with caplog.at_level(logging.WARNING):
-        assert run(world).exit_code == 0
-    assert not caplog.messages
 
 
 # What it does to noise
