@@ -9,7 +9,7 @@ from typing import Literal
 
 from pipeline.base.errors import UserError
 from pipeline.images.io import Image, crop_to_multiple
-from pipeline.prepare.cleaning import clean
+from pipeline.images.reduction import reduce_image
 
 LrSize = Literal["native", "enlarged"]
 """Size of LR images in their files.  ``native``: HR is ``scale`` times as large.  ``enlarged``: HR
@@ -36,7 +36,7 @@ def reduced(path: Path, image: Image, reduction: int) -> Image:
     """
     if reduction == 1:
         return image
-    return clean(crop_to_multiple(path, image, reduction), reduction)
+    return reduce_image(crop_to_multiple(path, image, reduction), reduction)
 
 
 def check_enlarged(hr: Path, lr: Path, same_size: bool, enlarged: bool) -> None:

@@ -75,7 +75,7 @@ class Cleaning:
     files: Files
     """The files of its images."""
     factor: int
-    """See ``cleaning.clean``."""
+    """See ``images.reduction``."""
 
 
 def prepare(

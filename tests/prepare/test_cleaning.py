@@ -11,7 +11,8 @@ from scipy.ndimage import uniform_filter
 
 from pipeline.base.errors import UserError
 from pipeline.images.io import Image
-from pipeline.prepare.cleaning import clean, cleaned_hr
+from pipeline.images.reduction import reduce_image
+from pipeline.prepare.cleaning import cleaned_hr
 from pipeline.stores.reader import Store
 from pipeline.writing.writer import StoreWriter
 
@@ -42,7 +43,7 @@ def squared_weights(factor: int) -> float:
 def test_clean_is_what_pillow_makes(factor: int) -> None:
     """Inside, as Pillow does not mirror at the borders."""
     image = np.random.default_rng(2).integers(0, 256, (3, 30 * factor, 24 * factor), dtype=np.uint8)
-    found = clean(image, factor)
+    found = reduce_image(image, factor)
     assert found.shape == (3, 30, 24) and found.dtype == np.uint8
     for channel, small in zip(image, found, strict=True):
         plane = PillowImage.fromarray(channel.astype(np.float32))
@@ -56,25 +57,25 @@ def test_law_of_the_noise(factor: int) -> None:
     """In two dimensions the root of the squares' sum is the sum in one."""
     sigma = 20.0
     expected = np.hypot(sigma * squared_weights(factor), 1 / 12**0.5)
-    found = clean(image_of(128 + sigma * noise(150 * factor, 150 * factor)), factor)
+    found = reduce_image(image_of(128 + sigma * noise(150 * factor, 150 * factor)), factor)
     assert found[:, 2:-2, 2:-2].std() == pytest.approx(expected, rel=0.02)
 
 
 def test_law_of_the_noise_in_the_docstring() -> None:
-    assert clean.__doc__ is not None
+    assert reduce_image.__doc__ is not None
     for factor, words in (
         (2, "0.404 s for the factor 2"),
         (3, "0.272 s for 3"),
         (4, "0.204 s for 4"),
     ):
-        assert words in " ".join(clean.__doc__.split())
+        assert words in " ".join(reduce_image.__doc__.split())
         assert float(words.split()[0]) == pytest.approx(squared_weights(factor), abs=5e-4)
 
 
 def test_correlated_noise_goes_down_less() -> None:
     wide = uniform_filter(noise(400, 400), size=(0, 3, 3)) * 3
     independent, correlated = (
-        clean(image_of(128 + 20 * values), 2).std() for values in (noise(400, 400), wide)
+        reduce_image(image_of(128 + 20 * values), 2).std() for values in (noise(400, 400), wide)
     )
     assert wide.std() == pytest.approx(1, rel=0.02)
     assert correlated > 1.5 * independent
@@ -83,9 +84,12 @@ def test_correlated_noise_goes_down_less() -> None:
 @pytest.mark.parametrize("level", [0, 77, 255])
 def test_clean_keeps_flat_images_and_clamps(level: int) -> None:
     image = np.full((3, 20, 20), level, np.uint8)
-    assert (clean(image, 2) == level).all()
+    assert (reduce_image(image, 2) == level).all()
     image[:, :, 10:] = 255 - level  # the kernel overshoots beyond 0 and 255
-    assert {clean(image, 2)[0, 5, 0], clean(image, 2)[0, 5, -1]} == {level, 255 - level}
+    assert {reduce_image(image, 2)[0, 5, 0], reduce_image(image, 2)[0, 5, -1]} == {
+        level,
+        255 - level,
+    }
 
 
 @pytest.mark.parametrize(
@@ -94,14 +98,16 @@ def test_clean_keeps_flat_images_and_clamps(level: int) -> None:
 def test_what_does_not_divide_is_cut(size: tuple[int, int], expected: tuple[int, int]) -> None:
     image = np.random.default_rng(3).integers(0, 256, (3, *size), dtype=np.uint8)
     height, width = (3 * length for length in expected)
-    np.testing.assert_array_equal(clean(image, 3), clean(image[:, :height, :width], 3))
-    assert clean(image, 3).shape == (3, *expected)
+    np.testing.assert_array_equal(
+        reduce_image(image, 3), reduce_image(image[:, :height, :width], 3)
+    )
+    assert reduce_image(image, 3).shape == (3, *expected)
 
 
 @pytest.mark.parametrize("size", [(1, 9), (9, 1)])
 def test_clean_of_too_little(size: tuple[int, int]) -> None:
     with pytest.raises(ValueError, match=f"{size[0]}x{size[1]} cannot be made 2 times smaller"):
-        clean(np.zeros((3, *size), np.uint8), 2)
+        reduce_image(np.zeros((3, *size), np.uint8), 2)
 
 
 def store(path: Path, image: Image, scale: int = 4) -> Store:
@@ -121,7 +127,7 @@ def test_no_held_out_pixel_is_seen(tmp_path: Path) -> None:
     )
     np.testing.assert_array_equal(found, again)
     assert found.shape == (3, 24, 36)  # 50 / 2 and 73 // 2, to a multiple of the scale
-    np.testing.assert_array_equal(found, clean(first[:, :, :73], 2)[:, :24, :36])
+    np.testing.assert_array_equal(found, reduce_image(first[:, :, :73], 2)[:, :24, :36])
 
 
 @pytest.mark.parametrize("scale", [2, 3, 4])

@@ -19,7 +19,7 @@ from PIL import Image
 from scipy.stats import norm
 
 from pipeline.base.errors import UserError
-from pipeline.prepare.cleaning import clean
+from pipeline.images.reduction import reduce_image
 from pipeline.prepare.datasets import Preset
 from pipeline.prepare.prepare import (
     describe,
@@ -321,7 +321,7 @@ def test_hr_from_the_camera(world: World) -> None:
     for number, name in enumerate("abc"):
         width = 11 + number - (11 + number) // 4
         seen = planes(picture(number + 3, 9, 11 + number))[:, :, :width]
-        expected = clean(seen, 2)[:, :4, : width // 4 * 2]
+        expected = reduce_image(seen, 2)[:, :4, : width // 4 * 2]
         np.testing.assert_array_equal(world.image("hr", f"{name}-cleaned"), expected)
     assert json.loads(world.metrics.read_text())["hr_images"] == 3
 
