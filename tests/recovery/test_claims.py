@@ -2,6 +2,7 @@
 
 import json
 import math
+from collections.abc import Mapping
 from pathlib import Path
 
 import numpy as np
@@ -19,7 +20,7 @@ CLAIM = Claim("it is better", "row-3", "row-1")
 PSNR = {"row-3": (24.0, 24.4, 24.2), "row-1": (23.0, 23.2, 23.7)}
 
 
-def scores(values: dict[str, tuple[float, ...]], measure: str = "psnr") -> list[Score]:
+def scores(values: Mapping[str, tuple[float, ...]], measure: str = "psnr") -> list[Score]:
     return [
         Score("c", "paper", row, seed, {measure: value})
         for row, seeds in values.items()

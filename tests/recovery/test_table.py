@@ -129,7 +129,7 @@ def test_the_text_is_an_aligned_markdown_table() -> None:
 
 def test_the_text_has_every_measure_that_there_is() -> None:
     more = {"haarpsi": 0.5, "ssim": 0.7}
-    every = [replace(s, values=s.values | more) for s in scores()]
+    every = [replace(s, values={**s.values, **more}) for s in scores()]
     head = table_text(recovery_table(every)).splitlines()[0]
     found = [cell.strip() for cell in head.split("|")[4:-1:2]]
     assert found == ["PSNR (dB)", "SSIM", "HaarPSI", "LPIPS"]
