@@ -4,9 +4,9 @@ For two rows of one camera, with n seeds each,
 
     gain = mean score of the row that the paper calls better - mean score of the other,
 
-with the sign turned where lower is better.  The seeds of all rows of a camera give one standard
-deviation s (pooled, with the degrees of freedom of all rows together), so that three seeds are
-enough for an interval of Student's t:
+with the sign turned where lower is better.  The seeds of all rows of a camera that have a DSN give
+one standard deviation s (pooled, with the degrees of freedom of all rows together), so that three
+seeds are enough for an interval of Student's t:
 
     gain +- t(0.995) s sqrt(1 / n_better + 1 / n_other).
 
@@ -85,8 +85,7 @@ def findings(scores: Sequence[Score], claims: Sequence[Claim] = CLAIMS) -> list[
     """Test every claim on every camera and reference, in every measure.
 
     Args:
-        scores: Of all seeds; ``source`` names the row.  Rows without a DSN have no claim, but
-            their seeds count for the spread.
+        scores: Of all seeds; ``source`` names the row.  Those without a DSN are left out.
         claims: The claims; one of which a row is missing is left out.
 
     """
@@ -95,7 +94,7 @@ def findings(scores: Sequence[Score], claims: Sequence[Claim] = CLAIMS) -> list[
         mine = [score for score in scores if score.camera == camera]
         for measure in mine[0].values:
             groups = _groups(mine, measure)
-            deviation, freedom = spread(list(groups.values()))
+            deviation, freedom = spread([group for (recipe, _), group in groups.items() if recipe])
             factor = float(student.ppf((1 + CONFIDENCE) / 2, freedom)) * deviation
             for recipe in dict.fromkeys(recipe for recipe, _ in groups if recipe):
                 for claim in claims:

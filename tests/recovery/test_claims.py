@@ -49,6 +49,11 @@ def test_other_rows_sharpen_the_interval() -> None:
     assert findings(more, [turned])[0].verdict == "fails"
 
 
+def test_rows_without_a_dsn_do_not_count() -> None:
+    anchors = [Score("c", "", "bicubic", seed, {"psnr": 7.0 * seed}) for seed in range(3)]
+    assert findings([*anchors, *scores(PSNR)], [CLAIM]) == findings(scores(PSNR), [CLAIM])
+
+
 def test_lower_lpips_is_better() -> None:
     lpips = {"row-3": (0.20, 0.21, 0.20), "row-1": (0.30, 0.31, 0.30)}
     (one,) = findings(scores(lpips, "lpips"), [CLAIM])
