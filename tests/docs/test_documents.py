@@ -67,7 +67,7 @@ def test_every_command_that_is_named_is_there(document: Path) -> None:
     makefile = (ROOT / "Makefile").read_text(encoding="utf-8")
     for name in re.findall(r"\bmake ([a-z0-9-]+)", " ".join(code(document))):
         assert re.search(rf"(?m)^{name}:", makefile), f"make {name}"
-    for name in re.findall(r"(?:`|uv run )usrdu ([a-z-]+)", text):
+    for name in re.findall(r"(?:`|uv run )usrdu ([a-z0-9-]+)", text):
         assert name in COMMANDS or name.startswith("-"), f"usrdu {name}"
 
 

@@ -168,6 +168,38 @@ def test_a_changed_recipe_runs_what_comes_of_it(repo: Path) -> None:
 
 
 @pytest.mark.slow
+def test_table1_goes_on_where_it_was_stopped(repo: Path) -> None:
+    """Two of its rows, on the camera that is there; a row more runs alone."""
+    plan, file = repo / "recovery/table1/params.yaml", "recovery/table1/dvc.yaml"
+
+    def tiny(content: Any) -> None:
+        content["cameras"], content["seeds"] = ["jpeg"], [3]
+        content["references"] = {"paper": content["references"]["paper"]}
+        content["dsns"] = {"theta": content["dsns"]["theta"]}
+        content["rows"] = [row for row in content["rows"] if row["name"] in ("mean-only", "row-3")]
+        common = content["common"]
+        common["architectures"]["table1"]["options"] = {"num_feat": 4, "num_conv": 1}
+        common["train_srn"] |= {"epochs": 1, "halve_every": 1, "steps": 5}
+        common["train_dsn"] |= {"epochs": 1, "halve_every": 1, "crops_per_image": 1}
+
+    edit(plan, tiny)
+    first = stages(ok(repo, "dvc", "repro", f"{file}:evaluate@jpeg-paper-row1-3"))
+    dsn = {f"{stage}@jpeg-paper-theta" for stage in ("train_dsn", "export")}
+    cell = {f"{stage}@jpeg-paper-row1-3" for stage in ("train_srn", "evaluate")}
+    assert first == dsn | cell
+    rest = {name.replace("row1", "row0") for name in cell} | {"table"}
+    rest |= {f"{s}_anchor@jpeg-{a}-3" for s in ("train", "evaluate") for a in ANCHORS[:2]}
+    assert stages(ok(repo, "dvc", "repro", file)) == rest
+    rows = read_rows(repo / "recovery/table1/table1.csv")
+    assert [row["source"] for row in rows] == [*ANCHORS[:2], "mean-only", "row-3"]
+    written = json.loads((repo / "recovery/table1/metrics.json").read_text())
+    assert written["claims"] == []
+    edit(plan, lambda content: content["rows"][1].update(source="theta-pixels"))
+    found = json.loads(ok(repo, "dvc", "status", "--json", file))
+    assert {name.rpartition(":")[2] for name in found} == {"train_srn@jpeg-paper-row1-3", "table"}
+
+
+@pytest.mark.slow
 def test_a_camera_with_real_pairs_and_a_scale_of_its_own(repo: Path) -> None:
     """Its folder lies in data/raw/real; what the simulated cameras made stays as it is."""
     photographs = repo / "data/recovery/jpeg/raw"
