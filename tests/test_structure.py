@@ -428,6 +428,7 @@ HOMES = {
         "pipeline/noise",
         "pipeline/camera",
         "pipeline/train_dsn",
+        "pipeline/audit",
         "pipeline/evaluate",
         "pipeline/recovery",
     },

@@ -1,0 +1,124 @@
+"""The script of Figures 2 and 6, on small stores whose noise and theta are known."""
+
+import importlib.util
+import re
+import shlex
+from collections.abc import Callable, Sequence
+from pathlib import Path
+
+import numpy as np
+import pytest
+from numpy.typing import NDArray
+from repository import ROOT
+from small_stores import write
+
+from pipeline.base.errors import UserError
+from pipeline.images.filters import bicubic_downsample
+from pipeline.images.io import to_float
+
+SIDE, SCALE = 24, 4
+THETA = 6.0
+"""Of the noise of the real LR images, in gray levels."""
+
+
+@pytest.fixture(scope="module")
+def figures() -> Callable[[Sequence[str]], None]:
+    path = ROOT / "docs/scripts/figures.py"
+    spec = importlib.util.spec_from_file_location("figures", path)
+    assert spec is not None and spec.loader is not None
+    script = importlib.util.module_from_spec(spec)
+    spec.loader.exec_module(script)
+    main: Callable[[Sequence[str]], None] = script.main
+    return main
+
+
+@pytest.fixture(scope="module")
+def folder(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """Stores of smooth photographs with Laplace noise, and maps that know it."""
+    rng, out = np.random.default_rng(1), tmp_path_factory.mktemp("figures")
+    steps = np.linspace(60, 190, SIDE * SCALE)
+    hr = {
+        name: np.broadcast_to(np.rint(steps[:, None] + shift), (3, SIDE * SCALE, SIDE * SCALE))
+        for name, shift in (("one", 0), ("two", 8))
+    }
+    images = {name: np.ascontiguousarray(image, dtype=np.uint8) for name, image in hr.items()}
+    small = {
+        name: bicubic_downsample(to_float(image)[None], SCALE)[0].numpy().astype(np.float64)
+        for name, image in images.items()
+    }
+
+    def capture(name: str) -> NDArray[np.uint8]:
+        noise = rng.laplace(0, THETA, small[name].shape)
+        return np.clip(np.rint(small[name] * 255 + noise), 0, 255).astype(np.uint8)
+
+    write(out / "hr.zarr", "hr", {name: {"image": x} for name, x in images.items()})
+    write(out / "val.zarr", "val", {n: {"hr": x, "lr": capture(n)} for n, x in images.items()})
+    captures = {f"{n}_{k:02d}": {"hr": images[n], "lr": capture(n)} for n in hr for k in range(8)}
+    write(out / "pairs.zarr", "val", captures)
+    theta = np.full((3, SIDE, SIDE), THETA / 255, dtype=np.float16)
+    maps = {n: {"mean": x.astype(np.float16), "theta": theta} for n, x in small.items()}
+    write(out / "maps.zarr", "maps", maps)
+    return out
+
+
+def rows(text: str, name: str) -> list[list[str]]:
+    return [
+        [cell.strip() for cell in line.strip("| ").split("|")]
+        for line in text.splitlines()
+        if f"| {name} |" in line
+    ]
+
+
+def test_tables_and_pictures_tell_the_noise_and_theta(
+    figures: Callable[[Sequence[str]], None], folder: Path, tmp_path: Path
+) -> None:
+    stores = f"--stores mine {folder} --maps mine known {folder / 'maps.zarr'}"
+    figures([*shlex.split(stores), "--image", "two,2,2", "--out", str(tmp_path)])
+    text = (tmp_path / "tables.md").read_text()
+    (law,) = rows(text, "real LR - bicubic")
+    assert law[0] == "`mine`" and law[-1] == "Laplace"
+    assert float(law[2]) == pytest.approx(1, abs=0.25)
+    (noise,), (theta,), (error,) = (
+        rows(text, name)
+        for name in (
+            "noise of captures",
+            "theta, known",
+            "distance of real LR and mean, known, means",
+        )
+    )
+    assert [float(x) for x in theta[2:5]] == pytest.approx([THETA, THETA, 1], abs=0.02)
+    assert float(noise[2]) == pytest.approx(THETA, rel=0.2)
+    assert float(error[4]) == pytest.approx(1, abs=0.2)
+    (score,) = rows(text, "known")
+    assert float(score[4]) == pytest.approx(1, abs=0.1)
+    for name in ("figure_2.png", "figure_6.png"):
+        assert (tmp_path / name).read_bytes()[:4] == b"\x89PNG"
+
+
+@pytest.mark.slow
+def test_a_simulated_camera_shows_its_noise_alone(
+    figures: Callable[[Sequence[str]], None], folder: Path, tmp_path: Path
+) -> None:
+    words = f"--stores laplace {folder} --simulated laplace --captures 12 --out {tmp_path}"
+    figures([*shlex.split(words), "--cameras", str(ROOT / "cameras.yaml")])
+    text = (tmp_path / "tables.md").read_text()
+    (noise,) = rows(text, "noise over its deviation at the pixel")
+    assert noise[-1] == "Laplace"
+    assert float(noise[2]) == pytest.approx(1, abs=0.25)
+    assert not (tmp_path / "figure_6.png").exists()
+
+
+@pytest.mark.parametrize(
+    ("words", "message"),
+    [
+        ("--maps yours a b", "yours: no --stores name this camera, they name mine"),
+        ("--simulated phone", "phone: no --stores"),
+        ("--image one", "--image shows mean and theta of --maps"),
+    ],
+)
+def test_what_does_not_fit_is_refused(
+    figures: Callable[[Sequence[str]], None], folder: Path, tmp_path: Path,
+    words: str, message: str,
+) -> None:  # fmt: skip
+    with pytest.raises(UserError, match=re.escape(message)):
+        figures(shlex.split(f"--stores mine {folder} --out {tmp_path} {words}"))
