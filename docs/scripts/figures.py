@@ -5,6 +5,7 @@ the maps, the tables say how well theta fits them.  docs/figures.md explains eve
 """
 
 import argparse
+import re
 from collections.abc import Callable, Collection, Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
@@ -139,12 +140,20 @@ def figure_2(val: Store, camera: Camera | None, captures: int) -> Camera2:
     return Camera2(sum(counted[1:], counted[0]), rows)
 
 
-def captures_of(pairs: Store | None, image_id: str) -> Floats:
-    """Real LR images (n, 3, H, W) of an HR image: pairs of its id, with a number behind or not."""
-    ids = [] if pairs is None else pairs.ids
-    found = [x for x in ids if x == image_id or x.removeprefix(f"{image_id}_").isdigit()]
-    shots = [pairs.read(x, "lr") for x in found if pairs is not None]
-    return np.array(shots, dtype=np.float64)
+def captures_of(pairs: Store | None, hr: Store, image_id: str) -> Floats:
+    """Real LR images (n, 3, H, W) of an HR image: pairs of its id, or with _ and a number behind.
+
+    An id of another HR image is none of them.
+    """
+    if pairs is None:
+        return np.empty(0)
+    found = [
+        pair_id
+        for pair_id in pairs.ids
+        if pair_id == image_id
+        or (re.fullmatch(rf"{re.escape(image_id)}_\d+", pair_id) and pair_id not in hr.ids)
+    ]
+    return np.array([pairs.read(pair_id, "lr") for pair_id in found], dtype=np.float64)
 
 
 def mean_contrast(parts: Sequence[EdgeContrast]) -> EdgeContrast:
@@ -161,7 +170,7 @@ def measure_noise(hr: Store, pairs: Store) -> EdgeContrast | None:
     """The noise of several captures of an HR image at edges and in flat areas, if there are any."""
     found = []
     for image_id in hr.ids:
-        shots = captures_of(pairs, image_id)
+        shots = captures_of(pairs, hr, image_id)
         if len(shots) >= FEWEST:
             deviation = shots.std(axis=0, ddof=1) / np.sqrt(2)
             found.append(edge_contrast(whole(hr, "image", image_id), deviation))
@@ -180,7 +189,7 @@ def figure_6(hr: Store, maps: Store, pairs: Store | None) -> MapFigures:
         )
         medians.append(edge_contrast(bicubic, theta))
         means.append(edge_contrast(bicubic, theta, "mean"))
-        shots = captures_of(pairs, image_id)
+        shots = captures_of(pairs, hr, image_id)
         if len(shots):
             errors.append(edge_contrast(bicubic, np.abs(shots - mean).mean(axis=0), "mean"))
             inside = (bicubic > INSIDE[0]) & (bicubic < INSIDE[1])
@@ -239,7 +248,7 @@ def draw_figure_6(
     hr = stores["hr"]
     for row, crop in zip(axes, crops, strict=True):
         show(row[0], crop.of(hr.read(crop.image_id, "image"), hr.scale), "HR")
-        shots = captures_of(stores.get("pairs"), crop.image_id)
+        shots = captures_of(stores.get("pairs"), hr, crop.image_id)
         row[1].set_axis_off()
         if len(shots):
             show(row[1], crop.of(shots[0]).astype(np.uint8), "real LR")

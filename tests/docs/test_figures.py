@@ -3,14 +3,14 @@
 import importlib.util
 import re
 import shlex
-from collections.abc import Callable, Sequence
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 import pytest
 from numpy.typing import NDArray
 from repository import ROOT
-from small_stores import write
+from small_stores import picture, write
 
 from pipeline.base.errors import UserError
 from pipeline.images.filters import bicubic_downsample
@@ -22,24 +22,24 @@ THETA = 6.0
 
 
 @pytest.fixture(scope="module")
-def figures() -> Callable[[Sequence[str]], None]:
+def figures() -> Any:
+    """The script as a module."""
     path = ROOT / "docs/scripts/figures.py"
     spec = importlib.util.spec_from_file_location("figures", path)
     assert spec is not None and spec.loader is not None
     script = importlib.util.module_from_spec(spec)
     spec.loader.exec_module(script)
-    main: Callable[[Sequence[str]], None] = script.main
-    return main
+    return script
 
 
 @pytest.fixture(scope="module")
 def folder(tmp_path_factory: pytest.TempPathFactory) -> Path:
     """Stores of smooth photographs with Laplace noise, and maps that know it."""
     rng, out = np.random.default_rng(1), tmp_path_factory.mktemp("figures")
-    steps = np.linspace(60, 190, SIDE * SCALE)
+    steps = np.linspace(60, 130, SIDE * SCALE)
     hr = {
         name: np.broadcast_to(np.rint(steps[:, None] + shift), (3, SIDE * SCALE, SIDE * SCALE))
-        for name, shift in (("one", 0), ("two", 8))
+        for name, shift in (("1", 0), ("2", 60))
     }
     images = {name: np.ascontiguousarray(image, dtype=np.uint8) for name, image in hr.items()}
     small = {
@@ -70,10 +70,10 @@ def rows(text: str, name: str) -> list[list[str]]:
 
 
 def test_tables_and_pictures_tell_the_noise_and_theta(
-    figures: Callable[[Sequence[str]], None], folder: Path, tmp_path: Path
+    figures: Any, folder: Path, tmp_path: Path
 ) -> None:
     stores = f"--stores mine {folder} --maps mine known {folder / 'maps.zarr'}"
-    figures([*shlex.split(stores), "--image", "two,2,2", "--out", str(tmp_path)])
+    figures.main([*shlex.split(stores), "--image", "2,2,2", "--out", str(tmp_path)])
     text = (tmp_path / "tables.md").read_text()
     (law,) = rows(text, "real LR - bicubic")
     assert law[0] == "`mine`" and law[-1] == "Laplace"
@@ -95,12 +95,27 @@ def test_tables_and_pictures_tell_the_noise_and_theta(
         assert (tmp_path / name).read_bytes()[:4] == b"\x89PNG"
 
 
+def test_captures_are_of_their_own_hr_image(figures: Any, tmp_path: Path) -> None:
+    """Ids that are numbers, as those of data sets are, and one that looks like a capture."""
+    hr = write(
+        tmp_path / "hr.zarr", "hr", {x: {"image": picture(0, 8, 8)} for x in ("1", "2", "1_2")}
+    )
+    ids = ("1", "2", "1_0", "1_2", "12", "2_0_0", "1_x")
+    lr = {name: picture(seed, 2, 2) for seed, name in enumerate(ids)}
+    content = {name: {"hr": picture(0, 8, 8), "lr": image} for name, image in lr.items()}
+    pairs = write(tmp_path / "pairs.zarr", "val", content)
+    for name, expected in (("1", ("1", "1_0")), ("2", ("2",)), ("1_2", ("1_2",))):
+        found = figures.captures_of(pairs, hr, name)
+        assert np.array_equal(found, [lr[each] for each in expected]), name
+    assert len(figures.captures_of(None, hr, "1")) == 0
+
+
 @pytest.mark.slow
 def test_a_simulated_camera_shows_its_noise_alone(
-    figures: Callable[[Sequence[str]], None], folder: Path, tmp_path: Path
+    figures: Any, folder: Path, tmp_path: Path
 ) -> None:
     words = f"--stores laplace {folder} --simulated laplace --captures 12 --out {tmp_path}"
-    figures([*shlex.split(words), "--cameras", str(ROOT / "cameras.yaml")])
+    figures.main([*shlex.split(words), "--cameras", str(ROOT / "cameras.yaml")])
     text = (tmp_path / "tables.md").read_text()
     (noise,) = rows(text, "noise over its deviation at the pixel")
     assert noise[-1] == "Laplace"
@@ -113,12 +128,12 @@ def test_a_simulated_camera_shows_its_noise_alone(
     [
         ("--maps yours a b", "yours: no --stores name this camera, they name mine"),
         ("--simulated phone", "phone: no --stores"),
-        ("--image one", "--image shows mean and theta of --maps"),
+        ("--image 1", "--image shows mean and theta of --maps"),
     ],
 )
 def test_what_does_not_fit_is_refused(
-    figures: Callable[[Sequence[str]], None], folder: Path, tmp_path: Path,
+    figures: Any, folder: Path, tmp_path: Path,
     words: str, message: str,
 ) -> None:  # fmt: skip
     with pytest.raises(UserError, match=re.escape(message)):
-        figures(shlex.split(f"--stores mine {folder} --out {tmp_path} {words}"))
+        figures.main(shlex.split(f"--stores mine {folder} --out {tmp_path} {words}"))
