@@ -28,7 +28,7 @@ STAGES = [
 PACKAGES = [
     "base", "images", "reading", "stores", "writing", "sampling", "noise", "parallel", "crops",
     "training", "passport", "dsn", "srn", "demo", "prepare", "camera", "train_dsn", "export",
-    "calibrate", "audit", "train_srn", "library", "evaluate", "tools", "recovery",
+    "calibrate", "audit", "figures", "train_srn", "library", "evaluate", "tools", "recovery",
 ]  # fmt: skip
 """From the bottom up: a package imports itself and what stands before it."""
 FACE = {"stages/options.py", "stages/messages.py", "stages/cli.py"}
@@ -428,7 +428,7 @@ HOMES = {
         "pipeline/noise",
         "pipeline/camera",
         "pipeline/train_dsn",
-        "pipeline/audit",
+        "pipeline/figures",
         "pipeline/evaluate",
         "pipeline/recovery",
     },

@@ -5,206 +5,51 @@ the maps, the tables say how well theta fits them.  docs/figures.md explains eve
 """
 
 import argparse
-import re
-from collections.abc import Callable, Collection, Iterator, Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
 
 import numpy as np
-import torch
 from numpy.typing import NDArray
 
-from pipeline.audit.edges import EdgeContrast, edge_contrast
-from pipeline.audit.noise_laws import DifferenceHistogram, fit_laws
-from pipeline.audit.rounded_laws import Cells, Comparison, compare
+from pipeline.audit.noise_laws import fit_laws
 from pipeline.audit.tables import difference
-from pipeline.audit.tasks import bicubic_reference, count_pair
-from pipeline.audit.theta_scores import ThetaScores, theta_scores
-from pipeline.base.boxes import Box
 from pipeline.base.errors import UserError
 from pipeline.base.files import write_whole
-from pipeline.base.seeding import generator
 from pipeline.base.settings import load_section
 from pipeline.demo.camera import Camera
+from pipeline.figures.cameras import DIFFERENCE, CameraLaws, camera_laws
+from pipeline.figures.edges import EdgeContrast
+from pipeline.figures.maps import MapFigures, captures_of, map_figures, noise_at_edges
 from pipeline.images.drawing import save, sheet, show, show_theta
 from pipeline.stores.format import Kind
 from pipeline.stores.reader import Store
 
-Floats = NDArray[np.float64]
-
 EXAMPLE = """Example, after make demo:
 
-  uv run python docs/scripts/figures.py --stores phone data/prepare --simulated phone
+  uv run python docs/scripts/figures.py --stores phone data/prepare --simulated phone \\
       --maps phone passport data/export/maps.zarr --image astronaut,0,30 --out data/work/figures
 
 The demo writes pairs of the HR images with demo.captures: 16 in params.yaml, and
 folders.pairs: data/raw/demo/pairs.
 """
-VALUES = 2000
-"""Values of an image that laws of many scales are fitted to."""
-SHOTS = 4
-"""Captures of a simulated camera that are scored; the others tell their mean and deviation."""
-FEWEST = 8
-"""Captures that a deviation per pixel is taken from, at least."""
-CLEAR = 4.0
-"""Standard deviations from black and from white, so that clipping cuts no noise."""
-INSIDE = (25, 230)
-"""Gray levels of the bicubic LR between which samples of maps are scored, for the same reason."""
 SIDE = 64
 """LR pixels of a crop of Figure 6."""
-
-
-@dataclass(frozen=True)
-class Camera2:
-    """Figure 2 of a camera."""
-
-    differences: DifferenceHistogram
-    """Real LR - bicubic LR of all photographs."""
-    rows: dict[str, Comparison]
-    """By what was compared."""
-
-
-@dataclass(frozen=True)
-class MapFigures:
-    """Figure 6 of a map: means over its images."""
-
-    theta: EdgeContrast
-    """In gray levels, medians."""
-    theta_mean: EdgeContrast
-    """In gray levels, means."""
-    error: EdgeContrast | None
-    """|real LR - mean| in gray levels, means; without pairs None."""
-    scores: ThetaScores | None
-    """Likewise."""
 
 
 @dataclass
 class Figures:
     """Everything that was measured."""
 
-    figure_2: dict[str, Camera2] = field(default_factory=dict)
+    figure_2: dict[str, CameraLaws] = field(default_factory=dict)
     noise: dict[str, EdgeContrast] = field(default_factory=dict)
     """Deviation of captures over root 2, in gray levels, medians, by camera."""
     figure_6: dict[str, dict[str, list[MapFigures]]] = field(default_factory=dict)
     """By camera and label; several maps of one label are repetitions."""
 
 
-def whole(store: Store, name: str, image_id: str) -> Floats:
-    """The bicubic LR image (3, H, W) of the HR array of an image, in gray levels."""
-    height, width = (side // store.scale for side in store.size(image_id))
-    return bicubic_reference(store, name, image_id, Box(0, height, 0, width))
-
-
-def some(random: np.random.Generator, *arrays: NDArray[Any]) -> list[Floats]:
-    """The same VALUES places of arrays (n,), drawn without replacement."""
-    places = random.permutation(len(arrays[0]))[:VALUES]
-    return [np.asarray(each[places], dtype=np.float64) for each in arrays]
-
-
-def compare_noise(
-    val: Store, camera: Camera, captures: int, random: np.random.Generator
-) -> Iterator[tuple[str, Cells]]:
-    """Cells of every photograph of what a simulated camera does, each with its name."""
-    for image_id in val.ids:
-        clean = camera.clean(val.read(image_id, "hr"), val.scale)
-        shots = np.stack(
-            [
-                camera.expose(clean, generator(0, f"figures/{image_id}", k))
-                for k in range(captures + SHOTS)
-            ]
-        ).astype(np.float64)
-        mean, deviation = shots[SHOTS:].mean(axis=0), shots[SHOTS:].std(axis=0, ddof=1)
-        content = DifferenceHistogram.of(np.rint(mean) - whole(val, "hr", image_id))
-        yield "content alone: mean capture - bicubic", Cells.of_differences(content)
-        clear = (np.abs(mean - 127.5) + CLEAR * deviation < 127.5) & (deviation > 0)
-        noise = (shots[:SHOTS] - mean)[:, clear]
-        scales = np.broadcast_to(deviation[clear], noise.shape)
-        counted = Cells.of_differences(DifferenceHistogram.of(noise))
-        yield "noise alone: capture - mean capture", counted
-        yield (
-            "noise over its deviation at the pixel",
-            Cells.relative(*some(random, noise.ravel(), scales.ravel())),
-        )
-
-
-def figure_2(val: Store, camera: Camera | None, captures: int) -> Camera2:
-    """Compare the laws on every photograph of a camera."""
-    random = np.random.default_rng(0)
-    counted = [count_pair(val, image_id) for image_id in val.ids]
-    parts = {"real LR - bicubic": [Cells.of_differences(each) for each in counted]}
-    if camera is not None:
-        for name, cells in compare_noise(val, camera, captures, random):
-            parts.setdefault(name, []).append(cells)
-    rows = {name: compare(each, random) for name, each in parts.items()}
-    return Camera2(sum(counted[1:], counted[0]), rows)
-
-
-def captures_of(pairs: Store | None, hr: Store, image_id: str) -> Floats:
-    """Real LR images (n, 3, H, W) of an HR image: pairs of its id, or with _ and a number behind.
-
-    An id of another HR image is none of them.
-    """
-    if pairs is None:
-        return np.empty(0)
-    found = [
-        pair_id
-        for pair_id in pairs.ids
-        if pair_id == image_id
-        or (re.fullmatch(rf"{re.escape(image_id)}_\d+", pair_id) and pair_id not in hr.ids)
-    ]
-    return np.array([pairs.read(pair_id, "lr") for pair_id in found], dtype=np.float64)
-
-
-def mean_contrast(parts: Sequence[EdgeContrast]) -> EdgeContrast:
-    """Means over images."""
-    ranks = [x.correlation for x in parts if np.isfinite(x.correlation)]
-    return EdgeContrast(
-        float(np.mean([x.flat for x in parts])),
-        float(np.mean([x.edges for x in parts])),
-        float(np.mean(ranks)) if ranks else float("nan"),
-    )
-
-
-def measure_noise(hr: Store, pairs: Store) -> EdgeContrast | None:
-    """The noise of several captures of an HR image at edges and in flat areas, if there are any."""
-    found = []
-    for image_id in hr.ids:
-        shots = captures_of(pairs, hr, image_id)
-        if len(shots) >= FEWEST:
-            deviation = shots.std(axis=0, ddof=1) / np.sqrt(2)
-            found.append(edge_contrast(whole(hr, "image", image_id), deviation))
-    return mean_contrast(found) if found else None
-
-
-def figure_6(hr: Store, maps: Store, pairs: Store | None) -> MapFigures:
-    """Theta at edges and in flat areas, and how it fits the real LR images."""
-    random = np.random.default_rng(0)
-    medians, means, errors = [], [], []
-    differences, thetas = [], []
-    for image_id in maps.ids:
-        bicubic = whole(hr, "image", image_id)
-        mean, theta = (
-            maps.read(image_id, name).astype(np.float64) * 255 for name in ("mean", "theta")
-        )
-        medians.append(edge_contrast(bicubic, theta))
-        means.append(edge_contrast(bicubic, theta, "mean"))
-        shots = captures_of(pairs, hr, image_id)
-        if len(shots):
-            errors.append(edge_contrast(bicubic, np.abs(shots - mean).mean(axis=0), "mean"))
-            inside = (bicubic > INSIDE[0]) & (bicubic < INSIDE[1])
-            distance, scale = some(random, (shots[0] - mean)[inside], theta[inside])
-            differences.append(distance)
-            thetas.append(scale)
-    return MapFigures(
-        mean_contrast(medians),
-        mean_contrast(means),
-        mean_contrast(errors) if errors else None,
-        theta_scores(differences, thetas, random) if len(thetas) > 1 else None,
-    )
-
-
-def draw_figure_2(cameras: Mapping[str, Camera2], out: Path) -> None:
+def draw_figure_2(cameras: Mapping[str, CameraLaws], out: Path) -> None:
     """A histogram per camera, with the Laplace and the Gaussian law of the same values."""
     columns = min(4, len(cameras))
     rows = -(-len(cameras) // columns)
@@ -217,7 +62,7 @@ def draw_figure_2(cameras: Mapping[str, Camera2], out: Path) -> None:
         axis.plot(shares[0], shares[2], color="#ff7a1a", lw=1.3, label="Laplace")
         axis.plot(shares[0], shares[3], "--", color="#4c84e0", label="Gaussian")
         axis.set(yscale="log", xlim=(-100, 100), ylim=(1e-6, 0.3))
-        axis.set_title(f"{name}: {one.rows['real LR - bicubic'].better}", fontsize=8)
+        axis.set_title(f"{name}: {one.rows[DIFFERENCE].better}", fontsize=8)
         axis.tick_params(labelsize=6)
     for axis in axes.ravel()[len(cameras) :]:
         axis.set_axis_off()
@@ -359,54 +204,72 @@ def opened(folder: Path) -> dict[str, Store]:
     return {"hr": Store(folder / "hr.zarr", "hr"), **stores}
 
 
-def require_cameras(given: argparse.Namespace, names: Collection[str]) -> None:
-    """Check that every camera that is named has stores.
+def require_known(given: argparse.Namespace, stores: Mapping[str, Mapping[str, Store]]) -> None:
+    """Check what is asked for before anything is measured.
 
     Raises:
-        UserError: One has none, or a picture is asked for without maps.
+        UserError: A camera has no stores or too few pairs, a picture no maps, or noise no captures.
 
     """
+    names = list(stores)
     for name in [*given.simulated, *(name for name, _, _ in given.maps)]:
         if name not in names:
             raise UserError(f"{name}: no --stores name this camera, they name {', '.join(names)}")
     if given.image and not given.maps:
         raise UserError("--image shows mean and theta of --maps; give some")
+    if given.captures < 2:
+        raise UserError(f"--captures {given.captures}: a deviation needs at least 2")
+    for one in stores.values():
+        if "val" in one and len(one["val"].ids) < 2:
+            raise UserError(f"{one['val'].path}: laws are compared on at least two pairs")
 
 
-def crop_of(text: str) -> Crop:
-    """ID, or ID,TOP,LEFT."""
+def crop_of(text: str, hr: Store) -> Crop:
+    """ID, or ID,TOP,LEFT.
+
+    Raises:
+        UserError: It is neither, or begins outside the image.
+
+    """
     image_id, *corner = text.split(",")
+    if len(corner) not in (0, 2) or not all(x.isdecimal() for x in corner):
+        raise UserError(f"--image {text}: expected ID or ID,TOP,LEFT in LR pixels")
+    if image_id not in hr.ids:
+        raise UserError(f"--image {text}: {hr.path} has no image {image_id}")
     top, left = (int(x) for x in corner) if corner else (0, 0)
+    height, width = (side // hr.scale for side in hr.size(image_id))
+    if top >= height or left >= width:
+        raise UserError(f"--image {text}: the image has {height}x{width} LR pixels")
     return Crop(image_id, top, left)
 
 
 def main(words: Sequence[str] | None = None) -> None:
     """Measure, draw and write."""
     given = arguments(words)
-    torch.set_grad_enabled(False)
     stores = {name: opened(Path(folder)) for name, folder in given.stores}
-    require_cameras(given, stores)
+    require_known(given, stores)
+    first = stores[given.maps[0][0] if given.maps else given.stores[0][0]]
+    crops = [crop_of(text, first["hr"]) for text in given.image]
     found = Figures()
     for name, one in stores.items():
         simulated = name in given.simulated
         camera = load_section(given.cameras, name, Camera) if simulated else None
         if "val" in one:
-            found.figure_2[name] = figure_2(one["val"], camera, given.captures)
-        if "pairs" in one and (noise := measure_noise(one["hr"], one["pairs"])) is not None:
+            found.figure_2[name] = camera_laws(one["val"], camera, given.captures)
+        if "pairs" in one and (noise := noise_at_edges(one["hr"], one["pairs"])) is not None:
             found.noise[name] = noise
     drawn: dict[str, Store] = {}
     for name, label, path in given.maps:
         maps, one = Store(Path(path), "maps"), stores[name]
         each = found.figure_6.setdefault(name, {}).setdefault(label, [])
-        each.append(figure_6(one["hr"], maps, one.get("pairs")))
+        each.append(map_figures(one["hr"], maps, one.get("pairs")))
         if name == given.maps[0][0]:
             drawn.setdefault(label, maps)
     given.out.mkdir(parents=True, exist_ok=True)
     if found.figure_2:
         draw_figure_2(found.figure_2, given.out / "figure_2.png")
-    if given.image:
-        crops = [crop_of(text) for text in given.image]
-        draw_figure_6(stores[given.maps[0][0]], drawn, crops, given.out / "figure_6.png")
+    if crops:
+        draw_figure_6(first, drawn, crops, given.out / "figure_6.png")
     text = "\n".join([law_table(found), edge_table(found), theta_table(found)])
     print(text)
     write_whole(given.out / "tables.md", text.encode())

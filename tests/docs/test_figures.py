@@ -10,11 +10,12 @@ import numpy as np
 import pytest
 from numpy.typing import NDArray
 from repository import ROOT
-from small_stores import picture, write
+from small_stores import write
 
 from pipeline.base.errors import UserError
 from pipeline.images.filters import bicubic_downsample
 from pipeline.images.io import to_float
+from pipeline.stores.reader import Store
 
 SIDE, SCALE = 24, 4
 THETA = 6.0
@@ -95,21 +96,6 @@ def test_tables_and_pictures_tell_the_noise_and_theta(
         assert (tmp_path / name).read_bytes()[:4] == b"\x89PNG"
 
 
-def test_captures_are_of_their_own_hr_image(figures: Any, tmp_path: Path) -> None:
-    """Ids that are numbers, as those of data sets are, and one that looks like a capture."""
-    hr = write(
-        tmp_path / "hr.zarr", "hr", {x: {"image": picture(0, 8, 8)} for x in ("1", "2", "1_2")}
-    )
-    ids = ("1", "2", "1_0", "1_2", "12", "2_0_0", "1_x")
-    lr = {name: picture(seed, 2, 2) for seed, name in enumerate(ids)}
-    content = {name: {"hr": picture(0, 8, 8), "lr": image} for name, image in lr.items()}
-    pairs = write(tmp_path / "pairs.zarr", "val", content)
-    for name, expected in (("1", ("1", "1_0")), ("2", ("2",)), ("1_2", ("1_2",))):
-        found = figures.captures_of(pairs, hr, name)
-        assert np.array_equal(found, [lr[each] for each in expected]), name
-    assert len(figures.captures_of(None, hr, "1")) == 0
-
-
 @pytest.mark.slow
 def test_a_simulated_camera_shows_its_noise_alone(
     figures: Any, folder: Path, tmp_path: Path
@@ -129,6 +115,7 @@ def test_a_simulated_camera_shows_its_noise_alone(
         ("--maps yours a b", "yours: no --stores name this camera, they name mine"),
         ("--simulated phone", "phone: no --stores"),
         ("--image 1", "--image shows mean and theta of --maps"),
+        ("--captures 1", "--captures 1: a deviation needs at least 2"),
     ],
 )
 def test_what_does_not_fit_is_refused(
@@ -137,3 +124,29 @@ def test_what_does_not_fit_is_refused(
 ) -> None:  # fmt: skip
     with pytest.raises(UserError, match=re.escape(message)):
         figures.main(shlex.split(f"--stores mine {folder} --out {tmp_path} {words}"))
+
+
+@pytest.mark.parametrize(
+    ("crop", "message"),
+    [
+        ("2,3", "--image 2,3: expected ID or ID,TOP,LEFT"),
+        ("2,3,x", "--image 2,3,x: expected ID or ID,TOP,LEFT"),
+        ("7", "has no image 7"),
+        ("2,0,24", "the image has 24x24 LR pixels"),
+    ],
+)
+def test_a_crop_that_is_not_there_is_refused(
+    figures: Any, folder: Path, crop: str, message: str
+) -> None:
+    with pytest.raises(UserError, match=re.escape(message)):
+        figures.crop_of(crop, Store(folder / "hr.zarr", "hr"))
+
+
+def test_one_pair_is_too_few(figures: Any, folder: Path, tmp_path: Path) -> None:
+    for name in ("hr", "val"):
+        store = Store(folder / f"{name}.zarr", "hr" if name == "hr" else "val")
+        arrays = ("image",) if name == "hr" else ("hr", "lr")
+        one = {"1": {array: store.read("1", array) for array in arrays}}
+        write(tmp_path / f"{name}.zarr", store.kind, one)
+    with pytest.raises(UserError, match="at least two pairs"):
+        figures.main(shlex.split(f"--stores mine {tmp_path} --out {tmp_path / 'out'}"))

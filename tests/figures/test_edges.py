@@ -5,8 +5,8 @@ import pytest
 from numpy.typing import NDArray
 from scipy.stats import rankdata
 
-from pipeline.audit.edges import edge_contrast
 from pipeline.audit.histograms import structure
+from pipeline.figures.edges import edge_contrast
 
 RNG = np.random.default_rng(4)
 

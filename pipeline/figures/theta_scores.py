@@ -10,7 +10,7 @@ from dataclasses import dataclass
 import numpy as np
 from numpy.typing import NDArray
 
-from pipeline.audit.rounded_laws import (
+from pipeline.figures.rounded_laws import (
     GAUSSIAN,
     LAPLACE,
     Cells,

@@ -6,7 +6,7 @@ from numpy.typing import NDArray
 from scipy import integrate, stats
 
 from pipeline.audit.noise_laws import DifferenceHistogram
-from pipeline.audit.rounded_laws import (
+from pipeline.figures.rounded_laws import (
     GAUSSIAN,
     LAPLACE,
     Cells,

@@ -5,7 +5,7 @@ import pytest
 from numpy.typing import NDArray
 from scipy import stats
 
-from pipeline.audit.theta_scores import theta_scores
+from pipeline.figures.theta_scores import theta_scores
 
 Floats = NDArray[np.float64]
 
