@@ -1,18 +1,23 @@
 """Stage ``audit``."""
 
+import sys
 from pathlib import Path
+from typing import TYPE_CHECKING
 
 import click
 
 from pipeline.base.params import Params
 from stages.options import FILE, FOLDER, STORE, params_option, plain_errors, report, write_json
 
+if TYPE_CHECKING:
+    from pipeline.audit.verdicts import FailOn
+
 
 @click.command(
     "audit",
     epilog="Example: usrdu audit --maps data/export/maps.zarr --hr data/prepare/hr.zarr "
     "--lr data/prepare/lr.zarr --calibration data/calibrate/calibration.json "
-    "--out data/audit/page --metrics data/audit/metrics.json",
+    "--out data/audit/page --metrics data/audit/metrics.json --fail-on fail",
 )
 @click.option("--maps", type=STORE, required=True, help="Store of mean and theta, A.")
 @click.option("--hr", type=STORE, required=True, help="The HR images it was exported from.")
@@ -23,6 +28,13 @@ from stages.options import FILE, FOLDER, STORE, params_option, plain_errors, rep
 @click.option("--out", type=FOLDER, required=True, help="Folder for tables and page; replaced.")
 @click.option("--metrics", type=FILE, required=True, help="JSON file for the metrics.")
 @click.option("--scheduler", help="Address of a dask.distributed scheduler; else threads here.")
+@click.option(
+    "--fail-on",
+    type=click.Choice(["never", "warn", "fail"]),
+    default="never",
+    show_default=True,
+    help="Exit with 1, after all is written, if a verdict is as bad as this, for use in CI.",
+)
 @params_option("audit")
 @plain_errors
 def command(
@@ -35,11 +47,13 @@ def command(
     out: Path,
     metrics: Path,
     scheduler: str | None,
+    fail_on: "FailOn",
     params: Params,
 ) -> None:
     """Compare the generated LR images with the real ones, in tables and on a page.
 
-    Writes CSV tables, summary.json and index.html, a single page that loads no other files.  They
+    Writes CSV tables, summary.json and index.html, a single page that loads no other files.  The
+    page begins with a verdict on each question: pass, warn, fail, or that it cannot be told.  They
     hold scores without pairs against held-out real LR images, spectra and noise, the distribution
     of theta and its relation to the mean and to edges, and the images of the highest theta.
 
@@ -48,6 +62,7 @@ def command(
     from pipeline.audit.audit import audit
     from pipeline.audit.graph import AuditInputs
     from pipeline.audit.histograms import AuditSettings
+    from pipeline.audit.verdicts import read_verdicts
     from pipeline.base.settings import load_section
     from pipeline.stores.format import Kind
     from pipeline.stores.reader import Store
@@ -72,3 +87,10 @@ def command(
         for name in ("wasserstein", "spectral_distance", "noise_level", "accuracy"):
             shown[f"{lr_set}: {name}"] = scores[name]
     report(shown, *sorted(out.iterdir()), metrics)
+    found = read_verdicts(out)
+    failed = found.failed(fail_on)
+    for verdict in failed:
+        head = f"{verdict.word}: {verdict.title} (theta: {found.theta})"
+        click.echo(f"{head}: {verdict.sentence} {verdict.advice}".rstrip(), err=True)
+    if failed:
+        sys.exit(1)

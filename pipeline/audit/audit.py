@@ -35,6 +35,7 @@ from pipeline.audit.noise_laws import DifferenceHistogram, fit_laws
 from pipeline.audit.page import Against, Summary, cut_panels, render
 from pipeline.audit.tables import Cell, ImageRow, Table
 from pipeline.audit.tasks import HELD_OUT, TRAINING, StatisticsBySet
+from pipeline.audit.verdicts import Evidence, Verdicts, verdicts
 from pipeline.base.errors import UserError
 from pipeline.base.files import whole_folder
 from pipeline.noise.statistics import LrScores, LrStatistics, compare
@@ -81,7 +82,8 @@ def audit(
     Returns:
         Metrics: number of images and of LR pixels, ``figures`` of all images together, and
         ``scores``: the scores of the mean and of raw samples, of those with the camera's noise if
-        the maps carry its passport, and of calibrated ones if there is a calibration.
+        the maps carry its passport, and of calibrated ones if there is a calibration; and the
+        words of the verdicts, see ``Verdicts.metrics``.
 
     Raises:
         UserError: The stores do not belong together, a chunk is damaged or holds invalid values, no
@@ -119,7 +121,7 @@ def audit(
     page = render(summary, [_named(inputs.hr, row) for row in worst], shown)
     _write(folder, rows, summary, page)
     scored = {name: _plain(found) for name, found in scores.items() if name in GENERATED[:4]}
-    return {**metrics, "scores": scored}
+    return {**metrics, **summary.verdicts.metrics(), "scores": scored}
 
 
 def _judged(lr_sets: StatisticsBySet) -> LrStatistics:
@@ -204,6 +206,8 @@ def _summarise(
     sums = zip(total.theta_by_distance.tolist(), per_distance, strict=True)
     counted = _differences(measured)
     fits = {name: found for name, each in counted.items() if (found := fit_laws(each)) is not None}
+    rows = [_named(inputs.hr, row) for row in measured.rows]
+    outliers = tables.outliers(rows, settings.outlier_score)
     histograms = {"": total}
     if measured.other_total is not None:
         histograms[" (B)"] = measured.other_total
@@ -211,6 +215,7 @@ def _summarise(
         source=_source(maps) | {"hr": str(inputs.hr.path), "lr": str(inputs.lr.path)},
         settings=settings.model_dump(),
         prior_scale_gray=prior_scale_gray(maps),
+        verdicts=_verdicts(measured, settings, len({outlier.id for outlier in outliers})),
         metrics=metrics,
         channels={name: figures(total, settings, i) for i, name in enumerate(CHANNELS)},
         theta_edges=np.linspace(0, settings.theta_limit_gray, bins + 1).tolist(),
@@ -233,11 +238,21 @@ def _summarise(
         pairs=measured.pairs is not None,
         differences={name: tables.difference(counted[name], fits[name]) for name in fits},
         fits=fits,
-        outliers=tables.outliers(
-            [_named(inputs.hr, row) for row in measured.rows], settings.outlier_score
-        ),
+        outliers=outliers,
         against=_against(inputs, settings, measured),
     )
+
+
+def _verdicts(measured: Measured, settings: AuditSettings, listed: int) -> Verdicts:
+    lr_sets = measured.lr_sets
+    evidence = Evidence(
+        real=_judged(lr_sets),
+        rest=lr_sets.get(TRAINING),
+        samples=lr_sets,
+        images=len(measured.rows),
+        listed=listed,
+    )
+    return verdicts(evidence, settings.verdicts)
 
 
 def _source(maps: Store) -> dict[str, Any]:

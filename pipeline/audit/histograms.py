@@ -14,6 +14,7 @@ from numpy.typing import NDArray
 from pydantic import Field
 from torch import Tensor
 
+from pipeline.audit.verdicts import VerdictSettings
 from pipeline.base.boxes import Box
 from pipeline.base.settings import Positive, Settings
 from pipeline.sampling.laplace import optimal_scale
@@ -45,6 +46,8 @@ class AuditSettings(Settings):
     """Upper end of the |mean - bicubic| axis in gray levels; the last bin counts what is beyond."""
     outlier_score: Positive = 3.5
     """Robust z-score, in standard deviations, beyond which an image is listed as an outlier."""
+    verdicts: VerdictSettings = VerdictSettings()
+    """The differences that are tolerated."""
 
 
 class ClosedForm:

@@ -21,6 +21,7 @@ from pipeline.audit import charts, tables
 from pipeline.audit.histograms import Figures
 from pipeline.audit.noise_laws import FittedLaws
 from pipeline.audit.tables import ImageRow, Outlier, Table
+from pipeline.audit.verdicts import FLOOR_TIMES, Verdicts, amount
 from pipeline.base.boxes import Box
 from pipeline.base.seeding import generator
 from pipeline.images import drawing
@@ -66,6 +67,8 @@ class Summary:
     prior_scale_gray: float | Literal["camera"] | None
     """Laplace scale of the reference; ``camera``: that of the camera's noise at every pixel; None
     where theta was not learned but is constant."""
+    verdicts: Verdicts
+    """The answers that the page begins with."""
     metrics: Figures
     """Of all images together."""
     channels: dict[str, Figures]
@@ -177,6 +180,8 @@ def render(summary: Summary, rows: Sequence[ImageRow], panels: Sequence[Panels])
     return environment.get_template(TEMPLATE).render(
         summary=summary,
         limits=tables,
+        amount=amount,
+        floor_times=FLOOR_TIMES,
         rows=rows[:TABLE_ROWS],
         total_rows=len(rows),
         charts=_charts(summary),

@@ -37,6 +37,7 @@ from pipeline.audit.noise_laws import DifferenceHistogram, fit_laws
 from pipeline.audit.page import TABLE_ROWS, Panels, Summary, render
 from pipeline.audit.tables import ImageRow, Table
 from pipeline.audit.tasks import HELD_OUT, TRAINING, count_real
+from pipeline.audit.verdicts import Verdict, Verdicts
 from pipeline.base.boxes import Box
 from pipeline.base.errors import UserError
 from pipeline.base.settings import load_section
@@ -243,6 +244,12 @@ def joined(maps: Store, hr: Store) -> list[NDArray[np.float64]]:
     return [np.concatenate([a.reshape(3, -1) for a in part], 1) for part in zip(*each, strict=True)]
 
 
+def drop_verdicts(metrics: dict[str, Any]) -> None:
+    """Leave the words of the verdicts out of metrics, so that numbers are left."""
+    for name in ("verdict", "verdict_theta", "verdicts"):
+        del metrics[name]
+
+
 def read_json(path: Path) -> Any:
     return json.loads(path.read_text())
 
@@ -255,6 +262,7 @@ def test_global_statistics_are_those_of_whole_arrays(world: AuditInputs, tmp_pat
     metrics = audit(world, SETTINGS, tmp_path / "page")
     expected = oracle(*joined(maps, hr))
     assert set(metrics.pop("scores")) == {"mean", "raw"}
+    drop_verdicts(metrics)
     assert metrics.pop("images") == 3
     assert metrics.pop("lr_pixels") == sum(height * width for height, width in SIZES.values())
     assert metrics == pytest.approx(expected, rel=1e-9, abs=2e-6)
@@ -324,6 +332,8 @@ def test_chunks_do_not_change_the_result(
     whole = write_maps(tmp_path / "whole.zarr", world.hr)
     second = audit(replace(world, maps=whole), SETTINGS, tmp_path / "b")
     assert first.pop("scores") != second.pop("scores")  # samples are drawn chunk by chunk
+    drop_verdicts(first)
+    drop_verdicts(second)
     assert first == pytest.approx(second, rel=1e-12)
     found = [read_json(tmp_path / name / "summary.json") for name in "ab"]
     assert found[0]["joint_counts"] == found[1]["joint_counts"]
@@ -944,6 +954,10 @@ def rows_of(number: int, name: str) -> list[ImageRow]:
     ]
 
 
+def verdict_of(text: str) -> Verdict:
+    return Verdict("blur", text, "fail", -0.7, None, 0.3, "LR pixels", text, text)
+
+
 def summary_of(text: str) -> Summary:
     metrics = {"images": 1, "lr_pixels": 64, **rows_of(1, "")[0].figures}
     keys = ("maps", "digest", "hr", "lr", "hr_digest", "dsn_hash", "scale")
@@ -958,6 +972,7 @@ def summary_of(text: str) -> Summary:
         source={**dict.fromkeys(keys, text), "dsn": {"reference": text}},
         settings=SETTINGS.model_dump(),
         prior_scale_gray=1.0,
+        verdicts=Verdicts("raw", "fail", {"raw": [verdict_of(text)], "camera": [verdict_of(text)]}),
         metrics=metrics,
         channels=dict.fromkeys(("red", "green", text), metrics),
         theta_edges=[0.0, 1.0, 2.0],
