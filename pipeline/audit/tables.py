@@ -14,6 +14,7 @@ from pipeline.audit.noise_laws import (
     gaussian_density,
     laplace_density,
 )
+from pipeline.audit.verdicts import FLOOR_TIMES
 from pipeline.base.boxes import Box
 from pipeline.noise.estimate import KNOTS
 from pipeline.noise.signature import FREQUENCIES, spectrum
@@ -32,8 +33,6 @@ NOISE_DIFFERENCE = 0.2
 """Noise of the right level whose difference exceeds this multiple of the real level is at the wrong
 intensities."""
 CORRELATION_DIFFERENCE = 0.1
-FLOOR_TIMES = 2
-"""A distance up to this multiple of that of two parts of the real images counts as none."""
 LEAST_WASSERSTEIN, LEAST_SPECTRAL = 0.25, 1.0
 """Gray levels and decibels: smaller distances always count as none."""
 MAD_TO_DEVIATION = 1.4826

@@ -6,7 +6,7 @@ parts of the real images.  It fails beyond ``fail_times`` times the limit.
 """
 
 import json
-from collections.abc import Mapping
+from collections.abc import Iterable, Mapping
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any, Literal
@@ -20,6 +20,8 @@ from pipeline.noise.statistics import LrStatistics
 from pipeline.sampling.noise_level import LEAST_MISS
 
 Word = Literal["pass", "warn", "fail", "cannot be told"]
+WORDS: tuple[Word, ...] = ("fail", "warn", "pass", "cannot be told")
+"""The worst first."""
 FailOn = Literal["never", "warn", "fail"]
 
 THETAS = ("camera", "calibrated", "raw")
@@ -232,9 +234,9 @@ QUESTIONS = (
 
 
 def amount(value: float, unit: str) -> str:
-    """A difference in words, such as ``−40 %``, ``0.31 LR pixels`` or ``0.12``."""
-    number = f"{abs(value):.0%}"[:-1] if unit == "%" else f"{abs(value):.2f}"
-    return f"{'−' if value < 0 else ''}{number} {unit}".strip()
+    """A difference such as ``−40 %``, ``0.31 LR pixels`` or ``0.12``, which no line break cuts."""
+    number = f"{100 * abs(value):.0f}" if unit == "%" else f"{abs(value):.2f}"
+    return f"{'−' if value < 0 else ''}{number} {unit}".strip().replace(" ", "\u00a0")
 
 
 def read_verdicts(folder: Path) -> Verdicts:
@@ -301,7 +303,7 @@ def verdicts(evidence: Evidence, settings: VerdictSettings) -> Verdicts:
         ]
         for theta in thetas
     }
-    return Verdicts(thetas[0], _worst(answered[thetas[0]]), answered)
+    return Verdicts(thetas[0], _worst(words[thetas[0]].values()), answered)
 
 
 def _against(real: LrStatistics, other: LrStatistics) -> dict[str, Figure]:
@@ -338,10 +340,9 @@ def _word(figure: Figure, limit: float, settings: VerdictSettings) -> Word:
     return "warn" if abs(figure.value) <= settings.fail_times * limit else "fail"
 
 
-def _worst(answered: list[Verdict]) -> Word:
-    order: tuple[Word, ...] = ("fail", "warn", "pass")
-    words = {verdict.word for verdict in answered}
-    return next((word for word in order if word in words), "cannot be told")
+def _worst(words: Iterable[Word]) -> Word:
+    found = set(words)
+    return next((word for word in WORDS if word in found), WORDS[-1])
 
 
 def _sentence(question: Question, word: Word, figure: Figure) -> str:
@@ -354,13 +355,18 @@ def _sentence(question: Question, word: Word, figure: Figure) -> str:
 def _advice(
     question: Question, theta: str, words: Mapping[str, Mapping[str, Word]], figure: Figure
 ) -> str:
-    """What to do next: draw with a theta that passes, if there is one."""
+    """What to do next: draw with a theta that passes, if there is one that is not worse in all."""
     word = words[theta][question.name]
     if word == "pass":
         return ""
     if word == "cannot be told":
         return question.if_unknown
-    better = [other for other in words if words[other][question.name] == "pass"]
+    own = WORDS.index(_worst(words[theta].values()))
+    better = [
+        other
+        for other, each in words.items()
+        if each[question.name] == "pass" and WORDS.index(_worst(each.values())) >= own
+    ]
     if better:
         return f"Set train_srn.theta to {better[0]}: its samples pass here."
     return (_below(figure) and question.if_less) or question.if_more

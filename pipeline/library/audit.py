@@ -33,7 +33,8 @@ def audit_maps(
     Returns:
         Numbers of images and of LR pixels, statistics of theta in gray levels, and ``scores`` of
         mean, raw and calibrated samples against held-out real LR images, and of samples with the
-        noise of a passport where the maps carry one.
+        noise of a passport where the maps carry one; ``verdict``, and the word of each question in
+        ``verdicts``.
 
     Raises:
         UserError: A store is missing or damaged, they do not belong together, or the folder holds

@@ -80,7 +80,7 @@ def noise_by_intensity(real: LrStatistics, other: LrStatistics) -> Figure:
     variances = [each.variance_at(real.blocks.level) for each in noises]
     own, found = (np.sqrt(each) / _level(each) for each in variances)
     off = float(np.sqrt(((own - found) ** 2).mean()))
-    return Figure(off, f"off by {off:.0%} of the level, after both were given the same level")
+    return Figure(off, f"off by {_percent(off)} of the level, after both were given one level")
 
 
 def correlation(real: LrStatistics, other: LrStatistics) -> Figure:
@@ -161,7 +161,7 @@ def jpeg(real: LrStatistics, other: LrStatistics) -> Figure:
         return Figure(None, "the images have too little detail to show quantisation")
     own, found = own[told], found[told]
     unlike = float(np.mean(np.abs(np.log(found / own)) > np.log(OTHER_STEP)))
-    shares = [f"{np.mean(each > 1):.0%}" for each in (found, own)]
+    shares = [_percent(float(np.mean(each > 1))) for each in (found, own)]
     words = f"steps at {shares[0]} of the frequencies, {shares[1]} in the real images"
     if unlike and (own > 1).any() and (found > 1).any():
         words += f" (median {np.median(found[found > 1]):.0f}, real {np.median(own[own > 1]):.0f})"
@@ -205,6 +205,10 @@ def _noises(
             return f"{name} have no noise but that of rounding"
         found.append(lr_set.noise)
     return found[0], found[1]
+
+
+def _percent(share: float) -> str:
+    return f"{100 * share:.0f} %"
 
 
 def _level(variance: Array) -> float:

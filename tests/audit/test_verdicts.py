@@ -9,8 +9,8 @@ from pathlib import Path
 import numpy as np
 import pytest
 from click.testing import CliRunner
+from doubles import IMAGES, Simulated, simulated_set
 from finished_demo import write_demo
-from simulated_sets import IMAGES, Simulated, simulated_set
 
 from pipeline.audit.verdicts import (
     QUESTIONS,
@@ -156,6 +156,13 @@ def test_the_camera_counts_and_a_theta_that_passes_is_named(real: LrStatistics) 
         "Set train_srn.theta to calibrated: its samples pass here."
     )
     assert {verdict.word for verdict in found.by_theta["calibrated"]} == {"pass"}
+    worse = sets | {"calibrated": simulated_set(Simulated(blur=0.7), 2)}
+    for own in ("camera", "raw"):
+        worse[own] = simulated_set(Simulated(noise=0.85), 2)
+    found = verdicts(Evidence(real, None, worse, 30, 0), SETTINGS.model_copy(update={"blur": 0.25}))
+    assert found.by_theta["calibrated"][NAMES.index("blur")].word == "fail"
+    assert "calibrate" in answers(found)["noise_level"].advice
+    assert "pass here" not in answers(found)["noise_level"].advice
     without = {name: sets[name] for name in sets if name != "camera"}
     assert verdicts(Evidence(real, None, without, 30, 0), SETTINGS).word == "pass"
     with pytest.raises(ValueError, match="expected samples of one of"):
@@ -174,8 +181,8 @@ def test_what_cannot_be_measured_cannot_be_told(real: LrStatistics) -> None:
 
 
 def test_amounts_in_words() -> None:
-    assert amount(-0.4, "%") == "−40 %"
-    assert amount(0.7, "LR pixels") == "0.70 LR pixels"
+    assert amount(-0.4, "%") == "−40\u00a0%"
+    assert amount(0.7, "LR pixels") == "0.70\u00a0LR\u00a0pixels"
     assert amount(-0.12, "") == "−0.12"
 
 

@@ -6,9 +6,10 @@ from dataclasses import replace
 import numpy as np
 import pytest
 import torch
+from doubles import Simulated, simulated_set
 from PIL import Image
+from PIL.JpegImagePlugin import JpegImageFile
 from scipy.fft import dctn
-from simulated_sets import Simulated, simulated_set
 
 from pipeline.noise import differences
 from pipeline.noise.differences import Figure, blur, collapse, jpeg, outliers
@@ -53,6 +54,7 @@ def test_steps_are_those_of_the_table() -> None:
     file = io.BytesIO()
     Image.fromarray(image).save(file, "JPEG", quality=85, subsampling=0)
     opened = Image.open(file)
+    assert isinstance(opened, JpegImageFile)
     table = np.array(opened.quantization[0]).reshape(8, 8)[1:, 1:].ravel()
     decoded = np.asarray(opened).transpose(2, 0, 1).astype(np.float64)
     found = differences._quantisation(cut_blocks(decoded, 4000))
@@ -75,9 +77,8 @@ def test_images_without_detail_show_no_quantisation() -> None:
     flat = lr_statistics(
         np.full((3, 64, 64), 90, np.uint8), Allowance(1, 400, 1), torch.Generator()
     )
-    assert jpeg(flat, flat) == Figure(
-        None, "the images have too little detail to show quantisation"
-    )
+    why = "the images have too little detail to show quantisation"
+    assert jpeg(flat, flat) == Figure(None, why)
 
 
 def test_collapse_is_the_correlation_of_the_blocks() -> None:
