@@ -52,9 +52,9 @@ def command(
 ) -> None:
     """Compare the generated LR images with the real ones, in tables and on a page.
 
-    Writes CSV tables, summary.json and index.html, a single page that loads no other files.  The
-    page begins with a verdict on each question: pass, warn, fail, or that it cannot be told.  They
-    hold scores without pairs against held-out real LR images, spectra and noise, the distribution
+    Writes CSV tables, summary.json and index.html, a single page that loads no other files and
+    begins with a verdict on each question: pass, warn, fail, or that it cannot be told.  They hold
+    scores without pairs against held-out real LR images, spectra and noise, the distribution
     of theta and its relation to the mean and to edges, and the images of the highest theta.
 
     On a cluster (--scheduler) the workers must see the stores under the same paths.

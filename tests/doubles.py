@@ -187,7 +187,7 @@ def photograph(camera: Simulated, sharp: NDArray[np.float64], seed: int) -> NDAr
         noise = gaussian_filter(noise, (0, 0.6, 0.6))
     level = 1 + 8 * image / 255 if camera.by_intensity else 5.0
     image = image + camera.noise * level * noise / noise.std()
-    levels = np.clip(np.rint(image), 0, 255).astype(np.uint8)
+    levels: NDArray[np.uint8] = np.clip(np.rint(image), 0, 255).astype(np.uint8)
     if not camera.jpeg:
         return levels
     file = io.BytesIO()
