@@ -1,5 +1,6 @@
 """A clone of the working tree with tiny settings, in which commands run as a user runs them."""
 
+import importlib.util
 import json
 import os
 import re
@@ -8,6 +9,7 @@ import subprocess
 import sys
 import time
 from pathlib import Path
+from typing import Any
 
 import pytest
 from filelock import FileLock
@@ -105,6 +107,15 @@ def edit_params(
                 params[section][key] = value
     with (repo / file).open("w") as target:
         yaml.dump(params, target)
+
+
+def load_script(name: str) -> Any:
+    """A script of docs/scripts as a module."""
+    spec = importlib.util.spec_from_file_location(name, ROOT / f"docs/scripts/{name}.py")
+    assert spec is not None and spec.loader is not None
+    script = importlib.util.module_from_spec(spec)
+    spec.loader.exec_module(script)
+    return script
 
 
 def copy_repository(target: Path) -> None:

@@ -17,7 +17,7 @@ from pipeline.noise.statistics import (
     channel_correlation,
     neighbour_correlation,
 )
-from pipeline.sampling.jpeg import BLOCK, TO_YCBCR
+from pipeline.sampling.jpeg import BLOCK, TO_YCBCR, cosines
 from pipeline.sampling.noise_level import NO_NOISE
 
 Array = NDArray[np.float64]
@@ -63,7 +63,7 @@ def noise_level(real: LrStatistics, other: LrStatistics) -> Figure:
     noises = _noises(real, other)
     if isinstance(noises, str):
         return Figure(None, noises)
-    levels = [_level(each.variance_at(real.blocks.level)) for each in noises]
+    levels = [each.deviation(real.blocks) for each in noises]
     words = f"{levels[1]:.2f} gray levels, the real images have {levels[0]:.2f}"
     return Figure(levels[1] / levels[0] - 1, words)
 
@@ -77,8 +77,10 @@ def noise_by_intensity(real: LrStatistics, other: LrStatistics) -> Figure:
     noises = _noises(real, other, needs_noise=True)
     if isinstance(noises, str):
         return Figure(None, noises)
-    variances = [each.variance_at(real.blocks.level) for each in noises]
-    own, found = (np.sqrt(each) / _level(each) for each in variances)
+    own, found = (
+        np.sqrt(each.variance_at(real.blocks.level)) / each.deviation(real.blocks)
+        for each in noises
+    )
     off = float(np.sqrt(((own - found) ** 2).mean()))
     return Figure(off, f"off by {_percent(off)} of the level, after both were given one level")
 
@@ -200,8 +202,7 @@ def _noises(
             return f"noise of {name}: {lr_set.noise}"
         if not len(real.blocks):
             return "the real images are too small"
-        level = _level(lr_set.noise.variance_at(real.blocks.level))
-        if needs_noise and level <= NO_NOISE:
+        if needs_noise and lr_set.noise.deviation(real.blocks) <= NO_NOISE:
             return f"{name} have no noise but that of rounding"
         found.append(lr_set.noise)
     return found[0], found[1]
@@ -209,10 +210,6 @@ def _noises(
 
 def _percent(share: float) -> str:
     return f"{100 * share:.0f} %"
-
-
-def _level(variance: Array) -> float:
-    return float(np.sqrt(variance.mean()))
 
 
 def _noise_spectrum(noise: Noise, blocks: Blocks) -> Array:
@@ -237,7 +234,7 @@ def _quantisation(blocks: Blocks) -> Array:
     if not len(blocks):
         return np.full((BLOCK - 1) ** 2, np.nan)
     luma = np.einsum("c,nchw->nhw", np.array(TO_YCBCR[0]), blocks.residual, dtype=np.float64)
-    basis = _cosines()
+    basis = cosines()[1:].numpy()
     found = np.einsum("uh,nhw,vw->uvn", basis, luma, basis, optimize=True)
     bins = np.clip(np.rint(found / COMB_BIN), -COMB_HALF, COMB_HALF).astype(np.int64) + COMB_HALF
     counts = np.stack(
@@ -250,13 +247,6 @@ def _quantisation(blocks: Blocks) -> Array:
     best = mean.argmax(axis=1)
     seen = mean[np.arange(len(mean)), best] >= COMB
     return np.where(enough.any(axis=1), np.where(seen, STEPS[best], 1.0), np.nan)
-
-
-@lru_cache(maxsize=1)
-def _cosines() -> Array:
-    """(7, 8): the orthonormal cosines of a block, without the constant one."""
-    place, order = np.arange(BLOCK) + 0.5, np.arange(1, BLOCK)
-    return np.asarray(np.sqrt(2 / BLOCK) * np.cos(np.pi / BLOCK * np.outer(order, place)))
 
 
 @lru_cache(maxsize=1)

@@ -153,6 +153,15 @@ class Scored(NamedTuple):
     val_images: dict[str, int]
     """Number of validation images, by camera."""
 
+    def described(self, plan: Plan) -> dict[str, Any]:
+        """How they were made, for the metrics of a table."""
+        return {
+            "protocol": PROTOCOL,
+            "lpips_weights": self.lpips_weights,
+            "seeds": plan.seeds,
+            "val_images": self.val_images,
+        }
+
 
 def read_scores(plan: Plan, folder: Path) -> Scored:
     """Read what the command ``evaluate`` wrote for every cell.

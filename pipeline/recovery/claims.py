@@ -17,6 +17,7 @@ holds zero.
 import math
 from collections.abc import Sequence
 from dataclasses import dataclass
+from itertools import product
 from typing import NamedTuple
 
 import numpy as np
@@ -96,16 +97,16 @@ def findings(scores: Sequence[Score], claims: Sequence[Claim] = CLAIMS) -> list[
             groups = _groups(mine, measure)
             deviation, freedom = spread([group for (recipe, _), group in groups.items() if recipe])
             factor = float(student.ppf((1 + CONFIDENCE) / 2, freedom)) * deviation
-            for recipe in dict.fromkeys(recipe for recipe, _ in groups if recipe):
-                for claim in claims:
-                    pair = [groups.get((recipe, row)) for row in (claim.better, claim.other)]
-                    better, other = pair
-                    if better is None or other is None:
-                        continue
-                    sign = -1 if measure in LOWER_IS_BETTER else 1
-                    gain = sign * float(np.mean(better) - np.mean(other))
-                    margin = factor * math.sqrt(1 / len(better) + 1 / len(other))
-                    found.append(Finding(camera, recipe, claim, measure, gain, margin))
+            sign = -1 if measure in LOWER_IS_BETTER else 1
+            recipes = dict.fromkeys(recipe for recipe, _ in groups if recipe)
+            for recipe, claim in product(recipes, claims):
+                better = groups.get((recipe, claim.better))
+                other = groups.get((recipe, claim.other))
+                if better is None or other is None:
+                    continue
+                gain = sign * float(np.mean(better) - np.mean(other))
+                margin = factor * math.sqrt(1 / len(better) + 1 / len(other))
+                found.append(Finding(camera, recipe, claim, measure, gain, margin))
     return found
 
 
@@ -120,11 +121,10 @@ def _groups(scores: Sequence[Score], measure: str) -> dict[tuple[str, str], list
 def claims_text(found: Sequence[Finding]) -> str:
     """The findings as Markdown: a line per reference, claim and camera, a column per measure."""
     measures = list(dict.fromkeys(one.measure for one in found))
+    kinds = list(dict.fromkeys((one.recipe, one.claim) for one in found))
     by_kind: dict[tuple[str, str, str], dict[str, str]] = {}
-    for recipe, claim in dict.fromkeys((one.recipe, one.claim) for one in found):
-        for one in found:
-            if (one.recipe, one.claim) == (recipe, claim):
-                by_kind.setdefault((recipe, claim.text, one.camera), {})[one.measure] = _text(one)
+    for one in sorted(found, key=lambda one: kinds.index((one.recipe, one.claim))):
+        by_kind.setdefault((one.recipe, one.claim.text, one.camera), {})[one.measure] = _text(one)
     lines = [["reference", "claim", "camera", *(MEASURES[measure][0] for measure in measures)]]
     lines.append(["---"] * 3 + ["--:"] * len(measures))
     lines += [[*kind, *cells.values()] for kind, cells in by_kind.items()]

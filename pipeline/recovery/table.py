@@ -13,9 +13,12 @@ import io
 import math
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
+from pathlib import Path
 from typing import Any
 
 import numpy as np
+
+from pipeline.base.files import make_folder, write_whole
 
 ENDS = ("bicubic", "supervised")
 """Sources with a recovery of 0 and 1."""
@@ -122,6 +125,20 @@ def csv_text(rows: Sequence[Mapping[str, Any]]) -> str:
     writer.writeheader()
     writer.writerows(rows)
     return text.getvalue()
+
+
+def write_table(folder: Path, name: str, text: str, rows: Sequence[TableRow]) -> list[Path]:
+    """Write a table as ``NAME.md``, from its text, and as ``NAME.csv``; returns both paths.
+
+    Raises:
+        UserError: The folder cannot be made or written.
+
+    """
+    make_folder(folder)
+    paths = [folder / f"{name}.md", folder / f"{name}.csv"]
+    for path, content in zip(paths, (text, csv_text(rows)), strict=True):
+        write_whole(path, content.encode())
+    return paths
 
 
 def _mean_and_spread(values: Sequence[float | None]) -> tuple[float | None, float | None]:

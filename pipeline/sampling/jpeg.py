@@ -109,7 +109,7 @@ class Jpeg:
         luma, chroma = [one.luma for one in several], [one.chroma for one in several]
         self.luma = torch.tensor(luma, device=device).reshape(shape).float()
         self.chroma = torch.tensor(chroma, device=device).reshape(shape).float()
-        self.cosines = _cosines().to(device)
+        self.cosines = cosines().float().to(device)
         self.to_ycbcr = torch.tensor(TO_YCBCR, device=device)
         self.to_rgb = torch.linalg.inv(self.to_ycbcr.double()).float()
 
@@ -182,9 +182,9 @@ def _floor(plane: Tensor, even: float, odd: float) -> Tensor:
     return (plane + offset[: plane.shape[-1]] + TIE).floor()
 
 
-def _cosines() -> Tensor:
-    """The orthonormal cosine transform of 8 samples, (frequency, place)."""
+def cosines() -> Tensor:
+    """The orthonormal cosine transform of 8 samples, (frequency, place), float64."""
     place = torch.arange(BLOCK, dtype=torch.float64)
     table = torch.cos((2 * place + 1) * place[:, None] * math.pi / (2 * BLOCK)) / 2
     table[0] /= math.sqrt(2)
-    return table.float()
+    return table

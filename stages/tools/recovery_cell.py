@@ -25,6 +25,16 @@ TABLE1_PLAN = "recovery/table1/params.yaml"
 TABLE1_COMMON = f"{SETTINGS} --params {TABLE1_PLAN}:common"
 OF_SOURCE = f"--params {TABLE1_PLAN}:sources.{{source}}"
 ROW = "{row}/{seed}"
+SCORES, TABLE1_SCORES = (f"data/{name}/scores/{{camera}}" for name in ("recovery", "table1"))
+
+
+def _evaluate(place: str, cell: str, scores: str, common: str) -> str:
+    """The scores of a cell whose SR network lies in a place, and its pictures beside it."""
+    return (
+        f"evaluate --val {CAMERA}/stores/val.zarr --model {place}/srn/{cell}/srn.safetensors "
+        f"--out {place}/pictures/{cell} --metrics {scores}/{cell}.json {common}"
+    )
+
 
 COMMANDS = {
     "photographs": f"demo --hr {{hr}} --scenes {{scenes}} --val {{val}} --out {CAMERA}/raw "
@@ -48,12 +58,8 @@ COMMANDS = {
     f"--maps {RECIPE}/maps.zarr --calibration {RECIPE}/calibration.json "
     f"--camera {PASSPORT} --out {CAMERA}/srn/{SOURCE} "
     f"{COMMON} --params {PLAN}:sources.{{source}} {SEED}",
-    "evaluate_anchor": f"evaluate --val {CAMERA}/stores/val.zarr "
-    f"--model {CAMERA}/srn/{ANCHOR}/srn.safetensors --out {CAMERA}/pictures/{ANCHOR} "
-    f"--metrics data/recovery/scores/{{camera}}/{ANCHOR}.json {COMMON}",
-    "evaluate": f"evaluate --val {CAMERA}/stores/val.zarr "
-    f"--model {CAMERA}/srn/{SOURCE}/srn.safetensors --out {CAMERA}/pictures/{SOURCE} "
-    f"--metrics data/recovery/scores/{{camera}}/{SOURCE}.json {COMMON}",
+    "evaluate_anchor": _evaluate(CAMERA, ANCHOR, SCORES, COMMON),
+    "evaluate": _evaluate(CAMERA, SOURCE, SCORES, COMMON),
     "table1_train_dsn": f"train-dsn {STORES} --camera {PASSPORT} "
     f"--out {TABLE1}/{{reference}}/dsn/{{dsn}} {TABLE1_COMMON} {OF_CAMERA} "
     f"--params {TABLE1_PLAN}:references.{{reference}} --params {TABLE1_PLAN}:dsns.{{dsn}}",
@@ -67,13 +73,10 @@ COMMANDS = {
     "table1_train_srn": f"train-srn --arch table1 --hr {CAMERA}/stores/hr.zarr "
     f"--maps {TABLE1}/{{reference}}/maps/{{dsn}}.zarr --out {TABLE1}/{{reference}}/srn/{ROW} "
     f"{TABLE1_COMMON} {OF_SOURCE} {SEED}",
-    "table1_evaluate_anchor": f"evaluate --val {CAMERA}/stores/val.zarr "
-    f"--model {TABLE1}/srn/{ANCHOR}/srn.safetensors --out {TABLE1}/pictures/{ANCHOR} "
-    f"--metrics data/table1/scores/{{camera}}/{ANCHOR}.json {TABLE1_COMMON}",
-    "table1_evaluate": f"evaluate --val {CAMERA}/stores/val.zarr "
-    f"--model {TABLE1}/{{reference}}/srn/{ROW}/srn.safetensors "
-    f"--out {TABLE1}/{{reference}}/pictures/{ROW} "
-    f"--metrics data/table1/scores/{{camera}}/{{reference}}/{ROW}.json {TABLE1_COMMON}",
+    "table1_evaluate_anchor": _evaluate(TABLE1, ANCHOR, TABLE1_SCORES, TABLE1_COMMON),
+    "table1_evaluate": _evaluate(
+        f"{TABLE1}/{{reference}}", ROW, f"{TABLE1_SCORES}/{{reference}}", TABLE1_COMMON
+    ),
 }
 """By stage, a command of ``usrdu``; in braces the names of the cell, and folders of the plan.
 Those of recovery/table1/dvc.yaml begin with ``table1_``."""

@@ -4,7 +4,7 @@ from pathlib import Path
 
 import click
 
-from stages.options import FILE, FOLDER, plain_errors, write_json
+from stages.options import FILE, FOLDER, plain_errors, report, write_json
 
 
 @click.command(
@@ -25,24 +25,14 @@ def command(scores: Path, planned: Path, out: Path) -> None:
     recovery/dvc.yaml' trains and scores those that are missing.  Writes recovery.md, recovery.csv
     and metrics.json, in PSNR, HaarPSI, and LPIPS where evaluate.lpips_weights names a file.
     """
-    from pipeline.base.files import make_folder, write_whole
-    from pipeline.recovery.cells import PROTOCOL, load_plan, read_scores
-    from pipeline.recovery.table import by_name, csv_text, recovery_table, table_text
+    from pipeline.recovery.cells import load_plan, read_scores
+    from pipeline.recovery.table import by_name, recovery_table, table_text, write_table
 
     plan = load_plan(planned)
     found = read_scores(plan, scores)
     rows = recovery_table(found.scores)
     text = table_text(rows)
-    make_folder(out)
-    write_whole(out / "recovery.md", text.encode())
-    write_whole(out / "recovery.csv", csv_text(rows).encode())
-    result = {
-        "protocol": PROTOCOL,
-        "lpips_weights": found.lpips_weights,
-        "seeds": plan.seeds,
-        "val_images": found.val_images,
-    }
-    write_json(out / "metrics.json", {**result, "cells": by_name(rows)})
+    written, metrics = write_table(out, "recovery", text, rows), out / "metrics.json"
+    write_json(metrics, found.described(plan) | {"cells": by_name(rows)})
     click.echo(text)
-    for name in ("recovery.md", "recovery.csv", "metrics.json"):
-        click.echo(f"wrote {out / name}")
+    report({}, *written, metrics)

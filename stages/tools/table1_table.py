@@ -5,7 +5,7 @@ from pathlib import Path
 
 import click
 
-from stages.options import FILE, FOLDER, plain_errors, write_json
+from stages.options import FILE, FOLDER, plain_errors, report, write_json
 
 
 @click.command(
@@ -26,30 +26,17 @@ def command(scores: Path, planned: Path, out: Path) -> None:
     recovery/table1/dvc.yaml' trains and scores those that are missing.  Writes table1.md,
     table1.csv and metrics.json.
     """
-    from pipeline.base.files import make_folder, write_whole
-    from pipeline.recovery.cells import PROTOCOL, load_table1_plan, read_scores
+    from pipeline.recovery.cells import load_table1_plan, read_scores
     from pipeline.recovery.claims import claims_text, findings
-    from pipeline.recovery.table import by_name, csv_text, recovery_table, table_text
+    from pipeline.recovery.table import by_name, recovery_table, table_text, write_table
 
     plan = load_table1_plan(planned)
     read = read_scores(plan, scores)
     rows = recovery_table(read.scores)
     found = findings(read.scores)
     text = f"{table_text(rows)}\n{claims_text(found)}"
-    make_folder(out)
-    write_whole(out / "table1.md", text.encode())
-    write_whole(out / "table1.csv", csv_text(rows).encode())
-    result = {
-        "protocol": PROTOCOL,
-        "lpips_weights": read.lpips_weights,
-        "seeds": plan.seeds,
-        "val_images": read.val_images,
-        "rows": by_name(rows),
-        "claims": [
-            asdict(one) | {"claim": one.claim.text, "verdict": one.verdict} for one in found
-        ],
-    }
-    write_json(out / "metrics.json", result)
+    claims = [asdict(one) | {"claim": one.claim.text, "verdict": one.verdict} for one in found]
+    written, metrics = write_table(out, "table1", text, rows), out / "metrics.json"
+    write_json(metrics, read.described(plan) | {"rows": by_name(rows), "claims": claims})
     click.echo(text)
-    for name in ("table1.md", "table1.csv", "metrics.json"):
-        click.echo(f"wrote {out / name}")
+    report({}, *written, metrics)

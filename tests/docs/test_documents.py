@@ -1,12 +1,12 @@
 """The documents name what there is: files, tests, settings, commands, targets, packages."""
 
-import importlib.util
 import re
 import tomllib
 from pathlib import Path
 from typing import Any
 
 import pytest
+from repository import load_script
 from ruamel.yaml import YAML
 
 from stages.cli import COMMANDS
@@ -89,11 +89,7 @@ def test_every_page_stands_in_the_navigation() -> None:
 
 
 def test_every_package_has_a_page_with_all_its_modules() -> None:
-    path = ROOT / "docs/scripts/api_pages.py"
-    spec = importlib.util.spec_from_file_location("api_pages", path)
-    assert spec is not None and spec.loader is not None
-    hook = importlib.util.module_from_spec(spec)
-    spec.loader.exec_module(hook)
+    hook = load_script("api_pages")
     modules = {
         ".".join(path.relative_to(ROOT).with_suffix("").parts)
         for path in (ROOT / "pipeline").glob("*/*.py")

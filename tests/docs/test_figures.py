@@ -1,6 +1,5 @@
 """The script of Figures 2 and 6, on small stores whose noise and theta are known."""
 
-import importlib.util
 import re
 import shlex
 from pathlib import Path
@@ -9,7 +8,7 @@ from typing import Any
 import numpy as np
 import pytest
 from numpy.typing import NDArray
-from repository import ROOT
+from repository import ROOT, load_script
 from small_stores import write
 
 from pipeline.base.errors import UserError
@@ -25,12 +24,7 @@ THETA = 6.0
 @pytest.fixture(scope="module")
 def figures() -> Any:
     """The script as a module."""
-    path = ROOT / "docs/scripts/figures.py"
-    spec = importlib.util.spec_from_file_location("figures", path)
-    assert spec is not None and spec.loader is not None
-    script = importlib.util.module_from_spec(spec)
-    spec.loader.exec_module(script)
-    return script
+    return load_script("figures")
 
 
 @pytest.fixture(scope="module")

@@ -14,7 +14,7 @@ from skimage.data import chelsea
 from torch import Tensor
 
 from pipeline.images.io import write_jpeg
-from pipeline.sampling.jpeg import TO_YCBCR, Jpeg, JpegTables, _cosines, tables_of_quality
+from pipeline.sampling.jpeg import TO_YCBCR, Jpeg, JpegTables, cosines, tables_of_quality
 
 Planes = Literal["4:4:4", "4:2:2", "4:2:0"]
 Pixels = NDArray[np.uint8]
@@ -97,9 +97,9 @@ def test_a_batch_is_its_images(planes: Planes) -> None:
 
 def test_the_transform_is_that_of_scipy() -> None:
     block = np.random.default_rng(0).normal(size=(8, 8))
-    cosines = _cosines().double().numpy()
+    table = cosines().numpy()
     expected = np.asarray(dctn(block, norm="ortho"))
-    np.testing.assert_allclose(cosines @ block @ cosines.T, expected, atol=1e-6)
+    np.testing.assert_allclose(table @ block @ table.T, expected, atol=1e-6)
 
 
 def test_quantisation_of_a_gray_block_by_scipy() -> None:
