@@ -4,7 +4,7 @@ Run: uv run --group bench python -m benchmarks --help
 """
 
 import os
-import platform
+import sys
 import tempfile
 from collections.abc import Callable, Iterator
 from importlib import import_module
@@ -14,8 +14,6 @@ from typing import TYPE_CHECKING
 import click
 
 if TYPE_CHECKING:
-    import torch
-
     from benchmarks.bench import Bench
     from benchmarks.race import Line
 
@@ -69,19 +67,23 @@ def main(
     folder: Path | None,
     repository: Path | None,
 ) -> None:
-    """Print one Markdown table: ours against the alternatives, on the same data, in turns."""
+    """Print one Markdown table: ours against the alternatives, on the same data, in turns.
+
+    With --gpu, everything that runs on one GPU in a few minutes instead; see --gpu --help.
+    """
     if device_name == "cpu":  # before torch is imported, and for the processes that are started
         os.environ |= {"ACCELERATE_USE_CPU": "true", "CUDA_VISIBLE_DEVICES": ""}
     import torch
 
     from benchmarks.bench import Bench
     from benchmarks.data import Data
+    from benchmarks.hardware import hardware
     from benchmarks.race import HEAD
     from benchmarks.sizes import SIZES
 
     found = "cuda" if torch.cuda.is_available() else "cpu"
     device, size = torch.device(device_name or found), SIZES[size_name]
-    click.echo(f"Size {size.name}; {_hardware(device)}; load at first {_load()}.\n\n{HEAD}")
+    click.echo(f"Size {size.name}; {hardware(device)}; load at first {_load()}.\n\n{HEAD}")
     missed = []
     with tempfile.TemporaryDirectory() as scratch:
         data = Data(folder or Path(scratch) / "data", size)
@@ -102,29 +104,14 @@ def _row(row: str, bench: "Bench") -> "Iterator[Line]":
     return run(bench)
 
 
-def _hardware(device: "torch.device") -> str:
-    import torch
-
-    parts = [f"{_processor()}, {os.cpu_count()} cores", f"torch {torch.__version__}"]
-    if device.type == "cuda":
-        parts.insert(1, torch.cuda.get_device_name(device))
-    return "; ".join(parts)
-
-
 def _load() -> str:
     """Processes that wanted to run in the last minute, on average."""
     return f"{os.getloadavg()[0]:.1f}" if hasattr(os, "getloadavg") else "unknown"
 
 
-def _processor() -> str:
-    """Model of the CPU."""
-    described = Path("/proc/cpuinfo")
-    if described.exists():
-        for line in described.read_text().splitlines():
-            if line.startswith("model name"):
-                return line.split(":", 1)[1].strip()
-    return platform.processor() or platform.machine()
-
-
 if __name__ == "__main__":
+    if "--gpu" in sys.argv:  # another table, with options of its own
+        from benchmarks.gpu.command import main as one_gpu
+
+        one_gpu()
     main()

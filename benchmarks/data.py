@@ -3,20 +3,17 @@
 import json
 from collections.abc import Callable, Sequence
 from concurrent.futures import ThreadPoolExecutor
-from contextlib import ExitStack
 from functools import cache, cached_property
 from pathlib import Path
-from typing import Any, NamedTuple
+from typing import TYPE_CHECKING, Any, NamedTuple
 
-import lmdb
 import numpy as np
 import torch
-from imagecodecs import png_encode
 from numpy.typing import NDArray
+from PIL import Image as PillowImage
 from tqdm import tqdm
 
 from benchmarks.sizes import Size
-from pipeline.demo.photographs import HR, LR, VAL, photograph
 from pipeline.dsn.file import DsnDescription, load_dsn, save_dsn
 from pipeline.dsn.network import DSN
 from pipeline.images.io import Image
@@ -27,12 +24,18 @@ from pipeline.stores.weights import save_weights
 from pipeline.writing.partial import round_mantissa
 from pipeline.writing.writer import StoreWriter
 
+if TYPE_CHECKING:
+    import lmdb
+
 SCALE = 4
 GRAIN = 1.5
 """Standard deviation in gray levels; with it PNG compresses as it does photographs of cameras."""
-NAMES = (*HR, *LR, *VAL)
 REAL = 200
 """Real LR images, at most."""
+MADE = "made.json"
+"""File that says what was made; written last."""
+DRAWN = 512
+"""Side of a drawn image before it is mirrored on."""
 
 
 def described(features: int, blocks: int) -> DsnDescription:
@@ -69,7 +72,8 @@ class Data:
         self.folder, self.size = folder, size
         self.ids = [f"{number:04}" for number in range(size.images)]
         self.hr_path, self.maps_path = folder / "hr.zarr", folder / "maps.zarr"
-        made, described = folder / "made.json", [size.name, size.images, *size.hr]
+        made = folder / MADE
+        described = [size.name, size.images, *size.hr, size.drawn]
         if not made.exists() or json.loads(made.read_text()) != described:
             folder.mkdir(parents=True, exist_ok=True)
             made.unlink(missing_ok=True)
@@ -85,9 +89,21 @@ class Data:
         """The file of an image; ``kind`` is ``hr`` or ``lr``, the mean in 8 bit."""
         return self.folder / "png" / kind / f"{self.ids[number]}.png"
 
-    def database(self) -> lmdb.Environment:
-        """The same files in LMDB, their keys ``hr/ID`` and ``lr/ID``."""
-        return lmdb.open(str(self.folder / "lmdb"), readonly=True, lock=False, readahead=False)
+    def database(self) -> "lmdb.Environment":
+        """The same files in LMDB, their keys ``hr/ID`` and ``lr/ID``; made when first asked for."""
+        import lmdb  # of the group bench
+
+        path = self.folder / "lmdb"
+        if not path.exists():
+            partial = path.with_suffix(".partial")
+            size = 2 * (self.mapped.hr.nbytes + self.mapped.mean.nbytes)
+            with lmdb.open(str(partial), map_size=size) as made, made.begin(write=True) as writer:
+                for number, image_id in enumerate(self.ids):
+                    for kind in ("hr", "lr"):
+                        key = f"{kind}/{image_id}".encode()
+                        writer.put(key, self.png(kind, number).read_bytes())
+            partial.rename(path)
+        return lmdb.open(str(path), readonly=True, lock=False, readahead=False)
 
     def stores(self) -> tuple[Store, Store]:
         """HR images and maps."""
@@ -117,25 +133,18 @@ class Data:
 
     def _write(self) -> None:
         mapped = self._maps("w+")
-        total = mapped.hr.nbytes + mapped.mean.nbytes
-        with ExitStack() as stack:
-            database = stack.enter_context(lmdb.open(str(self.folder / "lmdb"), map_size=2 * total))
-            pool = stack.enter_context(ThreadPoolExecutor())
+        with ThreadPoolExecutor() as pool:
             made = pool.map(self._make, range(self.size.images))
             for number, hr in enumerate(tqdm(made, "photographs", self.size.images)):
                 mapped.hr[number] = hr
                 mapped.mean[number], mapped.theta[number] = degraded(hr)
                 lr = np.round(mapped.mean[number] * 255.0).astype(np.uint8)
                 write_png(self.png("lr", number), lr)
-                with database.begin(write=True) as transaction:
-                    for kind in ("hr", "lr"):
-                        key = f"{kind}/{self.ids[number]}".encode()
-                        transaction.put(key, self.png(kind, number).read_bytes())
         write_stores(self.folder, self.ids, lambda number: mapped.hr[number])
 
     def _make(self, number: int) -> Image:
         """Make an image, and its file, which takes longest."""
-        image = picture(number, *self.size.hr)
+        image = (drawn if self.size.drawn else picture)(number, *self.size.hr)
         write_png(self.png("hr", number), image)
         return image
 
@@ -153,7 +162,23 @@ class Data:
 def picture(number: int, height: int, width: int) -> Image:
     """One of scikit-image's photographs, mirrored on to any size, with grain."""
     rng = np.random.default_rng(number)
-    source = _photograph(NAMES[number % len(NAMES)])
+    return _enlarged(_photograph(number), rng, height, width)
+
+
+def drawn(number: int, height: int, width: int) -> Image:
+    """An image like ``picture`` that needs no photograph: noise whose spectrum falls as 1/f."""
+    rng = np.random.default_rng(number)
+    fine, coarse = (np.fft.fftfreq(DRAWN)[:, None], np.fft.rfftfreq(DRAWN))
+    frequency = np.hypot(fine, coarse)
+    frequency[0, 0] = 1
+    white = np.fft.rfft2(rng.standard_normal((3, DRAWN, DRAWN)))
+    values = np.fft.irfft2(white / frequency, (DRAWN, DRAWN))
+    levels = 128 + 50 * (values - values.mean()) / values.std()
+    return _enlarged(np.clip(levels, 0, 255).astype(np.uint8), rng, height, width)
+
+
+def _enlarged(source: Image, rng: np.random.Generator, height: int, width: int) -> Image:
+    """An image mirrored on to any size, with grain."""
     _, rows, columns = source.shape
     top, left = int(rng.integers(rows)), int(rng.integers(columns))
     down, right = (_mirrored(n, m, s) for n, m, s in ((height, rows, top), (width, columns, left)))
@@ -162,8 +187,17 @@ def picture(number: int, height: int, width: int) -> Image:
     return np.asarray(np.clip(np.round(image), 0, 255), np.uint8)
 
 
+def _photograph(number: int) -> Image:
+    from pipeline.demo.photographs import HR, LR, VAL  # those of scikit-image
+
+    names = (*HR, *LR, *VAL)
+    return _named(names[number % len(names)])
+
+
 @cache
-def _photograph(name: str) -> Image:
+def _named(name: str) -> Image:
+    from pipeline.demo.photographs import photograph
+
     return photograph(name, SCALE)
 
 
@@ -203,7 +237,7 @@ def write_stores(folder: Path, ids: Sequence[str], image: Callable[[int], Image]
 def write_png(path: Path, image: Image) -> None:
     """As programs usually do, compression level 6."""
     path.parent.mkdir(parents=True, exist_ok=True)
-    path.write_bytes(png_encode(np.ascontiguousarray(np.moveaxis(image, 0, -1)), level=6))
+    PillowImage.fromarray(np.moveaxis(image, 0, -1)).save(path, compress_level=6)
 
 
 def plain_dsn(path: Path, device: torch.device) -> DSN:

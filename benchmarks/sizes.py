@@ -25,6 +25,8 @@ class Size:
     """Photographs; more than the rolling window may hold."""
     hr: tuple[int, int] = (1360, 2040)
     """(H, W) of each; DIV2K's."""
+    drawn: bool = False
+    """Whether they are drawn instead, which needs no scikit-image."""
     patch: int = 64
     """Side of an LR crop where data alone are measured (the paper's)."""
     batch: int = 16
@@ -68,8 +70,11 @@ class Size:
         return found.model_copy(update={"options": options})
 
 
+NO_PASSPORT = {"reference": "bicubic", "prior_scale_gray": 1.0, "epochs": 1}
+"""A training of the DSN on images of no camera; the demo's profile has a camera's passport."""
+
 SIZES = {
-    "small": Size("small", "demo"),
+    "small": Size("small", "demo", dsn=NO_PASSPORT),
     "paper": Size(
         "paper",
         "paper",
@@ -95,6 +100,7 @@ SIZES = {
         many=200,
         long=60,
         dsn={
+            **NO_PASSPORT,
             "features": 4,
             "blocks": 1,
             "discriminator_features": 2,
