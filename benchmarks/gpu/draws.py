@@ -3,6 +3,7 @@
 import math
 from collections.abc import Callable, Iterator
 from dataclasses import dataclass
+from functools import partial
 
 import numpy as np
 import torch
@@ -29,7 +30,7 @@ BEYOND = (0.1, 1.0, 3.0, 6.0, 9.0, 12.0, 14.0)
 """Sizes whose tails are counted."""
 QUANTILES = (0.9, 0.99, 0.999, 0.9999, 0.99999)
 """Probabilities of quantiles, on both sides."""
-MOMENTS = {1: (1, 1), 2: (2, 20), 3: (6, 684), 4: (24, 39744)}
+MOMENTS = {1: (1.0, 1.0), 2: (2.0, 20.0), 3: (6.0, 684.0), 4: (24.0, 39744.0)}
 """k: E|eps|^k = k!, and its variance (2k)! - k!^2."""
 
 
@@ -42,7 +43,7 @@ def law(of: Given) -> Iterator[Result]:
         for _ in range(draws // of.load.chunk):
             eps = standard_laplace(like, source)
             sums += [float(figure.sum(dtype=torch.float64)) for figure in _figures(eps)]
-        yield from _laws(str(dtype)[6:], list(sums / draws), draws)
+        yield from _laws(str(dtype)[6:], (sums / draws).tolist(), draws)
         yield from _sorted(str(dtype)[6:], eps)
     yield _same_seed(of)
 
@@ -170,4 +171,4 @@ def _samplers(of: Given, source: torch.Generator) -> Iterator[Result]:
     what = f"LR images, {' x '.join(map(str, of.load.images))}"
     for way, sampler in samplers.items():
         told = Measured(what, way, mean.numel() / 3e6, "MP")
-        yield timed(of, told, lambda sampler=sampler: sampler.sample(maps, source))
+        yield timed(of, told, partial(sampler.sample, maps, source))
