@@ -24,6 +24,7 @@ STAGES = {
 TOOLS = {
     "params": "Show the settings in force, or take those of a profile.",
     "degrade": "Write sampled LR images, which any paired training reads.",
+    "uncertainty": "Check whether real LR images fall where theta says they will.",
     "niqe-fit": "Fit a pristine model of NIQE on your own sharp photographs.",
     "upscale": "Super-resolve images with a trained model.",
     "convert": "Convert weights of other programs, and SR models for others.",

@@ -28,7 +28,8 @@ STAGES = [
 PACKAGES = [
     "base", "images", "reading", "stores", "writing", "sampling", "noise", "parallel", "crops",
     "training", "passport", "dsn", "srn", "demo", "prepare", "camera", "train_dsn", "export",
-    "calibrate", "audit", "figures", "train_srn", "library", "evaluate", "tools", "recovery",
+    "calibrate", "audit", "uncertainty", "figures", "train_srn", "library", "evaluate", "tools",
+    "recovery",
 ]  # fmt: skip
 """From the bottom up: a package imports itself and what stands before it."""
 FACE = {"stages/options.py", "stages/messages.py", "stages/cli.py"}
@@ -428,6 +429,7 @@ HOMES = {
         "pipeline/noise",
         "pipeline/camera",
         "pipeline/train_dsn",
+        "pipeline/uncertainty",
         "pipeline/figures",
         "pipeline/evaluate",
         "pipeline/recovery",
@@ -472,7 +474,7 @@ def test_help_imports_no_heavy_library() -> None:
 
 
 OTHERS = ["upscale", "degrade", "convert", "niqe_fit", "recovery_table", "plots_page", "verify"]
-OTHERS += ["doctor", "recovery_cell", "recovery_pairs", "table1_table"]
+OTHERS += ["doctor", "uncertainty", "recovery_cell", "recovery_pairs", "table1_table"]
 OTHERS += ["params", "params show", "params use"]
 
 
