@@ -1,13 +1,13 @@
-"""Row j: the Laplace noise of a batch, from random words and as the difference of exponentials."""
+"""Row j: the Laplace noise of a batch, from random words and from pairs of exponentials."""
 
 from collections.abc import Iterator
+from functools import partial
 
 import torch
-from torch import Tensor
 
 from benchmarks.bench import Bench
 from benchmarks.race import Entry, Line, Target, milliseconds, race
-from pipeline.sampling.laplace import standard_laplace
+from pipeline.sampling.laplace import one_word, two_exponentials
 
 CALLS = 20
 """Draws in a turn."""
@@ -18,15 +18,10 @@ def draws(bench: Bench) -> Iterator[Line]:
     size = bench.size
     like = torch.empty(size.batch, 3, size.patch, size.patch, device=bench.device)
     generator = torch.Generator(bench.device).manual_seed(0)
-
-    def exponentials() -> Tensor:
-        first = torch.empty_like(like).exponential_(generator=generator)
-        return first - torch.empty_like(like).exponential_(generator=generator)
-
-    ours, other = "one random word", "two exponentials"
+    ways = {"one random word": one_word, "two exponentials": two_exponentials}
+    ours, other = sorted(ways, reverse=bench.device.type == "cuda")
     entries = [
-        Entry(ours, lambda: standard_laplace(like, generator), least=CALLS),
-        Entry(other, exponentials, least=CALLS),
+        Entry(name, partial(ways[name], like, generator), least=CALLS) for name in (ours, other)
     ]
     times = race(entries, bench.rounds, size.turn, bench.device, "j: Laplace draws")
     what = f"Laplace draws of a batch of {size.batch} (LR {size.patch})"
