@@ -397,7 +397,7 @@ def test_packages_are_small() -> None:
 
 def test_tests_mirror_the_packages() -> None:
     folders = {path.parent.name for path in (ROOT / "tests").glob("*/test_*.py")}
-    assert folders == {*PACKAGES, "stages", "docs"}
+    assert folders == {*PACKAGES, "benchmarks", "stages", "docs"}
 
 
 def test_nothing_of_the_library_runs_recovery() -> None:

@@ -1,4 +1,4 @@
-"""Parts for ``test_benchmarks_gpu``, in a module that imports little: their processes load it."""
+"""Parts for ``test_gpu``, in a module that imports little: their processes load it."""
 
 import os
 import signal

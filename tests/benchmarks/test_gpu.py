@@ -178,7 +178,7 @@ def test_the_command_runs_on_a_cpu(tmp_path: Path) -> None:
     words = [f"--part={name}" for name in chosen if not any(c.startswith(name) for c in compiled)]
     plain = ["--gpu", "--size", "tiny", "--device", "cpu", "--rounds", "1", "--out", str(tmp_path)]
     done = subprocess.run(
-        [sys.executable, "-m", "benchmarks", *plain, *words], cwd=Path(__file__).parent.parent,
+        [sys.executable, "-m", "benchmarks", *plain, *words], cwd=Path(__file__).parents[2],
         capture_output=True, text=True, check=False,
     )  # fmt: skip
     assert done.returncode == 0, done.stderr

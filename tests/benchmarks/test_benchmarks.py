@@ -165,7 +165,7 @@ def test_pictures_are_photographs_of_any_size() -> None:
 
 def test_help_shows_an_example() -> None:
     done = subprocess.run(
-        [sys.executable, "-m", "benchmarks", "--help"], cwd=Path(__file__).parent.parent,
+        [sys.executable, "-m", "benchmarks", "--help"], cwd=Path(__file__).parents[2],
         capture_output=True, text=True, check=True,
     )  # fmt: skip
     assert "Example: uv run" in done.stdout
