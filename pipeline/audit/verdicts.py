@@ -2,7 +2,9 @@
 
 One rule holds for every question.  A difference warns beyond its limit: what ``params.yaml``
 tolerates, or ``FLOOR_TIMES`` times the floor if that is more, which is the same difference of two
-parts of the real images.  It fails beyond ``fail_times`` times the limit.
+halves of the real images, less what may be chance.  It fails beyond ``fail_times`` times the limit.  A difference whose 95 %
+interval holds zero passes, because chance makes as large ones; where the interval is so wide that
+what fails lies in it too, nothing can be told.
 """
 
 import json
@@ -15,7 +17,7 @@ from pydantic import Field
 
 from pipeline.base.settings import Positive, Settings
 from pipeline.noise import differences
-from pipeline.noise.differences import Figure
+from pipeline.noise.differences import Figure, Pair
 from pipeline.noise.statistics import LrStatistics
 from pipeline.sampling.noise_level import LEAST_MISS
 
@@ -27,7 +29,7 @@ FailOn = Literal["never", "warn", "fail"]
 THETAS = ("camera", "calibrated", "raw")
 """Thetas that have verdicts; the first that the audit samples is the one that counts."""
 FLOOR_TIMES = 2
-"""A difference up to this multiple of that of two parts of the real images counts as none."""
+"""A difference up to this multiple of that of two halves of the real images counts as none."""
 
 
 class VerdictSettings(Settings):
@@ -39,10 +41,10 @@ class VerdictSettings(Settings):
     """Difference of the noise curves after both were given one level, as a share of the level."""
     correlation: Positive = 0.1
     """Difference of a correlation of the noise, between neighbours or channels."""
-    blur: Positive = 0.3
-    """Standard deviation of the Gaussian between the spectra, in LR pixels."""
-    jpeg: Positive = 0.2
-    """Share of the DCT frequencies of luma with another quantisation step."""
+    blur: Positive = 0.2
+    """Standard deviation of the Gaussian between the sets, in LR pixels."""
+    jpeg: Positive = 5.0
+    """Difference of the JPEG quality, that of libjpeg; 100 without compression."""
     tails: Positive = 1.0
     """Difference of the excess kurtosis of the noise: 0 for Gaussian, 3 for Laplace noise."""
     collapse: Positive = 0.25
@@ -63,12 +65,15 @@ class Verdict:
     word: Word
     value: float | None
     """The difference, with a sign where less and more differ; None if it cannot be told."""
+    low: float | None
+    """Lower end of its 95 % interval; None if there is none."""
+    high: float | None
     floor: float | None
-    """The same between two parts of the real images; None if there is none."""
+    """The same between two halves of the real images; None if there is none."""
     limit: float
     """Size of a difference beyond which it warns."""
     unit: str
-    """Of the three: ``%`` of shares, ``LR pixels``, or none."""
+    """Of the three: ``%`` of shares, a noun in the plural, or none."""
     sentence: str
     """What was found."""
     advice: str
@@ -176,23 +181,21 @@ QUESTIONS = (
         fine="The samples are as sharp as the real images",
         less="The samples are sharper than the real images",
         more="The samples are more blurred than the real images",
-        if_less="Look at the spectra, in which other scenes count too. If the scenes are alike, "
-        "train the DSN on the passport of usrdu camera (train_dsn.reference: camera).",
-        if_more="Look at the spectra, in which other scenes count too. If the scenes are alike, "
-        "take sharper HR images, and train the DSN on the passport of usrdu camera "
+        if_less="Train the DSN on the passport of usrdu camera (train_dsn.reference: camera).",
+        if_more="Take sharper HR images, and train the DSN on the passport of usrdu camera "
         "(train_dsn.reference: camera).",
         if_unknown="Add real LR photographs that have both edges and flat areas.",
     ),
     Question(
         "jpeg",
         "JPEG",
-        "%",
+        "points",
         fine="The samples are compressed as the real images",
-        less="The samples lack the JPEG steps of the real images",
-        more="The samples have other JPEG steps than the real images",
-        if_less="Give usrdu prepare the files that the camera wrote, which hold their tables, and "
+        less="The samples are compressed more than the real images",
+        more="The samples are compressed less than the real images",
+        if_more="Give usrdu prepare the files that the camera wrote, which hold their tables, and "
         "set train_srn.theta to camera or calibrated.",
-        if_more="Check that the real LR images are the files that the camera wrote: to enlarge, "
+        if_less="Check that the real LR images are the files that the camera wrote: to enlarge, "
         "reduce or save them again changes their steps. Then run usrdu prepare again.",
         if_unknown="Add real LR images that have detail.",
     ),
@@ -256,7 +259,7 @@ class Evidence:
     real: LrStatistics
     """The held-out real LR images."""
     rest: LrStatistics | None
-    """The other part of the same images, for the floor."""
+    """The other part of the same images: its halves give the floor; those of ``real`` without."""
     samples: Mapping[str, LrStatistics]
     """LR images by theta, and ``bicubic`` and ``mean``."""
     images: int
@@ -275,12 +278,15 @@ def verdicts(evidence: Evidence, settings: VerdictSettings) -> Verdicts:
     thetas = [theta for theta in THETAS if theta in evidence.samples]
     if not thetas:
         raise ValueError(f"expected samples of one of {THETAS}, got {list(evidence.samples)}")
-    floor = {} if evidence.rest is None else _against(evidence.real, evidence.rest)
+    halves = differences.halves(evidence.real if evidence.rest is None else evidence.rest)
+    floor = {} if halves is None else _against(halves)
     of_maps = {
         "collapse": differences.collapse(evidence.samples["bicubic"], evidence.samples["mean"]),
         "outliers": differences.outliers(evidence.images, evidence.listed),
     }
-    found = {theta: _against(evidence.real, evidence.samples[theta]) | of_maps for theta in thetas}
+    found = {
+        theta: _against(Pair(evidence.real, evidence.samples[theta])) | of_maps for theta in thetas
+    }
     limits = {q.name: _limit(q.name, floor, evidence, settings) for q in QUESTIONS}
     words = {
         theta: {name: _word(figure, limits[name], settings) for name, figure in figures.items()}
@@ -293,6 +299,8 @@ def verdicts(evidence: Evidence, settings: VerdictSettings) -> Verdicts:
                 title=q.title,
                 word=words[theta][q.name],
                 value=found[theta][q.name].value,
+                low=found[theta][q.name].low,
+                high=found[theta][q.name].high,
                 floor=floor[q.name].value if q.name in floor else None,
                 limit=limits[q.name],
                 unit=q.unit,
@@ -306,15 +314,15 @@ def verdicts(evidence: Evidence, settings: VerdictSettings) -> Verdicts:
     return Verdicts(thetas[0], _worst(words[thetas[0]].values()), answered)
 
 
-def _against(real: LrStatistics, other: LrStatistics) -> dict[str, Figure]:
+def _against(pair: Pair) -> dict[str, Figure]:
     """The differences of two sets of LR images, by question."""
     return {
-        "noise_level": differences.noise_level(real, other),
-        "noise_by_intensity": differences.noise_by_intensity(real, other),
-        "correlation": differences.correlation(real, other),
-        "blur": differences.blur(real, other),
-        "jpeg": differences.jpeg(real, other),
-        "tails": differences.tails(real, other),
+        "noise_level": differences.noise_level(pair),
+        "noise_by_intensity": differences.noise_by_intensity(pair),
+        "correlation": differences.correlation(pair),
+        "blur": differences.blur(pair),
+        "jpeg": differences.jpeg(pair),
+        "tails": differences.tails(pair),
     }
 
 
@@ -323,9 +331,8 @@ def _limit(
 ) -> float:
     """The size of a difference beyond which it warns."""
     limit = float(getattr(settings, name))
-    known = floor[name].value if name in floor else None
-    if known is not None:
-        limit = max(limit, FLOOR_TIMES * abs(known))
+    if name in floor:
+        limit = max(limit, FLOOR_TIMES * _beyond_chance(floor[name]))
     noise = evidence.real.noise
     if name == "noise_level" and not isinstance(noise, str) and len(evidence.real.blocks):
         limit = max(limit, LEAST_MISS / noise.deviation(evidence.real.blocks))
@@ -333,9 +340,9 @@ def _limit(
 
 
 def _word(figure: Figure, limit: float, settings: VerdictSettings) -> Word:
-    if figure.value is None:
+    if figure.value is None or _too_wide(figure, settings.fail_times * limit):
         return "cannot be told"
-    if abs(figure.value) <= limit:
+    if abs(figure.value) <= limit or _by_chance(figure):
         return "pass"
     return "warn" if abs(figure.value) <= settings.fail_times * limit else "fail"
 
@@ -346,10 +353,16 @@ def _worst(words: Iterable[Word]) -> Word:
 
 
 def _sentence(question: Question, word: Word, figure: Figure) -> str:
-    if word == "cannot be told":
+    if figure.value is None:
         return f"It cannot be told: {figure.words}."
+    found = figure.words
+    if figure.low is not None and figure.high is not None:
+        low, high = (amount(end, question.unit) for end in (figure.low, figure.high))
+        found += f"; {amount(figure.value, question.unit)}, 95 % interval {low} to {high}"
+    if word == "cannot be told":
+        return f"It cannot be told from so few images: {found}."
     bad = (_below(figure) and question.less) or question.more
-    return f"{question.fine if word == 'pass' else bad}: {figure.words}."
+    return f"{question.fine if word == 'pass' else bad}: {found}."
 
 
 def _advice(
@@ -370,6 +383,26 @@ def _advice(
     if better:
         return f"Set train_srn.theta to {better[0]}: its samples pass here."
     return (_below(figure) and question.if_less) or question.if_more
+
+
+def _by_chance(figure: Figure) -> bool:
+    """Whether the interval holds zero."""
+    return figure.low is not None and figure.high is not None and figure.low <= 0 <= figure.high
+
+
+def _beyond_chance(figure: Figure) -> float:
+    """Size of a difference less what may be chance; all of it where there is no interval."""
+    if figure.value is None or _by_chance(figure):
+        return 0.0
+    ends = [figure.value if end is None else end for end in (figure.low, figure.high)]
+    return min(abs(end) for end in ends)
+
+
+def _too_wide(figure: Figure, limit: float) -> bool:
+    """Whether the interval holds zero and what fails."""
+    if figure.low is None or figure.high is None or not _by_chance(figure):
+        return False
+    return max(-figure.low, figure.high) > limit
 
 
 def _below(figure: Figure) -> bool:

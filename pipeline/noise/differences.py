@@ -1,50 +1,50 @@
 """Differences of two sets of LR images, one figure for each question that the audit answers.
 
-They are read off statistics that are measured anyway, in less than a second.  Intensities are in
-gray levels.
+Both sets are weighted until they show the same content (``matching``), so that the figures are of
+the cameras and not of the scenes.  Each has the 95 % interval of the bootstrap over images, widened
+by what scenes and compression are known to add.  Intensities are in gray levels.
 """
 
-from functools import lru_cache
+from dataclasses import dataclass, replace
+from functools import cached_property
 from typing import NamedTuple
 
 import numpy as np
 from numpy.typing import NDArray
 
-from pipeline.noise.estimate import LAGS, Blocks, Noise
-from pipeline.noise.signature import FREQUENCIES, WINDOW, spectrum
-from pipeline.noise.statistics import (
-    LrStatistics,
-    channel_correlation,
-    neighbour_correlation,
+from pipeline.noise.compression import (
+    UNCOMPRESSED,
+    at_like_compression,
+    qualities,
+    quantisation_power,
 )
-from pipeline.sampling.jpeg import BLOCK, TO_YCBCR, cosines
+from pipeline.noise.estimate import Noise
+from pipeline.noise.flat_areas import LEVEL_STRATA, FlatAreas, flat_areas
+from pipeline.noise.matching import FEWEST_IMAGES as FEWEST_IN_HALF
+from pipeline.noise.matching import draws, standard_error
+from pipeline.noise.sharpness import blur_variance
+from pipeline.noise.statistics import LrStatistics
 from pipeline.sampling.noise_level import NO_NOISE
 
 Array = NDArray[np.float64]
 
-LEAST_SIGNAL = 0.25
-"""A frequency tells of the blur if its power less that of the noise is this multiple of the
-latter's."""
-FEWEST_FREQUENCIES = 3
-"""Frequencies, from the lowest on, that a blur is fitted to at least."""
-LEAST_ERROR = 0.05
-"""Relative error of the power at a frequency, at least."""
-KNOWN_NOISE, UNKNOWN_NOISE = 0.1, 1.0
-"""Relative error of the power of the noise: in sets with flat areas, and in others, whose noise
-counts as white whatever it is."""
-LARGEST_ERROR = 0.35
-"""LR pixels: a blur whose variance has an error of more than its square cannot be told."""
-STEPS = np.arange(2, 65)
-"""Quantisation steps that are looked for, in gray levels; a step of 1 leaves no trace."""
-COMB_BIN, COMB_HALF = 0.25, 1024
-"""Width of the bins of a histogram of DCT coefficients, and bins on either side of zero."""
-FEWEST_COEFFICIENTS = 150
-"""Coefficients beyond half a step that tell of the step at least."""
-COMB = 0.4
-"""Mean of cos(2 pi c / step) over the coefficients c of a frequency, from which on they are
-multiples of the step; without steps it is not above 0, with a deviation of at most 0.06."""
-OTHER_STEP = 1.2
-"""Steps whose ratio is beyond this are different ones."""
+
+class SceneErrors(NamedTuple):
+    """Standard errors that scenes add beyond those of the images drawn; measured."""
+
+    level: float
+    """Of the ratio of noise levels."""
+    correlation: float
+    tails: float
+    """Of the excess kurtosis."""
+
+
+ALIKE = SceneErrors(0.01, 0.02, 0.1)
+"""Of sets that were compressed alike: what a scene has of noise and texture of its own."""
+COMPRESSED = SceneErrors(0.06, 0.05, 0.4)
+"""Of sets that were brought to one compression."""
+REACH = 1.96
+"""Standard errors from the middle of a 95 % interval to its ends."""
 FEWEST_IMAGES = 20
 """Outliers are told from the others if there are this many images at least."""
 
@@ -56,118 +56,174 @@ class Figure(NamedTuple):
     """Its size, with a sign where more and less differ; see the functions."""
     words: str
     """What was found, as a clause; the reason where there is no value."""
+    low: float | None = None
+    """Lower end of the 95 % interval; None if there are too few images for one."""
+    high: float | None = None
+    """Upper end."""
 
 
-def noise_level(real: LrStatistics, other: LrStatistics) -> Figure:
+@dataclass(frozen=True, eq=False)
+class Pair:
+    """The real images and another set, with what several questions need."""
+
+    real: LrStatistics
+    other: LrStatistics
+
+    @cached_property
+    def qualities(self) -> tuple[Array, Array]:
+        """JPEG quality of the images of both sets."""
+        return qualities(self.real), qualities(self.other)
+
+    @cached_property
+    def compared(self) -> tuple[LrStatistics, LrStatistics]:
+        """Both sets at one compression."""
+        return at_like_compression(self.real, self.other, self.qualities)
+
+    @property
+    def compressed(self) -> bool:
+        """Whether a set had to be compressed for that."""
+        return self.compared[0] is not self.real
+
+    @cached_property
+    def areas(self) -> FlatAreas | None:
+        """The flat areas of like content."""
+        return flat_areas(*self.compared)
+
+    @property
+    def errors(self) -> SceneErrors:
+        """What scenes add to the standard errors."""
+        return COMPRESSED if self.compressed else ALIKE
+
+    @property
+    def remark(self) -> str:
+        """A clause on the compression, if it was changed."""
+        return ", after both were compressed alike" if self.compressed else ""
+
+
+def halves(lr_set: LrStatistics) -> Pair | None:
+    """Every second image of a set against the others, which show other scenes; None if too few."""
+    if len(lr_set.content.blocks) < 2 * FEWEST_IN_HALF:
+        return None
+    parts = []
+    for first in (0, 1):
+        kept = np.arange(len(lr_set.content.blocks)) % 2 == first
+        inside = kept[lr_set.content.images_of_blocks()]
+        parts.append(
+            replace(
+                lr_set,
+                blocks=lr_set.blocks.of(inside),
+                content=lr_set.content.of(kept),
+                measured=lr_set.noise,
+            )
+        )
+    return Pair(*parts)
+
+
+def noise_level(pair: Pair) -> Figure:
     """Noise level over that of the real images, less one."""
-    noises = _noises(real, other)
+    noises = _noises(pair)
     if isinstance(noises, str):
         return Figure(None, noises)
-    levels = [each.deviation(real.blocks) for each in noises]
-    words = f"{levels[1]:.2f} gray levels, the real images have {levels[0]:.2f}"
-    return Figure(levels[1] / levels[0] - 1, words)
+    level, other = (each.deviation(pair.real.blocks) for each in noises)
+    if pair.areas is None:
+        return Figure(other / level - 1, _levels(other, level))
+    ratio = _ratio(pair.areas)
+    words = _levels(level * float(ratio[0]), level) + pair.remark
+    return _figure(ratio - 1, words, pair.areas.images, pair.errors.level)
 
 
-def noise_by_intensity(real: LrStatistics, other: LrStatistics) -> Figure:
+def noise_by_intensity(pair: Pair) -> Figure:
     """Difference of the noise curves at one level, over that level.
 
-    Root mean square, over the intensities of the real images, of the difference of the standard
-    deviations, after those of the other set were multiplied to have the real level.
+    Root mean square, over parts of the intensities, of the ratio of the standard deviations less
+    one, after those of the other set were multiplied to have the real level.  What the standard
+    errors of the ratios add to the mean square is subtracted.
     """
-    noises = _noises(real, other, needs_noise=True)
+    noises = _noises(pair, needs_noise=True)
     if isinstance(noises, str):
         return Figure(None, noises)
-    own, found = (
-        np.sqrt(each.variance_at(real.blocks.level)) / each.deviation(real.blocks)
-        for each in noises
-    )
-    off = float(np.sqrt(((own - found) ** 2).mean()))
-    return Figure(off, f"off by {_percent(off)} of the level, after both were given one level")
+    if pair.areas is None:
+        blocks = pair.real.blocks
+        own, found = (np.sqrt(n.variance_at(blocks.level)) / n.deviation(blocks) for n in noises)
+        off = float(np.sqrt(((own - found) ** 2).mean()))
+        return Figure(off, _off(off))
+    share = pair.areas.shares
+    parts = np.stack([_ratio(pair.areas, k) for k in range(LEVEL_STRATA) if share[k]], axis=1)
+    weight = share[share > 0] / share.sum()
+    unlike = parts / (parts @ weight)[:, None] - 1
+    chance = unlike[1:].var(axis=0) @ weight + pair.errors.level**2
+    off = np.sqrt(np.maximum(unlike**2 @ weight - chance * (1 + (np.arange(len(unlike)) > 0)), 0))
+    found_figure = _figure(off, _off(float(off[0])) + pair.remark, pair.areas.images, 0.0)
+    return found_figure._replace(low=max(found_figure.low or 0.0, 0.0))
 
 
-def correlation(real: LrStatistics, other: LrStatistics) -> Figure:
+def correlation(pair: Pair) -> Figure:
     """Largest difference of the noise's correlation, of neighbours or of channels.
 
-    Its sign is that of the difference: below zero the set has less than the real images.
+    Its sign is that of the difference: below zero the set has less than the real images.  Of sets
+    that are compressed differently, neighbours alone are compared.
     """
-    noises = _noises(real, other, needs_noise=True)
+    noises = _noises(pair, needs_noise=True)
     if isinstance(noises, str):
         return Figure(None, noises)
-    if not all(each.flat for each in noises):
+    areas = pair.areas
+    if areas is None:
         return Figure(None, "correlation cannot be estimated without flat areas")
-    of = {"neighbouring pixels": neighbour_correlation, "channels": channel_correlation}
     found = []
-    for where, measured in of.items():
-        own, sampled = (np.asarray(measured(each)).ravel() for each in noises)
-        place = int(np.abs(sampled - own).argmax())
-        found.append((float(own[place]), float(sampled[place]), where))
-    own_value, value, where = max(found, key=lambda each: abs(each[1] - each[0]))
-    words = f"{value:.2f} between {where}, {own_value:.2f} in the real images"
-    less = value * own_value < 0 or abs(value) < abs(own_value)
-    return Figure(abs(value - own_value) * (-1 if less else 1), words)
+    names = ("neighbouring pixels", "channels")
+    both = zip(names, areas.real.correlation, areas.other.correlation, strict=True)
+    for where, own, sampled in list(both)[: 1 if pair.compressed else 2]:
+        place = int(np.abs(sampled[0] - own[0]).argmax())
+        found.append((own[:, place], sampled[:, place], where))
+    own, sampled, where = max(found, key=lambda each: abs(each[1][0] - each[0][0]))
+    words = f"{sampled[0]:.2f} between {where}, {own[0]:.2f} in the real images{pair.remark}"
+    less = sampled[0] * own[0] < 0 or abs(sampled[0]) < abs(own[0])
+    sign = (-1 if less else 1) * (1 if sampled[0] >= own[0] else -1)
+    return _figure(sign * (sampled - own), words, areas.images, pair.errors.correlation)
 
 
-def tails(real: LrStatistics, other: LrStatistics) -> Figure:
+def tails(pair: Pair) -> Figure:
     """Excess kurtosis of the noise less that of the real images."""
-    noises = _noises(real, other, needs_noise=True)
+    noises = _noises(pair, needs_noise=True)
     if isinstance(noises, str):
         return Figure(None, noises)
-    own, found = (each.excess_kurtosis for each in noises)
-    words = f"excess kurtosis {found:.2f}, the real images have {own:.2f} (Gaussian 0, Laplace 3)"
-    return Figure(found - own, words)
+    own, found = (np.array([each.excess_kurtosis]) for each in noises)
+    if pair.areas is not None:
+        own, found = pair.areas.real.excess_kurtosis, pair.areas.other.excess_kurtosis
+    words = (
+        f"excess kurtosis {found[0]:.2f}, the real images have {own[0]:.2f} "
+        f"(Gaussian 0, Laplace 3){pair.remark}"
+    )
+    if pair.areas is None:
+        return Figure(float(found[0] - own[0]), words)
+    return _figure(found - own, words, pair.areas.images, pair.errors.tails)
 
 
-def blur(real: LrStatistics, other: LrStatistics) -> Figure:
-    """Standard deviation, in LR pixels, of the Gaussian that the set is blurred with; < 0: less.
+def blur(pair: Pair) -> Figure:
+    """Standard deviation, in LR pixels, of the Gaussian that the set is blurred with; < 0: less."""
+    lost = np.maximum(*(quantisation_power(each) for each in pair.qualities))
+    found = blur_variance(pair.real, pair.other, lost)
+    if isinstance(found, str):
+        return Figure(None, found)
+    width = _signed_root(found.variance)
+    words = f"a Gaussian of {abs(width):.2f} LR pixels {'more' if width > 0 else 'less'}"
+    if found.error is None:
+        return Figure(width, words)
+    ends = (found.variance + sign * REACH * found.error for sign in (-1, 1))
+    return Figure(width, words, *(_signed_root(end) for end in ends))
 
-    A Gaussian of deviation s multiplies the power at the frequency f by exp(-4 pi^2 s^2 f^2).  The
-    power of the noise is subtracted from both spectra.  Then s^2 and the contrast are fitted to the
-    logarithm of their ratio, by weighted least squares, at the lowest frequencies that are not
-    noise.
+
+def jpeg(pair: Pair) -> Figure:
+    """JPEG quality of the set less that of the real images, in the mean of the images.
+
+    The quality is that of libjpeg; images without compression count as 100.
     """
-    signals, errors = [], []
-    for lr_set in (real, other):
-        if isinstance(lr_set.noise, str):
-            return Figure(None, f"noise cannot be subtracted from the spectra: {lr_set.noise}")
-        if not lr_set.signature.windows:
-            return Figure(None, "every image is under 16 pixels")
-        noise = _noise_spectrum(lr_set.noise, lr_set.blocks).sum(axis=0)
-        signal = spectrum(lr_set.signature).sum(axis=0) - noise
-        seen = (signal >= LEAST_SIGNAL * noise) & (FREQUENCIES <= 0.5)
-        signals.append(np.where(seen, signal, 0.0))
-        known = KNOWN_NOISE if lr_set.noise.flat else UNKNOWN_NOISE
-        errors.append(np.hypot(LEAST_ERROR, known * noise / np.where(seen, signal, 1.0)))
-    seen = np.cumprod((signals[0] > 0) & (signals[1] > 0)) > 0
-    if seen.sum() < FEWEST_FREQUENCIES:
-        return Figure(None, "the noise hides all but the lowest frequencies")
-    weight = 1 / np.hypot(*errors)[seen]
-    ratio = np.log(signals[1][seen] / signals[0][seen])
-    laws = np.stack([np.ones(len(weight)), -4 * np.pi**2 * FREQUENCIES[seen] ** 2], axis=1)
-    covariance = np.linalg.inv((laws * weight[:, None] ** 2).T @ laws)
-    square = float((covariance @ (laws * weight[:, None] ** 2).T @ ratio)[1])
-    if covariance[1, 1] > LARGEST_ERROR**4:
-        return Figure(None, "the noise hides all but the lowest frequencies")
-    width = float(np.sqrt(abs(square)))
-    words = f"a Gaussian of {width:.2f} LR pixels {'more' if square > 0 else 'less'}"
-    return Figure(float(np.copysign(width, square)), words)
-
-
-def jpeg(real: LrStatistics, other: LrStatistics) -> Figure:
-    """Share of the DCT frequencies of luma at which the quantisation steps differ.
-
-    Below zero where the set has steps at fewer frequencies than the real images.
-    """
-    own, found = (_quantisation(each.blocks) for each in (real, other))
-    told = ~np.isnan(own) & ~np.isnan(found)
-    if not told.any():
+    own, found = pair.qualities
+    if not (len(own) and len(found)):
         return Figure(None, "the images have too little detail to show quantisation")
-    own, found = own[told], found[told]
-    unlike = float(np.mean(np.abs(np.log(found / own)) > np.log(OTHER_STEP)))
-    shares = [_percent(float(np.mean(each > 1))) for each in (found, own)]
-    words = f"steps at {shares[0]} of the frequencies, {shares[1]} in the real images"
-    if unlike and (own > 1).any() and (found > 1).any():
-        words += f" (median {np.median(found[found > 1]):.0f}, real {np.median(own[own > 1]):.0f})"
-    return Figure(unlike if np.mean(found > 1) >= np.mean(own > 1) else -unlike, words)
+    words = f"{_quality(found)}, the real images {_quality(own)}"
+    means = [draws(len(each), seed) @ each / len(each) for seed, each in enumerate((own, found))]
+    return _figure(means[1] - means[0], words, min(len(own), len(found)), 0.0)
 
 
 def collapse(bicubic: LrStatistics, mean: LrStatistics) -> Figure:
@@ -191,18 +247,16 @@ def outliers(images: int, listed: int) -> Figure:
     return Figure(listed / images, f"{listed} of {images} images")
 
 
-def _noises(
-    real: LrStatistics, other: LrStatistics, needs_noise: bool = False
-) -> tuple[Noise, Noise] | str:
+def _noises(pair: Pair, needs_noise: bool = False) -> tuple[Noise, Noise] | str:
     """The noise of both, or why it does not tell anything."""
-    both = (("the real images", real), ("these images", other))
+    both = (("the real images", pair.real), ("these images", pair.other))
     found = []
     for name, lr_set in both:
         if isinstance(lr_set.noise, str):
             return f"noise of {name}: {lr_set.noise}"
-        if not len(real.blocks):
+        if not len(pair.real.blocks):
             return "the real images are too small"
-        if needs_noise and lr_set.noise.deviation(real.blocks) <= NO_NOISE:
+        if needs_noise and lr_set.noise.deviation(pair.real.blocks) <= NO_NOISE:
             return f"{name} have no noise but that of rounding"
         found.append(lr_set.noise)
     return found[0], found[1]
@@ -212,46 +266,42 @@ def _percent(share: float) -> str:
     return f"{100 * share:.0f} %"
 
 
-def _noise_spectrum(noise: Noise, blocks: Blocks) -> Array:
-    """Power (3, RADII) of the noise at ``FREQUENCIES``, over the intensities of the blocks."""
-    lags = np.arange(-LAGS, LAGS + 1)
-    turns = 2 * np.pi * np.outer(np.fft.fftfreq(WINDOW), lags)
-    waves = np.exp(1j * turns)
-    own = noise.correlation[range(3), range(3)]
-    power = np.einsum("cjk,uj,vk->cuv", own, waves, waves).real
-    frequency = np.fft.fftfreq(WINDOW, 1 / WINDOW)
-    radius = np.rint(np.hypot(frequency, frequency[:, None]))
-    rings = [power[:, radius == r + 1].mean(axis=1) for r in range(len(FREQUENCIES))]
-    variance = noise.variance_at(blocks.level).mean(axis=0)
-    return np.asarray(np.maximum(np.stack(rings, axis=1), 0) * variance[:, None])
+def _levels(level: float, real: float) -> str:
+    return f"{level:.2f} gray levels, the real images have {real:.2f}"
 
 
-def _quantisation(blocks: Blocks) -> Array:
-    """Quantisation step (49,) of luma at every DCT frequency; 1: none, NaN: not to be told.
+def _off(off: float) -> str:
+    return f"off by {_percent(off)} of the level, after both were given one level"
 
-    Only frequencies along both axes count: a block less its plane has these unchanged.
+
+def _quality(found: Array) -> str:
+    """Words on the qualities of a set."""
+    compressed = found[found < UNCOMPRESSED]
+    if not len(compressed):
+        return "not compressed"
+    share = len(compressed) / len(found)
+    words = f"quality {np.median(compressed):.0f}"
+    return words if share == 1 else f"{words} in {_percent(share)} of the images"
+
+
+def _ratio(areas: FlatAreas, stratum: int | None = None) -> Array:
+    """Ratio (draws,) of the noise levels, other over real, in one part of the intensities or all.
+
+    Less noise than that of rounding cannot be told from it.
     """
-    if not len(blocks):
-        return np.full((BLOCK - 1) ** 2, np.nan)
-    luma = np.einsum("c,nchw->nhw", np.array(TO_YCBCR[0]), blocks.residual, dtype=np.float64)
-    basis = cosines()[1:].numpy()
-    found = np.einsum("uh,nhw,vw->uvn", basis, luma, basis, optimize=True)
-    bins = np.clip(np.rint(found / COMB_BIN), -COMB_HALF, COMB_HALF).astype(np.int64) + COMB_HALF
-    counts = np.stack(
-        [np.bincount(row, minlength=2 * COMB_HALF + 1) for row in bins.reshape(-1, len(blocks))]
-    )
-    wave, beyond = _combs()
-    number = counts @ beyond.T
-    enough = number >= FEWEST_COEFFICIENTS
-    mean = np.where(enough, (counts @ wave.T) / np.maximum(number, 1), -1.0)
-    best = mean.argmax(axis=1)
-    seen = mean[np.arange(len(mean)), best] >= COMB
-    return np.where(enough.any(axis=1), np.where(seen, STEPS[best], 1.0), np.nan)
+    found, own = (each.variance(stratum) for each in (areas.other, areas.real))
+    return np.asarray(np.sqrt(np.maximum(found, areas.least) / np.maximum(own, areas.least)))
 
 
-@lru_cache(maxsize=1)
-def _combs() -> tuple[Array, Array]:
-    """Per step: cos(2 pi c / step) at the bins, zero up to half a step, and where it is not."""
-    centres = np.arange(-COMB_HALF, COMB_HALF + 1) * COMB_BIN
-    beyond = np.abs(centres) > STEPS[:, None] / 2
-    return np.cos(2 * np.pi * centres / STEPS[:, None]) * beyond, beyond.astype(np.float64)
+def _figure(values: Array, words: str, images: int, scenes: float) -> Figure:
+    """A figure of one value for every draw."""
+    error = standard_error(values, images)
+    value = float(values[0])
+    if error is None:
+        return Figure(value, words)
+    reach = REACH * float(np.hypot(error, scenes))
+    return Figure(value, words, value - reach, value + reach)
+
+
+def _signed_root(variance: float) -> float:
+    return float(np.copysign(np.sqrt(abs(variance)), variance))

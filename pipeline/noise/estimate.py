@@ -86,6 +86,10 @@ class Blocks:
     def __len__(self) -> int:
         return len(self.level)
 
+    def of(self, kept: NDArray[np.bool_]) -> "Blocks":
+        """Some of the blocks."""
+        return Blocks(self.level[kept], self.residual[kept], self.surroundings[kept])
+
     @property
     def dark(self) -> NDArray[np.bool_]:
         """Which blocks are so dark that clipping to 8 bit cuts their noise."""
@@ -345,7 +349,7 @@ def _correlation(unit: NDArray[np.floating]) -> tuple[Array, Array]:
         correlation (3, 3, 7, 7).
 
     """
-    window, system = 2 * LAGS + 1, _plane_system()
+    window, system = 2 * LAGS + 1, plane_system()
     found = np.empty((3, 3, window * window))
     padded = np.pad(unit.astype(np.float64), [(0, 0), (0, 0), (0, SIDE), (0, SIDE)])
     spectra = np.fft.fft2(padded)
@@ -392,7 +396,7 @@ def _freedom() -> int:
 
 
 @lru_cache(maxsize=1)
-def _plane_system() -> Array:
+def plane_system() -> Array:
     """Sums over the pixel pairs of a lag (row) if the pairs of one lag (column) alone correlate.
 
     Returns:

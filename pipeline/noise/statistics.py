@@ -32,6 +32,8 @@ from pipeline.noise.estimate import (
     estimate_noise,
     join,
 )
+from pipeline.noise.matching import WINDOWS as CONTENT_WINDOWS
+from pipeline.noise.matching import Content, content, like_windows
 from pipeline.noise.signature import Signature, signature, spectral_distance, wasserstein
 from pipeline.sampling.noise_level import noise_ratio
 
@@ -55,13 +57,20 @@ class Allowance:
     """Largest number of blocks of a piece."""
     windows: int
     """Largest number of windows of a piece."""
+    content: int = 500
+    """Largest number of windows of a piece whose content is measured."""
 
     @classmethod
     def of(cls, pieces: int) -> "Allowance":
         """The allowance of a set of this many pieces."""
         every = max(-(-pieces // PIECES), 1)
         entering = max(-(-pieces // every), 1)
-        return cls(every, max(BLOCKS // entering, FEWEST_BLOCKS), max(WINDOWS // entering, 1))
+        return cls(
+            every,
+            max(BLOCKS // entering, FEWEST_BLOCKS),
+            max(WINDOWS // entering, 1),
+            max(CONTENT_WINDOWS // entering, 1),
+        )
 
     def enters(self, piece: int) -> bool:
         """Whether the piece of this number is used."""
@@ -77,6 +86,8 @@ class LrStatistics:
     """For the estimate of the noise."""
     windows: tuple[NDArray[np.uint8], ...]
     """For the classifier: (n, 3, 16, 16) of every image that has any."""
+    content: Content
+    """What the images show, to compare like with like."""
     measured: Noise | str | None = None
     """The noise, or why it cannot be estimated, if other images of the camera have told it; a sum
     does not keep it."""
@@ -86,6 +97,7 @@ class LrStatistics:
             self.signature + other.signature,
             join([self.blocks, other.blocks]),
             self.windows + other.windows,
+            self.content + other.content,
         )
 
     def of_one_image(self) -> "LrStatistics":
@@ -95,7 +107,7 @@ class LrStatistics:
         must count as one image.
         """
         joined = (np.concatenate(self.windows),) if self.windows else ()
-        return LrStatistics(self.signature, self.blocks, joined)
+        return LrStatistics(self.signature, self.blocks, joined, self.content.of_one_image())
 
     @cached_property
     def noise(self) -> Noise | str:
@@ -126,8 +138,12 @@ def lr_statistics(
         raise ValueError(f"expected a uint8 image (3, H, W), got {image.dtype} {image.shape}")
     levels = image.astype(np.float64)
     drawn = windows(levels, allowance.windows, generator).astype(np.uint8)
+    blocks = cut_blocks(levels, allowance.blocks)
     return LrStatistics(
-        signature(levels), cut_blocks(levels, allowance.blocks), (drawn,) if len(drawn) else ()
+        signature(levels),
+        blocks,
+        (drawn,) if len(drawn) else (),
+        content(levels, allowance.content, len(blocks)),
     )
 
 
@@ -270,7 +286,7 @@ def _accuracy(
     """Accuracy of the classifier; None without a seed, or if there are too few windows."""
     if seed is None:
         return None
-    both = [[w.astype(np.float64) for w in windows] for windows in (real, other)]
+    both = [[w.astype(np.float64) for w in windows] for windows in like_windows(real, other)]
     try:
         return classifier_accuracy(both[0], both[1], seed)
     except ValueError as error:

@@ -20,7 +20,7 @@ from pipeline.noise.estimate import (
     Blocks,
     Noise,
     _middle,
-    _plane_system,
+    plane_system,
     cut_blocks,
     estimate_noise,
     join,
@@ -245,8 +245,8 @@ def test_what_a_plane_takes_along() -> None:
         dy, dx = y[q] - y[p], x[q] - x[p]
         if max(abs(dy), abs(dx)) <= LAGS:
             sums[dy + LAGS, dx + LAGS] += left[p, q]
-    np.testing.assert_allclose(_plane_system() @ covariance.ravel(), sums.ravel(), atol=1e-9)
-    assert np.linalg.cond(_plane_system()) < 1e3
+    np.testing.assert_allclose(plane_system() @ covariance.ravel(), sums.ravel(), atol=1e-9)
+    assert np.linalg.cond(plane_system()) < 1e3
 
 
 # --- texture
