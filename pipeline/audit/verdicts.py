@@ -2,9 +2,9 @@
 
 One rule holds for every question.  A difference warns beyond its limit: what ``params.yaml``
 tolerates, or ``FLOOR_TIMES`` times the floor if that is more, which is the same difference of two
-halves of the real images, less what may be chance.  It fails beyond ``fail_times`` times the limit.  A difference whose 95 %
-interval holds zero passes, because chance makes as large ones; where the interval is so wide that
-what fails lies in it too, nothing can be told.
+halves of the real images, less what may be chance.  It fails beyond ``fail_times`` times the limit.
+A difference whose 95 % interval holds zero passes, because chance makes as large ones; where the
+interval is so wide that what fails lies in it too, nothing can be told.
 """
 
 import json
@@ -43,7 +43,7 @@ class VerdictSettings(Settings):
     """Difference of a correlation of the noise, between neighbours or channels."""
     blur: Positive = 0.2
     """Standard deviation of the Gaussian between the sets, in LR pixels."""
-    jpeg: Positive = 5.0
+    jpeg: Positive = 1.0
     """Difference of the JPEG quality, that of libjpeg; 100 without compression."""
     tails: Positive = 1.0
     """Difference of the excess kurtosis of the noise: 0 for Gaussian, 3 for Laplace noise."""

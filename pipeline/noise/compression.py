@@ -65,7 +65,7 @@ def qualities(lr_set: LrStatistics) -> Array:
         best = int(mean.argmax())
         if total.max() >= FEWEST_COEFFICIENTS:
             found[number] = names[best] if mean[best] >= COMB else UNCOMPRESSED
-    return found[~np.isnan(found)]
+    return np.asarray(found[~np.isnan(found)])
 
 
 def at_like_compression(
@@ -102,9 +102,8 @@ def _in_luma(lr_set: LrStatistics, table: list[int] | None) -> LrStatistics:
         basis = cosines().numpy().astype(np.float32)
         quantised = np.array(table, dtype=np.float32).reshape(BLOCK, BLOCK)
         levels = np.rint(basis @ luma @ basis.T / quantised) * quantised
-        luma = np.rint(basis.T @ levels @ basis)
         plane = _planes()
-        flat = luma.reshape(len(luma), -1)
+        flat = np.rint(basis.T @ levels @ basis).reshape(len(luma), -1)
         luma = (flat - (flat @ plane.T) @ plane).reshape(luma.shape)
     residual = np.repeat(luma[:, None], 3, axis=1)
     blocks = replace(lr_set.blocks, residual=residual)

@@ -19,7 +19,7 @@ from pipeline.noise.compression import (
     quantisation_power,
 )
 from pipeline.noise.estimate import Noise
-from pipeline.noise.flat_areas import LEVEL_STRATA, FlatAreas, flat_areas
+from pipeline.noise.flat_areas import FlatAreas, flat_areas
 from pipeline.noise.matching import FEWEST_IMAGES as FEWEST_IN_HALF
 from pipeline.noise.matching import draws, standard_error
 from pipeline.noise.sharpness import blur_variance
@@ -127,7 +127,7 @@ def noise_level(pair: Pair) -> Figure:
     level, other = (each.deviation(pair.real.blocks) for each in noises)
     if pair.areas is None:
         return Figure(other / level - 1, _levels(other, level))
-    ratio = _ratio(pair.areas)
+    ratio = pair.areas.level_ratio
     words = _levels(level * float(ratio[0]), level) + pair.remark
     return _figure(ratio - 1, words, pair.areas.images, pair.errors.level)
 
@@ -147,9 +147,10 @@ def noise_by_intensity(pair: Pair) -> Figure:
         own, found = (np.sqrt(n.variance_at(blocks.level)) / n.deviation(blocks) for n in noises)
         off = float(np.sqrt(((own - found) ** 2).mean()))
         return Figure(off, _off(off))
-    share = pair.areas.shares
-    parts = np.stack([_ratio(pair.areas, k) for k in range(LEVEL_STRATA) if share[k]], axis=1)
+    share = pair.areas.share
     weight = share[share > 0] / share.sum()
+    real, sampled = (np.sqrt(each[:, share > 0]) for each in pair.areas.variances)
+    parts = sampled / real
     unlike = parts / (parts @ weight)[:, None] - 1
     chance = unlike[1:].var(axis=0) @ weight + pair.errors.level**2
     off = np.sqrt(np.maximum(unlike**2 @ weight - chance * (1 + (np.arange(len(unlike)) > 0)), 0))
@@ -282,15 +283,6 @@ def _quality(found: Array) -> str:
     share = len(compressed) / len(found)
     words = f"quality {np.median(compressed):.0f}"
     return words if share == 1 else f"{words} in {_percent(share)} of the images"
-
-
-def _ratio(areas: FlatAreas, stratum: int | None = None) -> Array:
-    """Ratio (draws,) of the noise levels, other over real, in one part of the intensities or all.
-
-    Less noise than that of rounding cannot be told from it.
-    """
-    found, own = (each.variance(stratum) for each in (areas.other, areas.real))
-    return np.asarray(np.sqrt(np.maximum(found, areas.least) / np.maximum(own, areas.least)))
 
 
 def _figure(values: Array, words: str, images: int, scenes: float) -> Figure:

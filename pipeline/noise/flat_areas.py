@@ -6,6 +6,7 @@ excess, and weighted as ``matching`` does.  So texture that is taken for noise i
 both sets.
 """
 
+from collections.abc import Sequence
 from dataclasses import dataclass
 from functools import cached_property
 
@@ -54,13 +55,13 @@ class FlatBlocks:
         """(N,): variance of every block."""
         return np.asarray((self.residual**2).sum(axis=(2, 3)).mean(axis=1) / FREEDOM)
 
-    def variance(self, stratum: int | None = None) -> Array:
-        """(draws,): variance of the noise, over that of the real images' curve.
+    def variance(self, stratum: int) -> Array:
+        """(draws,): variance of the noise in a part of the intensities, over the real images' law.
 
         From the weighted median and quartiles of the blocks, which edges and texture in the upper
         tail do not change; see ``estimate``.
         """
-        inside = np.ones(len(self.own), bool) if stratum is None else self.stratum == stratum
+        inside = self.stratum == stratum
         order = np.argsort(self.energy[inside])
         energy, weights = self.energy[inside][order], self.weights[:, inside][:, order]
         low, median, high = _quantiles(energy, weights)
@@ -113,18 +114,37 @@ class FlatAreas:
 
     real: FlatBlocks
     other: FlatBlocks
-    least: float
-    """Variance of rounding over that of the real images' noise."""
+    law: Array
+    """(strata,): variance of the real images' noise there, in gray levels squared."""
 
     @property
     def images(self) -> int:
         """Number of images of the smaller set."""
         return min(self.real.images, self.other.images)
 
-    @property
-    def shares(self) -> Array:
+    @cached_property
+    def share(self) -> Array:
         """(strata,): share of every part of the intensities."""
-        return np.bincount(self.real.stratum, self.real.weights[0], LEVEL_STRATA)
+        found = np.bincount(self.real.stratum, self.real.weights[0], LEVEL_STRATA)
+        return np.asarray(found, dtype=np.float64)
+
+    @cached_property
+    def variances(self) -> tuple[Array, Array]:
+        """Variances (draws, strata) of the noise of both sets, in gray levels squared.
+
+        Less noise than that of rounding cannot be told from it.
+        """
+        real, other = (
+            np.stack([each.variance(k) for k in range(LEVEL_STRATA)], axis=1) * self.law
+            for each in (self.real, self.other)
+        )
+        return np.maximum(real, ROUNDING), np.maximum(other, ROUNDING)
+
+    @cached_property
+    def level_ratio(self) -> Array:
+        """(draws,): noise level of the other set over the real one."""
+        real, other = (each @ self.share for each in self.variances)
+        return np.asarray(np.sqrt(other / real))
 
 
 def flat_areas(real: LrStatistics, other: LrStatistics) -> FlatAreas | None:
@@ -135,11 +155,12 @@ def flat_areas(real: LrStatistics, other: LrStatistics) -> FlatAreas | None:
     if not (law.flat and law_of_other.flat):
         return None
     usable = [_usable(real, law), _usable(other, law_of_other)]
-    limit = np.quantile(np.concatenate([each.excess for each in usable]), FLAT_SHARE)
-    chosen = [each.below(float(limit)) for each in usable]
-    if min(len(each.place) for each in chosen) < FEWEST:
+    levels = strata([each.level for each in usable], LEVEL_STRATA)
+    kept = _flattest([each.excess for each in usable], levels)
+    if min(len(each) for each in kept) < FEWEST:
         return None
-    levels = strata([each.level for each in chosen], LEVEL_STRATA)
+    chosen = [each.at(some) for each, some in zip(usable, kept, strict=True)]
+    levels = (levels[0][kept[0]], levels[1][kept[1]])
     excess = strata([each.excess for each in chosen], EXCESS_STRATA)
     cells = [a * EXCESS_STRATA + b for a, b in zip(levels, excess, strict=True)]
     images = [len(each.content.blocks) for each in (real, other)]
@@ -152,7 +173,23 @@ def flat_areas(real: LrStatistics, other: LrStatistics) -> FlatAreas | None:
         _flat_blocks(lr_set, each, law, row, level, count)
         for lr_set, each, row, level, count in parts
     )
-    return FlatAreas(first, second, ROUNDING / law.deviation(real.blocks) ** 2)
+    variance = law.variance_at(real.blocks.level[chosen[0].place]).mean(axis=1)
+    inside = np.eye(LEVEL_STRATA)[levels[0]]
+    mean = (variance @ inside) / np.maximum(inside.sum(axis=0), 1)
+    return FlatAreas(first, second, mean)
+
+
+def _flattest(excess: Sequence[Array], levels: Sequence[Indices]) -> list[Indices]:
+    """The blocks of both sets with the least excess for their intensity; ``MOST`` of each set."""
+    both, parts = np.concatenate(excess), np.concatenate(levels)
+    limits = np.array(
+        [
+            np.quantile(both[parts == k], FLAT_SHARE) if (parts == k).any() else 0.0
+            for k in range(LEVEL_STRATA)
+        ]
+    )
+    kept = [np.flatnonzero(each <= limits[k]) for each, k in zip(excess, levels, strict=True)]
+    return [each[:: max(-(-len(each) // MOST), 1)] for each in kept]
 
 
 @dataclass(frozen=True, eq=False)
@@ -168,10 +205,8 @@ class _Usable:
     own: Array
     """Variance (N, 3) of the set's noise at their intensity."""
 
-    def below(self, limit: float) -> "_Usable":
-        """Those whose excess is at most this; ``MOST`` of them, evenly."""
-        kept = np.flatnonzero(self.excess <= limit)
-        kept = kept[:: -(-len(kept) // MOST) or 1]
+    def at(self, kept: Indices) -> "_Usable":
+        """Some of them."""
         return _Usable(*(each[kept] for each in vars(self).values()))
 
 

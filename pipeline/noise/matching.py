@@ -247,7 +247,7 @@ def _plane() -> NDArray[np.float32]:
 @lru_cache(maxsize=1)
 def _hann() -> NDArray[np.float32]:
     line = np.cos(np.pi * (np.arange(WINDOW) - (WINDOW - 1) / 2) / WINDOW) ** 2
-    return np.outer(line, line).astype(np.float32)
+    return np.asarray(np.outer(line, line), dtype=np.float32)
 
 
 @lru_cache(maxsize=1)
@@ -256,10 +256,10 @@ def _ring_weights() -> NDArray[np.float32]:
     down, across = np.fft.fftfreq(WINDOW, 1 / WINDOW), np.arange(WINDOW // 2 + 1)
     radius = np.rint(np.hypot(down[:, None], across)).ravel()
     twice = np.tile(np.where((across == 0) | (across == WINDOW // 2), 1.0, 2.0), WINDOW)
-    inside = (radius[:, None] == np.arange(1, len(RINGS) + 1)) * twice[:, None]
+    inside: Array = (radius[:, None] == np.arange(1, len(RINGS) + 1)) * twice[:, None]
     mean = inside / inside.sum(axis=0)
     pixels = np.eye(WINDOW**2)
     rest = pixels - (pixels @ _plane().T) @ _plane()
     waves = np.fft.rfft2(rest.reshape(-1, WINDOW, WINDOW) * _hann())
     white = (np.abs(waves) ** 2).sum(axis=0).ravel() @ mean
-    return (mean / white).astype(np.float32)
+    return np.asarray(mean / white, dtype=np.float32)

@@ -190,4 +190,4 @@ def _luma_noise(noise: Noise, blocks: Blocks) -> Array:
     frequency = np.fft.fftfreq(WINDOW, 1 / WINDOW)
     radius = np.rint(np.hypot(frequency, frequency[:, None]))
     rings = [power[radius == r + 1].mean() for r in range(len(RINGS))]
-    return np.maximum(np.array(rings), 0)
+    return np.asarray(np.maximum(rings, 0), dtype=np.float64)

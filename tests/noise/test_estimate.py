@@ -20,10 +20,10 @@ from pipeline.noise.estimate import (
     Blocks,
     Noise,
     _middle,
-    plane_system,
     cut_blocks,
     estimate_noise,
     join,
+    plane_system,
     read_blocks,
     white_correlation,
 )
