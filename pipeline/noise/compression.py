@@ -33,6 +33,8 @@ COMB = 0.4
 it is not above 0, with a deviation of at most 0.06."""
 BLOCKS = 20_000
 """Blocks of a set that are looked at, about."""
+BETTER = 0.05
+"""How much better the common steps must fit an image than the tables of libjpeg."""
 ALIKE = 3.0
 """Sets whose median qualities differ by no more count as compressed alike."""
 TOGETHER = 64
@@ -62,6 +64,7 @@ def qualities(lr_set: LrStatistics) -> Array:
         total = (beyond[place, frequency] * counts).sum(axis=1)
         mean = (comb[place, frequency] * counts).sum(axis=1) / np.maximum(total, 1)
         mean = np.where(total >= FEWEST_COEFFICIENTS, mean, -1.0)
+        mean[len(QUALITIES) :] -= BETTER
         best = int(mean.argmax())
         if total.max() >= FEWEST_COEFFICIENTS:
             found[number] = names[best] if mean[best] >= COMB else UNCOMPRESSED

@@ -19,7 +19,7 @@ from pipeline.noise.statistics import LrStatistics
 
 Array = NDArray[np.float64]
 
-FLAT_SHARE = 0.15
+FLAT_SHARE = 0.1
 """Share of the usable blocks of both sets, the flattest ones, that is compared."""
 LEVEL_STRATA, EXCESS_STRATA = 8, 2
 """Parts of equal number into which these are cut by intensity and by excess."""
@@ -44,6 +44,9 @@ class FlatBlocks:
     has at their intensity."""
     own: Array
     """(N,): variance of the set's own noise over that of the real images, at their intensity."""
+    flattest: NDArray[np.bool_]
+    """(N,): which half of the blocks of both sets has the least excess for its noise; variances
+    are robust, what else is measured is not."""
     weights: Array
     """(draws, N)."""
     stratum: Indices
@@ -70,8 +73,8 @@ class FlatBlocks:
 
     @cached_property
     def ordinary(self) -> NDArray[np.bool_]:
-        """Which blocks hold no edge."""
-        return np.asarray(self.energy < EDGE * self.own)
+        """Which blocks hold no edge and hardly any texture."""
+        return np.asarray((self.energy < EDGE * self.own) & self.flattest)
 
     @cached_property
     def correlation(self) -> tuple[Array, Array]:
@@ -168,10 +171,15 @@ def flat_areas(real: LrStatistics, other: LrStatistics) -> FlatAreas | None:
         weights = match(cells, [each.image for each in chosen], images)
     except ValueError:
         return None
-    parts = zip((real, other), chosen, weights, levels, images, strict=True)
+    relative = [each.excess / each.own.mean(axis=1) for each in chosen]
+    middle = np.median(np.concatenate(relative))
     first, second = (
-        _flat_blocks(lr_set, each, law, row, level, count)
-        for lr_set, each, row, level, count in parts
+        FlatBlocks(
+            *_scaled(lr_set, each, law), flat <= middle, row, level, len(lr_set.content.blocks)
+        )
+        for lr_set, each, flat, row, level in zip(
+            (real, other), chosen, relative, weights, levels, strict=True
+        )
     )
     variance = law.variance_at(real.blocks.level[chosen[0].place]).mean(axis=1)
     inside = np.eye(LEVEL_STRATA)[levels[0]]
@@ -223,13 +231,11 @@ def _usable(lr_set: LrStatistics, noise: Noise) -> _Usable:
     )
 
 
-def _flat_blocks(
-    lr_set: LrStatistics, chosen: _Usable, law: Noise, weights: Array, levels: Indices, images: int
-) -> FlatBlocks:
+def _scaled(lr_set: LrStatistics, chosen: _Usable, law: Noise) -> tuple[NDArray[np.float32], Array]:
+    """Residuals and own variance of blocks over the deviation and variance of the real images."""
     known = law.variance_at(lr_set.blocks.level[chosen.place])
     residual = lr_set.blocks.residual[chosen.place] / np.sqrt(known)[:, :, None, None]
-    own = (chosen.own / known).mean(axis=1)
-    return FlatBlocks(residual.astype(np.float32), own, weights, levels, images)
+    return residual.astype(np.float32), (chosen.own / known).mean(axis=1)
 
 
 def _quantiles(values: Array, weights: Array) -> Array:

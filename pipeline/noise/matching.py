@@ -106,7 +106,7 @@ def ring_power(windows: NDArray[np.float32]) -> NDArray[np.float32]:
     flat = windows.reshape(-1, WINDOW * WINDOW)
     rest = (flat - (flat @ plane.T) @ plane).reshape(-1, WINDOW, WINDOW) * hann
     waves = np.fft.rfft2(rest).astype(np.complex64)
-    power = (waves.real**2 + waves.imag**2).reshape(len(flat), -1)
+    power = (waves.real**2 + waves.imag**2).reshape(len(flat), WINDOW * (WINDOW // 2 + 1))
     return np.asarray(power @ _ring_weights(), dtype=np.float32)
 
 

@@ -43,11 +43,11 @@ FEWEST, FEWEST_FREQUENCIES = 24, 3
 KNOWN_NOISE, UNKNOWN_NOISE = 0.1, 0.5
 """Relative error of the power of the noise: in sets with flat areas, and in others, whose noise
 counts as white whatever it is."""
-ERROR = 0.04
+ERROR = 0.03
 """Error of the logarithm of a ratio of powers: windows alias, edges have ends."""
-SLOPE = 0.2
+SLOPE = 0.15
 """Deviation of the power of the frequency by which the edges of two kinds of scenes differ."""
-SCENES = 0.02
+SCENES = 0.015
 """Squared LR pixels: deviation of the found variance between kinds of scenes, beyond that between
 images of one kind; measured, see ``docs/method.md``."""
 LARGEST_ERROR = 0.12
