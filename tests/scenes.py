@@ -3,7 +3,7 @@
 import io
 from collections.abc import Sequence
 from dataclasses import dataclass
-from functools import reduce
+from functools import lru_cache, reduce
 from operator import add
 from typing import Literal
 
@@ -15,10 +15,10 @@ from scipy.ndimage import gaussian_filter
 
 from pipeline.noise.statistics import Allowance, LrStatistics, lr_statistics
 
-Array = NDArray[np.float64]
+Array = NDArray[np.float32]
 Kind = Literal["walls", "discs", "clouds"]
 KINDS: tuple[Kind, ...] = ("walls", "discs", "clouds")
-SIDE = 256
+SIDE = 224
 """Pixels along an image."""
 PIXEL = 2
 """Scenes are drawn with this many points along a pixel, so that blur is exact."""
@@ -41,11 +41,13 @@ class Camera:
     quality: int | None = None
 
 
+@lru_cache(maxsize=48)
 def scene(kind: Kind, seed: int) -> Array:
     """A scene (3, H, W) at ``PIXEL`` points a pixel, in gray levels."""
     random, size = np.random.default_rng((KINDS.index(kind), seed)), SIDE * PIXEL
     image = np.full((3, size, size), random.uniform(80, 160))
     y, x = np.indices((size, size)) / size
+    discs = int(kind == "discs")
     if kind == "clouds":
         frequency = np.hypot(np.fft.fftfreq(size)[:, None], np.fft.fftfreq(size)) + 1 / size
         waves = np.fft.fft2(random.normal(0, 1, (size, size))) / frequency ** random.uniform(1.7, 2)
@@ -55,13 +57,15 @@ def scene(kind: Kind, seed: int) -> Array:
         colour = random.uniform(45, 210) + random.uniform(-15, 15, (3, 1))
         top, left = random.uniform(-0.2, 1, 2)
         high, wide = random.uniform(0.05, 0.5, 2)
-        if kind == "discs":
-            inside = (y - top) ** 2 / high**2 + (x - left) ** 2 / wide**2 < 1
-        else:
-            inside = (y > top) & (y < top + high) & (x > left) & (x < left + wide)
-        shade = random.uniform(-40, 40) * (y - top)[inside] if kind == "discs" else 0.0
-        image[:, inside] = colour + shade
-    return np.clip(image, 20, 235)
+        box = tuple(
+            slice(max(int((start - over) * size), 0), max(int((start + length) * size), 0))
+            for start, length, over in ((top, high, high * discs), (left, wide, wide * discs))
+        )
+        inside = ((y[box] - top) / high) ** 2 + ((x[box] - left) / wide) ** 2 < (1 if discs else 9)
+        shade = random.uniform(-40, 40) * discs * (y[box] - top)
+        part = image[:, *box]
+        part[:, inside] = colour + shade[inside]
+    return np.clip(image, 20, 235).astype(np.float32)
 
 
 def photograph(camera: Camera, sharp: Array, seed: int) -> NDArray[np.uint8]:

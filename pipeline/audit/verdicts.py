@@ -4,7 +4,7 @@ One rule holds for every question.  A difference warns beyond its limit: what ``
 tolerates, or ``FLOOR_TIMES`` times the floor if that is more, which is the same difference of two
 halves of the real images, less what may be chance.  It fails beyond ``fail_times`` times the limit.
 A difference whose 95 % interval holds zero passes, because chance makes as large ones; where the
-interval is so wide that what fails lies in it too, nothing can be told.
+interval holds zero and reaches as far to either side as what fails, nothing can be told.
 """
 
 import json
@@ -399,10 +399,10 @@ def _beyond_chance(figure: Figure) -> float:
 
 
 def _too_wide(figure: Figure, limit: float) -> bool:
-    """Whether the interval holds zero and what fails."""
+    """Whether the interval holds zero and reaches further than what fails."""
     if figure.low is None or figure.high is None or not _by_chance(figure):
         return False
-    return max(-figure.low, figure.high) > limit
+    return (figure.high - figure.low) / 2 > limit
 
 
 def _below(figure: Figure) -> bool:

@@ -33,7 +33,7 @@ COMB = 0.4
 it is not above 0, with a deviation of at most 0.06."""
 BLOCKS = 20_000
 """Blocks of a set that are looked at, about."""
-BETTER = 0.05
+BETTER = 0.2
 """How much better the common steps must fit an image than the tables of libjpeg."""
 ALIKE = 3.0
 """Sets whose median qualities differ by no more count as compressed alike."""
@@ -50,7 +50,7 @@ def qualities(lr_set: LrStatistics) -> Array:
     """
     image, levels = _coefficients(lr_set)
     combs, numbers = _combs_of_images(image, levels, len(lr_set.content.blocks))
-    common = steps(combs.sum(axis=0), numbers.sum(axis=0))
+    common = _steps(combs.sum(axis=0), numbers.sum(axis=0))
     tables, names = _tables()
     told = np.nan_to_num(common, nan=1.0)
     if (told > 1).any():
@@ -127,7 +127,14 @@ def quantisation_power(found: Array) -> Array:
     return np.array([power[radius == k + 1].mean() for k in range(len(RINGS))])
 
 
-def steps(combs: Array, numbers: Array) -> Array:
+def common_steps(lr_set: LrStatistics) -> Array:
+    """Step (49,) of luma that all images show together; 1: none, NaN: not to be told."""
+    image, bins = _coefficients(lr_set)
+    combs, numbers = _combs_of_images(image, bins, len(lr_set.content.blocks))
+    return _steps(combs.sum(axis=0), numbers.sum(axis=0))
+
+
+def _steps(combs: Array, numbers: Array) -> Array:
     """Step (49,) of luma at every frequency; 1: none, NaN: not to be told.
 
     Args:

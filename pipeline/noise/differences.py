@@ -113,7 +113,7 @@ def halves(lr_set: LrStatistics) -> Pair | None:
                 lr_set,
                 blocks=lr_set.blocks.of(inside),
                 content=lr_set.content.of(kept),
-                measured=lr_set.noise,
+                measured=lr_set.noise if isinstance(lr_set.noise, str) else None,
             )
         )
     return Pair(*parts)

@@ -50,6 +50,8 @@ SLOPE = 0.15
 SCENES = 0.015
 """Squared LR pixels: deviation of the found variance between kinds of scenes, beyond that between
 images of one kind; measured, see ``docs/method.md``."""
+LOST = 0.6
+"""Share of the power of quantisation that is an error: both sets lose some to it."""
 LARGEST_ERROR = 0.12
 """Squared LR pixels: a variance with a larger standard error cannot be told."""
 
@@ -101,7 +103,7 @@ def blur_variance(
     spectra = [
         one.spectra(cell, seed) for seed, (one, cell) in enumerate(zip(chosen, cells, strict=True))
     ]
-    lost = np.zeros(len(RINGS)) if quantised is None else quantised
+    lost = np.zeros(len(RINGS)) if quantised is None else LOST * quantised
     seen, error = np.ones(len(RINGS), bool), np.full(len(RINGS), ERROR)
     for one, found in zip(chosen, spectra, strict=True):
         mean = share @ found[0]

@@ -11,6 +11,7 @@ import pytest
 from click.testing import CliRunner
 from doubles import IMAGES, Simulated, simulated_set
 from finished_demo import write_demo
+from scenes import Camera, camera_set, scene
 
 from pipeline.audit.verdicts import (
     QUESTIONS,
@@ -95,10 +96,14 @@ def test_missing_compression_is_named_and_nothing_else() -> None:
     samples = simulated_set(replace(camera, noise=1.25, jpeg=False), 2)  # JPEG adds to the noise
     found = verdicts(evidence(real, rest, samples), SETTINGS)
     assert {v.question: v.word for v in found.counted} == PASSING | {"jpeg": "fail"}
-    assert "lack the JPEG steps" in answers(found)["jpeg"].sentence
+    assert "compressed less than the real images: not compressed, the real" in (
+        answers(found)["jpeg"].sentence
+    )
+    assert answers(found)["jpeg"].value == 3 and answers(found)["jpeg"].advice.startswith("Give")
     swapped = verdicts(evidence(samples, None, real), SETTINGS)
     assert answers(swapped)["jpeg"].word == "fail"
-    assert "other JPEG steps" in answers(swapped)["jpeg"].sentence
+    assert "compressed more than the real images" in answers(swapped)["jpeg"].sentence
+    assert answers(swapped)["jpeg"].value == -3
 
 
 def test_laplace_noise_has_heavier_tails_than_gaussian_noise() -> None:
@@ -134,11 +139,17 @@ def test_the_share_of_outliers(images: int, listed: int, word: str, real: LrStat
 
 
 def test_the_limit_is_the_setting_or_twice_the_floor(real: LrStatistics) -> None:
-    rest, samples = (simulated_set(Simulated(noise=level), 2) for level in (0.85, 0.6))
+    """Every second image of the rest has less noise, so its halves differ beyond chance."""
+    loud, quiet = Camera(), Camera(noise=0.8)
+    rest = camera_set([loud, quiet], [scene("walls", i) for i in range(12)], 0)
+    samples = simulated_set(Simulated(noise=0.6), 2)
     plain = answers(verdicts(evidence(real, None, samples), SETTINGS))["noise_level"]
     assert plain.floor is None and plain.limit == pytest.approx(0.1, abs=0.02)
     floored = answers(verdicts(evidence(real, rest, samples), SETTINGS))["noise_level"]
-    assert floored.floor is not None and floored.limit == 2 * abs(floored.floor) > 0.2
+    assert floored.floor == pytest.approx(-0.2, abs=0.03) and 0.2 < floored.limit < 0.4
+    alike = camera_set([loud], [scene("walls", i) for i in range(12)], 0)
+    chance = answers(verdicts(evidence(real, alike, samples), SETTINGS))["noise_level"]
+    assert chance.floor is not None and chance.limit == plain.limit
     assert plain.value == floored.value and plain.word == "fail" and floored.word == "warn"
     loose = SETTINGS.model_copy(update={"noise_level": 0.5})
     assert answers(verdicts(evidence(real, None, samples), loose))["noise_level"].word == "pass"

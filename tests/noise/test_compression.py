@@ -20,8 +20,11 @@ from pipeline.noise.compression import (
     qualities,
     quantisation_power,
 )
+from pipeline.noise.compression import (
+    common_steps as steps_of,
+)
 from pipeline.noise.statistics import Allowance, LrStatistics, lr_statistics
-from pipeline.sampling.jpeg import tables_of_quality
+from pipeline.sampling.jpeg import cosines, tables_of_quality
 
 WALLS = [scene("walls", seed) for seed in range(4)]
 
@@ -94,3 +97,28 @@ def test_the_power_of_quantisation_is_that_of_rounding_to_steps() -> None:
     table = np.array(tables_of_quality(50, "4:4:4").luma, dtype=float).reshape(8, 8)
     assert found[0] == pytest.approx((table[0, 1] ** 2 + table[1, 0] ** 2 + table[1, 1] ** 2) / 36)
     assert (np.diff(found[:6]) > 0).all()
+
+
+def test_coefficients_are_those_of_the_whole_block() -> None:
+    """Frequencies along both axes do not see the plane that a block is less of."""
+    block = np.random.default_rng(4).normal(0, 9, (8, 8))
+    basis = cosines()[1:].numpy()
+    y, x = np.indices((8, 8))
+    expected = dctn(block, norm="ortho")[1:, 1:]
+    assert basis @ (block - 3 - 0.7 * y + 2 * x) @ basis.T == pytest.approx(expected)
+
+
+def test_steps_are_those_of_the_table() -> None:
+    """Every step is read off the images of a JPEG file, as its table says."""
+    random = np.random.default_rng(3)
+    image = np.clip(128 + random.normal(0, 25, (512, 512, 3)), 0, 255).astype(np.uint8)
+    file = io.BytesIO()
+    Image.fromarray(image).save(file, "JPEG", quality=85, subsampling=0)
+    opened = Image.open(file)
+    assert isinstance(opened, JpegImageFile)
+    table = np.array(opened.quantization[0]).reshape(8, 8)[1:, 1:].ravel()
+    found = steps_of(statistics([np.asarray(opened).transpose(2, 0, 1)]))
+    told = ~np.isnan(found)
+    assert told.mean() > 0.7 and np.array_equal(found[told], table[told])
+    plain = steps_of(statistics([image.transpose(2, 0, 1)]))
+    assert np.array_equal(plain, np.ones(49))

@@ -1,21 +1,15 @@
 """Differences of sets of LR images, against what was put into them."""
 
-import io
 from dataclasses import replace
 
 import numpy as np
 import pytest
 import torch
 from doubles import Simulated, simulated_set
-from PIL import Image
-from PIL.JpegImagePlugin import JpegImageFile
-from scipy.fft import dctn
 
-from pipeline.noise import differences
-from pipeline.noise.differences import Figure, blur, collapse, jpeg, outliers
-from pipeline.noise.estimate import Noise, cut_blocks, white_correlation
+from pipeline.noise.differences import Figure, Pair, blur, collapse, jpeg, outliers
+from pipeline.noise.estimate import Noise, white_correlation
 from pipeline.noise.statistics import Allowance, LrStatistics, lr_statistics
-from pipeline.sampling.jpeg import cosines
 
 
 def textured(seed: int, blurred: float = 0.0) -> LrStatistics:
@@ -25,18 +19,18 @@ def textured(seed: int, blurred: float = 0.0) -> LrStatistics:
     amplitude = np.exp(-2 * np.pi**2 * (0.7**2 + blurred**2) * frequency**2)
     drawn = np.fft.fft2(random.normal(0, 60, (3, 512, 512))) * amplitude
     image = np.clip(np.rint(128 + np.fft.ifft2(drawn).real), 0, 255).astype(np.uint8)
-    counted = lr_statistics(image, Allowance(1, 4000, 1), torch.Generator())
+    counted = lr_statistics(image, Allowance(1, 4000, 1, 1024), torch.Generator())
     quiet = Noise(np.full((3, 9), 1 / 12), white_correlation(), 0.0, True)
     return replace(counted, measured=quiet)
 
 
 @pytest.mark.parametrize("width", [0.3, 0.7])
 def test_a_blur_is_found_with_its_size(width: float) -> None:
-    more = blur(textured(1), textured(2, width)).value
+    more = blur(Pair(textured(1), textured(2, width))).value
     assert more == pytest.approx(width, rel=0.2)
-    less = blur(textured(2, width), textured(1)).value
+    less = blur(Pair(textured(2, width), textured(1))).value
     assert less is not None and more is not None and less == pytest.approx(-more, rel=0.1)
-    none = blur(textured(1), textured(3)).value
+    none = blur(Pair(textured(1), textured(3))).value
     assert none is not None and abs(none) < 0.15
 
 
@@ -44,34 +38,8 @@ def test_noise_is_no_blur() -> None:
     """Noise of another level and correlation is subtracted from the spectra."""
     real = simulated_set(Simulated(), 0)
     for camera in (Simulated(noise=0.6), Simulated(correlated=False)):
-        found = blur(real, simulated_set(camera, 2)).value
+        found = blur(Pair(real, simulated_set(camera, 2))).value
         assert found is not None and abs(found) < 0.3
-
-
-def test_steps_are_those_of_the_table() -> None:
-    """Every step is read off the images of a JPEG file, as its table says."""
-    random = np.random.default_rng(3)
-    image = np.clip(128 + random.normal(0, 25, (512, 512, 3)), 0, 255).astype(np.uint8)
-    file = io.BytesIO()
-    Image.fromarray(image).save(file, "JPEG", quality=85, subsampling=0)
-    opened = Image.open(file)
-    assert isinstance(opened, JpegImageFile)
-    table = np.array(opened.quantization[0]).reshape(8, 8)[1:, 1:].ravel()
-    decoded = np.asarray(opened).transpose(2, 0, 1).astype(np.float64)
-    found = differences._quantisation(cut_blocks(decoded, 4000))
-    told = ~np.isnan(found)
-    assert told.mean() > 0.7 and np.array_equal(found[told], table[told])
-    plain = differences._quantisation(cut_blocks(image.transpose(2, 0, 1).astype(float), 4000))
-    assert np.array_equal(plain, np.ones(49))
-
-
-def test_coefficients_are_those_of_the_whole_block() -> None:
-    """Frequencies along both axes do not see the plane that a block is less of."""
-    block = np.random.default_rng(4).normal(0, 9, (8, 8))
-    basis = cosines()[1:].numpy()
-    y, x = np.indices((8, 8))
-    expected = dctn(block, norm="ortho")[1:, 1:]
-    assert basis @ (block - 3 - 0.7 * y + 2 * x) @ basis.T == pytest.approx(expected)
 
 
 def test_images_without_detail_show_no_quantisation() -> None:
@@ -79,7 +47,7 @@ def test_images_without_detail_show_no_quantisation() -> None:
         np.full((3, 64, 64), 90, np.uint8), Allowance(1, 400, 1), torch.Generator()
     )
     why = "the images have too little detail to show quantisation"
-    assert jpeg(flat, flat) == Figure(None, why)
+    assert jpeg(Pair(flat, flat)) == Figure(None, why)
 
 
 def test_collapse_is_the_correlation_of_the_blocks() -> None:
