@@ -65,9 +65,6 @@ class Verdict:
     word: Word
     value: float | None
     """The difference, with a sign where less and more differ; None if it cannot be told."""
-    low: float | None
-    """Lower end of its 95 % interval; None if there is none."""
-    high: float | None
     floor: float | None
     """The same between two halves of the real images; None if there is none."""
     limit: float
@@ -78,6 +75,10 @@ class Verdict:
     """What was found."""
     advice: str
     """What to do next; empty where nothing is wrong."""
+    low: float | None = None
+    """Lower end of the 95 % interval of the difference; None if there is none."""
+    high: float | None = None
+    """Upper end."""
 
 
 @dataclass(frozen=True)
