@@ -65,7 +65,7 @@ def scene(kind: Kind, seed: int) -> Array:
         shade = random.uniform(-40, 40) * discs * (y[box] - top)
         part = image[:, *box]
         part[:, inside] = colour + shade[inside]
-    return np.clip(image, 20, 235).astype(np.float32)
+    return np.asarray(np.clip(image, 20, 235), dtype=np.float32)
 
 
 def photograph(camera: Camera, sharp: Array, seed: int) -> NDArray[np.uint8]:

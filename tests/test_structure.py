@@ -26,10 +26,10 @@ STAGES = [
     "evaluate",
 ]
 PACKAGES = [
-    "base", "images", "reading", "stores", "writing", "sampling", "noise", "parallel", "crops",
-    "training", "passport", "dsn", "srn", "demo", "prepare", "camera", "train_dsn", "export",
-    "calibrate", "audit", "uncertainty", "figures", "train_srn", "library", "evaluate", "tools",
-    "recovery",
+    "base", "images", "reading", "stores", "writing", "sampling", "noise", "comparison", "parallel",
+    "crops", "training", "passport", "dsn", "srn", "demo", "prepare", "camera", "train_dsn",
+    "export", "calibrate", "audit", "uncertainty", "figures", "train_srn", "library", "evaluate",
+    "tools", "recovery",
 ]  # fmt: skip
 """From the bottom up: a package imports itself and what stands before it."""
 FACE = {"stages/options.py", "stages/messages.py", "stages/cli.py"}

@@ -16,8 +16,8 @@ from typing import Any, Literal
 from pydantic import Field
 
 from pipeline.base.settings import Positive, Settings
-from pipeline.noise import differences
-from pipeline.noise.differences import Figure, Pair
+from pipeline.comparison import differences
+from pipeline.comparison.differences import Figure, Pair
 from pipeline.noise.statistics import LrStatistics
 from pipeline.sampling.noise_level import LEAST_MISS
 

@@ -102,7 +102,7 @@ def test_the_classifier_sees_windows_of_like_content() -> None:
     def windows(levels: np.ndarray, spread: np.ndarray) -> np.ndarray:
         coarse = random.normal(0, 1, (len(levels), 3, 4, 4)) * spread[:, None, None, None]
         every = levels[:, None, None, None] + coarse.repeat(4, -1).repeat(4, -2)
-        return np.clip(every, 0, 255).astype(np.uint8)
+        return np.asarray(np.clip(every, 0, 255), dtype=np.uint8)
 
     real = [windows(random.uniform(40, 120, 50), random.uniform(1, 9, 50)) for _ in range(8)]
     other = [windows(random.uniform(80, 200, 50), random.uniform(5, 30, 50)) for _ in range(8)]

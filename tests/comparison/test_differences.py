@@ -7,7 +7,7 @@ import pytest
 import torch
 from doubles import Simulated, simulated_set
 
-from pipeline.noise.differences import Figure, Pair, blur, collapse, jpeg, outliers
+from pipeline.comparison.differences import Figure, Pair, blur, collapse, jpeg, outliers
 from pipeline.noise.estimate import Noise, white_correlation
 from pipeline.noise.statistics import Allowance, LrStatistics, lr_statistics
 

@@ -12,17 +12,17 @@ from typing import NamedTuple
 import numpy as np
 from numpy.typing import NDArray
 
-from pipeline.noise.compression import (
+from pipeline.comparison.compression import (
     UNCOMPRESSED,
     at_like_compression,
     qualities,
     quantisation_power,
 )
+from pipeline.comparison.flat_areas import FlatAreas, flat_areas
+from pipeline.comparison.sharpness import blur_variance
 from pipeline.noise.estimate import Noise
-from pipeline.noise.flat_areas import FlatAreas, flat_areas
 from pipeline.noise.matching import FEWEST_IMAGES as FEWEST_IN_HALF
 from pipeline.noise.matching import draws, standard_error
-from pipeline.noise.sharpness import blur_variance
 from pipeline.noise.statistics import LrStatistics
 from pipeline.sampling.noise_level import NO_NOISE
 

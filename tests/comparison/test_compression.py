@@ -14,13 +14,13 @@ from PIL.JpegImagePlugin import JpegImageFile
 from scenes import Camera, camera_set, photograph, scene
 from scipy.fft import dctn, idctn
 
-from pipeline.noise.compression import (
+from pipeline.comparison.compression import (
     at_like_compression,
     equivalent_quality,
     qualities,
     quantisation_power,
 )
-from pipeline.noise.compression import (
+from pipeline.comparison.compression import (
     common_steps as steps_of,
 )
 from pipeline.noise.statistics import Allowance, LrStatistics, lr_statistics

@@ -1,0 +1,4 @@
+"""What two sets of LR images differ in: of their cameras, not of their scenes.
+
+See ``differences``.
+"""
