@@ -10,8 +10,8 @@ import numpy as np
 import pytest
 from click.testing import CliRunner
 from doubles import IMAGES, Simulated, simulated_set
+from drawn_scenes import Camera, camera_set, scene
 from finished_demo import write_demo
-from scenes import Camera, camera_set, scene
 
 from pipeline.audit.verdicts import (
     QUESTIONS,

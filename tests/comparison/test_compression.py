@@ -8,10 +8,10 @@ from operator import add
 import numpy as np
 import pytest
 import torch
+from drawn_scenes import Camera, camera_set, photograph, scene
 from numpy.typing import NDArray
 from PIL import Image
 from PIL.JpegImagePlugin import JpegImageFile
-from scenes import Camera, camera_set, photograph, scene
 from scipy.fft import dctn, idctn
 
 from pipeline.comparison.compression import (
