@@ -41,7 +41,7 @@ from pipeline.stores.split import held_out_box, training_box
 
 INFINITE = 0x7C00
 """Bits of the infinite float16; a positive finite one has fewer, a negative one or NaN more."""
-STRIP = 32
+STRIP = 24
 """Rows and columns of the bicubic reference that one product of matrices gives."""
 JPEG_GRID = 16
 """The held-out part starts on a multiple of this many pixels, so that it keeps the JPEG grid."""
@@ -205,24 +205,27 @@ def bicubic_reference(store: Store, name: str, image_id: str, box: Box) -> NDArr
     halo = 2 * scale  # the reach of the bicubic kernel to either side
     area = box.times(scale)
     seen = area.grown(halo, height, width)
-    beyond = [
-        (halo - area.top + seen.top, halo - seen.bottom + area.bottom),
-        (halo - area.left + seen.left, halo - seen.right + area.right),
-    ]
-    image = np.pad(store.read(image_id, name, seen), [(0, 0), *beyond], "symmetric")
+    image = store.read(image_id, name, seen)
+    above = halo - area.top + seen.top
+    beside = (halo - area.left + seen.left, halo - seen.right + area.right)
     exact = torch.float32 if scale in (2, 4) else torch.float64
     weights = _bicubic_weights(scale)
     rows, columns = box.shape
     reference = torch.empty(3, rows, columns, dtype=torch.float64)
-    for tile in tiles(rows, 1, STRIP):
-        outer = slice(tile.top * scale, (tile.bottom + 4) * scale)
-        pixels = torch.from_numpy(image[:, outer]).to(exact)
-        down = weights[: pixels.shape[1], : tile.bottom - tile.top].to(exact)
-        strip = torch.matmul(down.T, pixels).double()
+    for strip in tiles(rows, 1, STRIP):
+        first, last = strip.top * scale - above, (strip.bottom + 4) * scale - above
+        beyond = (max(-first, 0), max(last - image.shape[1], 0))
+        pixels = image[:, max(first, 0) : last]
+        if any(beyond):
+            pixels = np.pad(pixels, [(0, 0), beyond, (0, 0)], "symmetric")
+        down = weights[: pixels.shape[1], : strip.bottom - strip.top].T.to(exact)
+        small = torch.matmul(down, torch.from_numpy(pixels).to(exact)).numpy()
+        small = np.pad(small, [(0, 0), (0, 0), beside], "symmetric")
         for part in tiles(1, columns, STRIP):
-            inner = strip[..., part.left * scale : (part.right + 4) * scale]
+            inner = small[..., part.left * scale : (part.right + 4) * scale]
             across = weights[: inner.shape[2], : part.right - part.left]
-            reference[:, tile.top : tile.bottom, part.left : part.right] = inner @ across
+            found = torch.matmul(torch.from_numpy(inner).double(), across)
+            reference[:, strip.top : strip.bottom, part.left : part.right] = found
     return reference.numpy()
 
 

@@ -15,6 +15,7 @@ Intensities are in gray levels, variances in gray levels squared.
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 from functools import lru_cache
+from typing import NamedTuple
 
 import numpy as np
 from numpy.typing import NDArray
@@ -47,6 +48,8 @@ ABOVE = 0.2
 """A stratum whose log variance lies more than this above the curve has less weight."""
 FEWEST, FEWEST_FLAT = 64, 12
 """Least number of blocks of a set, and of flat blocks of a stratum."""
+AT_ONCE = 256
+"""Blocks that are computed at a time, so that they fit a processor's cache."""
 FEWEST_LIT = 256
 """Least number of blocks of a set most of whose blocks are black or white: what is left lies around
 lamps and at the edge of shadows, and is less flat."""
@@ -139,16 +142,36 @@ def cut_blocks(image: NDArray[np.floating] | NDArray[np.uint8], limit: int) -> B
     row, column = divmod(np.flatnonzero(used), columns)
     cut = image[:, : rows * SIDE, : columns * SIDE]
     grid = cut.reshape(3, rows, SIDE, columns, SIDE).transpose(1, 3, 0, 2, 4)
-    pixels = grid[row, column].astype(np.float64).reshape(-1, SIDE * SIDE)
-    plane = _plane_basis()
-    residual = pixels - (pixels @ plane) @ plane.T
-    variance = (np.einsum("np,np->n", residual, residual) / _freedom()).reshape(-1, 3)
+    parts = [
+        _less_plane(grid[row[start : start + AT_ONCE], column[start : start + AT_ONCE]])
+        for start in range(0, len(row), AT_ONCE)
+    ]
+    if not parts:
+        none = np.zeros((0, 3), np.float32)
+        return Blocks(none, np.zeros((0, 3, SIDE, SIDE), np.float32), none)
+    level, residual, variance = (np.concatenate(each) for each in zip(*parts, strict=True))
     kept = place[kept]
-    return Blocks(
-        pixels.reshape(-1, 3, SIDE * SIDE)[kept].mean(axis=-1).astype(np.float32),
-        residual.reshape(-1, 3, SIDE, SIDE)[kept].astype(np.float32),
-        variance[place[neighbours]].mean(axis=1).astype(np.float32),
-    )
+    around = variance[place[neighbours]].mean(axis=1).astype(np.float32)
+    return Blocks(level[kept], residual[kept], around)
+
+
+class _Plain(NamedTuple):
+    """Blocks (n, 3, 8, 8) less their planes."""
+
+    level: NDArray[np.float32]
+    residual: NDArray[np.float32]
+    variance: Array
+    """(n, 3): of every channel."""
+
+
+def _less_plane(pixels: NDArray[np.floating] | NDArray[np.uint8]) -> _Plain:
+    """Subtract from blocks (n, 3, 8, 8) their planes of least squares."""
+    flat = pixels.astype(np.float64).reshape(-1, SIDE * SIDE)
+    level = flat.mean(axis=1).reshape(-1, 3).astype(np.float32)
+    plane = _plane_basis()
+    flat -= (flat @ plane) @ plane.T
+    variance = (np.einsum("np,np->n", flat, flat) / _freedom()).reshape(-1, 3)
+    return _Plain(level, flat.astype(np.float32).reshape(pixels.shape), variance)
 
 
 @lru_cache(maxsize=64)

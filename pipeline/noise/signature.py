@@ -37,7 +37,7 @@ around it.  Rings above 0.5 lie in the corners of the frequency plane, which rea
 RADII = len(FREQUENCIES)
 STRIP = 32
 """Rows of an image whose high-pass is in memory at a time: they fit a processor's cache."""
-AT_ONCE = 256
+AT_ONCE = 64
 """Windows whose spectra are in memory at a time."""
 
 
