@@ -6,6 +6,8 @@ times 255) and over the three channels of every LR pixel.
 """
 
 from dataclasses import dataclass
+from functools import reduce
+from operator import add
 
 import numpy as np
 import torch
@@ -166,7 +168,7 @@ def theta_histograms(
     joint = np.zeros(settings.bins**2, np.int64)
     by_distance, sums, hottest = np.zeros(settings.bins), np.zeros((4, 3)), (-1.0, area)
     column_of = bin_index(THETA_VALUES, settings.bins, settings.theta_limit_gray)
-    for tile in tiles(*theta.shape[1:], TILE):
+    for tile in tiles(theta.shape[1], theta.shape[2], TILE):
         own = theta[tile.slices].view(np.uint16)
         levels = THETA_VALUES[own]
         value = mean[tile.slices].astype(np.float64)
@@ -221,8 +223,9 @@ def structure(reference: NDArray[np.floating]) -> tuple[Tensor, Tensor]:
 def _mean_of_5(plane: NDArray[np.float32]) -> NDArray[np.float64]:
     """Means of 5x5 pixels, where they lie inside a plane (H, W)."""
     height, width = (length - 4 for length in plane.shape)
-    rows = sum(plane[start : start + height] for start in range(5))
-    return np.asarray(sum(rows[:, start : start + width] for start in range(5)), np.float64) / 25
+    rows = reduce(add, [plane[start : start + height] for start in range(5)])
+    sums = reduce(add, [rows[:, start : start + width] for start in range(5)])
+    return np.asarray(sums, np.float64) / 25
 
 
 def theta_by_gradient(

@@ -81,7 +81,8 @@ def windows(image: NDArray[Number], count: int, generator: torch.Generator) -> N
     order = np.argsort(flatness, kind="stable")
     flattest = order[: max(count, round(FLAT_SHARE * len(order)))]
     drawn = torch.randperm(len(flattest), generator=generator)[:count]
-    return every[flattest[drawn.numpy()]]
+    chosen: NDArray[Number] = every[flattest[drawn.numpy()]]
+    return chosen
 
 
 def classifier_accuracy(real: Sequence[Floats], generated: Sequence[Floats], seed: int) -> Accuracy:
@@ -142,7 +143,7 @@ def _halves(
 
 def _scale(values: NDArray[np.floating]) -> float:
     """The scale of the high-pass: asinh(x / scale) is linear in noise and compresses edges."""
-    return max(float(np.median(np.abs(values))), ROUNDING**0.5)
+    return max(float(np.median(np.abs(values))), math.sqrt(ROUNDING))
 
 
 def _trained(train: list[Tensor], seed: int) -> TextureNetwork:

@@ -81,7 +81,9 @@ def signature(image: NDArray[np.floating] | NDArray[np.uint8]) -> Signature:
         raise ValueError(f"the image must be (3, H, W), got {image.shape}")
     if not np.isfinite(image).all():
         raise ValueError("the image must be finite")
-    pixels = image.astype(np.float32 if image.dtype == np.uint8 else np.float64)
+    pixels: NDArray[np.floating] = (
+        image.astype(np.float32) if image.dtype == np.uint8 else image.astype(np.float64)
+    )
     windows = cut(pixels)
     power = np.zeros((3, WINDOW, WINDOW // 2 + 1))
     for start in range(0, len(windows), AT_ONCE):

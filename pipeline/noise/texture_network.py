@@ -48,7 +48,7 @@ class Weights(NamedTuple):
 
 def named(flat: Tensor) -> Weights:
     """Views of a vector of all weights, one after the other."""
-    parts = flat.split([math.prod(shape) for shape in SHAPES])
+    parts = flat.split_with_sizes([math.prod(shape) for shape in SHAPES])
     return Weights(*(part.view(shape) for part, shape in zip(parts, SHAPES, strict=True)))
 
 
