@@ -13,6 +13,7 @@ from pathlib import Path
 from typing import Any
 
 import numpy as np
+from tqdm import tqdm
 
 from pipeline.audit import tables
 from pipeline.audit.graph import (  # fmt: skip
@@ -101,25 +102,30 @@ def audit(
     samplers, fault = _samplers(inputs)
     with workers(scheduler) as where:
         measured = measure(inputs, settings, samplers, where)
-    real = _judged(measured.lr_sets)
-    scores = {
-        name: compare(real, lr_set, SEED)
-        for name, lr_set in measured.lr_sets.items()
-        if name != HELD_OUT
-    }
-    _warn(scores)
-    pixels = sum(row.height * row.width for row in measured.rows)
-    counted = {"images": len(measured.rows), "lr_pixels": pixels}
-    metrics = {**counted, **figures(measured.total, settings)}
-    summary = _summarise(inputs, settings, measured, scores, metrics, fault)
-    worst = sorted(measured.rows, key=lambda row: -row.figures["theta_mean"])
-    panels = [
-        cut_panels(inputs.maps, inputs.hr, row, samplers) for row in worst[: settings.worst_images]
-    ]
-    shown = [replace(one, row=_named(inputs.hr, one.row)) for one in panels]
-    rows = [_named(inputs.hr, row) for row in measured.rows]
-    page = render(summary, [_named(inputs.hr, row) for row in worst], shown)
-    _write(folder, rows, summary, page)
+    compared = [name for name in measured.lr_sets if name != HELD_OUT]
+    pictured = min(settings.worst_images, len(measured.rows))
+    with tqdm(total=len(compared) + pictured + 2, desc="scores and page", unit="step") as bar:
+        real = _judged(measured.lr_sets)
+        scores = {}
+        for name in compared:
+            scores[name] = compare(real, measured.lr_sets[name], SEED)
+            bar.update()
+        _warn(scores)
+        pixels = sum(row.height * row.width for row in measured.rows)
+        counted = {"images": len(measured.rows), "lr_pixels": pixels}
+        metrics = {**counted, **figures(measured.total, settings)}
+        summary = _summarise(inputs, settings, measured, scores, metrics, fault)
+        bar.update()
+        worst = sorted(measured.rows, key=lambda row: -row.figures["theta_mean"])
+        panels = []
+        for row in worst[:pictured]:
+            panels.append(cut_panels(inputs.maps, inputs.hr, row, samplers))
+            bar.update()
+        shown = [replace(one, row=_named(inputs.hr, one.row)) for one in panels]
+        rows = [_named(inputs.hr, row) for row in measured.rows]
+        page = render(summary, [_named(inputs.hr, row) for row in worst], shown)
+        _write(folder, rows, summary, page)
+        bar.update()
     scored = {name: _plain(found) for name, found in scores.items() if name in GENERATED[:4]}
     return {**metrics, **summary.verdicts.metrics(), "scores": scored}
 

@@ -6,7 +6,7 @@ depends on the number of workers.  Memory is bounded by a few chunks per worker 
 ``noise.statistics``).  Of every image only a row of figures is kept.
 """
 
-from collections.abc import Iterator, Mapping
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass
 from functools import reduce
@@ -27,17 +27,22 @@ from pipeline.audit.tasks import (
     ChunkCounts,
     MapsDifference,
     StatisticsBySet,
-    add_statistics,
     chunks,
     compare_maps,
     count_pair,
     count_real,
+    total_by_set,
 )
+from pipeline.base.boxes import Box
 from pipeline.base.errors import UserError
+from pipeline.base.seeding import one_thread
 from pipeline.dsn.file import describe
 from pipeline.noise.statistics import Allowance
 from pipeline.sampling.sampler import Sampler
 from pipeline.stores.reader import Store
+
+AREA = 2**17
+"""LR pixels of small images that one task reads together, about."""
 
 
 @dataclass(frozen=True)
@@ -90,7 +95,7 @@ def workers(scheduler: str | None) -> Iterator[Any]:
 
     """
     if scheduler is None:
-        with TqdmCallback(desc="audit", unit="task"):
+        with one_thread(), TqdmCallback(desc="audit", unit="task"):
             yield None
         return
     from pipeline.parallel.dask_workers import connected
@@ -152,24 +157,63 @@ class ImageCounts(NamedTuple):
     rows: list[ImageRow]
     counted: ChunkCounts
 
-    def __add__(self, other: "ImageCounts") -> "ImageCounts":  # type: ignore[override]
-        return ImageCounts(self.rows + other.rows, self.counted + other.counted)
+    @classmethod
+    def total(cls, parts: Sequence["ImageCounts"]) -> "ImageCounts":
+        """The rows and counts of several parts together."""
+        rows = [row for part in parts for row in part.rows]
+        return cls(rows, ChunkCounts.total([part.counted for part in parts]))
+
+
+class Part(NamedTuple):
+    """An image of the maps, and the chunks it is read in."""
+
+    image_id: str
+    size: tuple[int, int]
+    chunks: list[Box]
+    piece: int
+    """Number of its first chunk in the store."""
 
 
 def _graph(maps: Store, hr: Store, settings: AuditSettings, samplers: Mapping[str, Sampler]) -> Any:
     """The delayed ``ImageCounts`` of all together."""
     prior = closed_form_prior(maps)
     curve = None if prior is None else ClosedForm(prior)
-    areas = {image_id: chunks(maps, image_id) for image_id in maps.ids}
-    allowance = Allowance.of(sum(len(each) for each in areas.values()))
-    shared = delayed(ChunkCounter(maps, hr, settings, curve, samplers, allowance), traverse=False)
-    count, one = delayed(ChunkCounter.count), delayed(_one_image)
-    images, piece = [], 0
-    for image_id, of_image in areas.items():
-        parts = [count(shared, image_id, a, piece + number) for number, a in enumerate(of_image)]
-        piece += len(parts)
-        images.append(one(image_id, maps.size(image_id), _tree(parts), settings))
-    return _tree(images)
+    parts, piece = [], 0
+    for image_id in maps.ids:
+        parts.append(Part(image_id, maps.size(image_id), chunks(maps, image_id), piece))
+        piece += len(parts[-1].chunks)
+    counter = ChunkCounter(maps, hr, settings, curve, samplers, Allowance.of(piece))
+    shared, count = delayed(counter, traverse=False), delayed(ChunkCounter.count)
+    one, several = delayed(_one_image), delayed(_count_images)
+    images = []
+    for group in _groups(parts):
+        first = group[0]
+        if len(first.chunks) == 1:
+            images.append(several(shared, delayed(group, traverse=False)))
+            continue
+        counts = [
+            count(shared, first.image_id, area, first.piece + number)
+            for number, area in enumerate(first.chunks)
+        ]
+        images.append(one(first, _tree(counts, ChunkCounts.total), settings))
+    return _tree(images, ImageCounts.total)
+
+
+def _groups(parts: Sequence[Part]) -> Iterator[list[Part]]:
+    """Images that one task counts: consecutive small ones together, larger ones alone."""
+    group: list[Part] = []
+    pixels = 0
+    for part in parts:
+        if group and (pixels >= AREA or len(part.chunks) > 1 or len(group[0].chunks) > 1):
+            yield group
+            group, pixels = [], 0
+        group.append(part)
+        pixels += part.size[0] * part.size[1]
+    yield group
+
+
+def _sum(parts: Sequence[Any]) -> Any:
+    return reduce(add, parts)
 
 
 def _difference_graph(first: Store, second: Store) -> list[Any]:
@@ -187,9 +231,8 @@ def _real_graph(lr: Store) -> Any:
     shared, allowance = delayed(lr, traverse=False), Allowance.of(len(lr.ids))
     entering = [(i, image_id) for i, image_id in enumerate(lr.ids) if allowance.enters(i)]
     count = delayed(count_real)
-    return _tree(
-        [count(shared, image_id, allowance, i) for i, image_id in entering], add_statistics
-    )
+    counts = [count(shared, image_id, allowance, i) for i, image_id in entering]
+    return _tree(counts, total_by_set)
 
 
 def _pair_graph(val: Store) -> Any:
@@ -201,21 +244,26 @@ def _pair_graph(val: Store) -> Any:
     return _tree(parts) if parts else None
 
 
-def _tree(parts: list[Any], plus: Any = add, width: int = 8) -> Any:
+def _tree(parts: list[Any], total: Callable[..., Any] = _sum, width: int = 8) -> Any:
     """Add delayed parts, ``width`` at a time, in an order that depends only on their number."""
-    merge = delayed(_sum)
+    merge = delayed(total)
     while len(parts) > 1:
-        parts = [merge(parts[start : start + width], plus) for start in range(0, len(parts), width)]
+        parts = [merge(parts[start : start + width]) for start in range(0, len(parts), width)]
     return parts[0]
 
 
-def _sum(parts: list[Any], plus: Any) -> Any:
-    return reduce(plus, parts)
-
-
-def _one_image(
-    image_id: str, size: tuple[int, int], counted: ChunkCounts, settings: AuditSettings
-) -> ImageCounts:
+def _one_image(part: Part, counted: ChunkCounts, settings: AuditSettings) -> ImageCounts:
     histograms = counted.histograms
-    row = ImageRow(image_id, *size, figures(histograms, settings), histograms.hottest[1])
+    row = ImageRow(part.image_id, *part.size, figures(histograms, settings), histograms.hottest[1])
     return ImageCounts([row], counted.of_one_image())
+
+
+def _count_images(counter: ChunkCounter, images: Sequence[Part]) -> ImageCounts:
+    """Read and count images of a single chunk, one after the other."""
+    found: ImageCounts | None = None
+    for part in images:
+        counted = counter.count(part.image_id, part.chunks[0], part.piece)
+        one = _one_image(part, counted, counter.settings)
+        found = one if found is None else ImageCounts.total([found, one])
+    assert found is not None
+    return found

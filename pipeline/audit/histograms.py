@@ -6,16 +6,17 @@ times 255) and over the three channels of every LR pixel.
 """
 
 from dataclasses import dataclass
+from functools import reduce
+from operator import add
 
 import numpy as np
 import torch
-import torch.nn.functional as F
 from numpy.typing import NDArray
 from pydantic import Field
 from torch import Tensor
 
 from pipeline.audit.verdicts import VerdictSettings
-from pipeline.base.boxes import Box
+from pipeline.base.boxes import Box, tiles
 from pipeline.base.settings import Positive, Settings
 from pipeline.sampling.laplace import optimal_scale
 
@@ -23,6 +24,8 @@ Figures = dict[str, float]
 """Figures by name."""
 
 LEVELS = 255
+TILE = 128
+"""Side in LR pixels of the areas in which a chunk is processed."""
 PERCENTILES = (5, 50, 95)
 GRADIENTS = np.array([0.0, 1, 2, 4, 8, 16, 32])
 """Lower ends of the bins of the gradient, in gray levels per pixel; the last has no upper end."""
@@ -53,20 +56,32 @@ class AuditSettings(Settings):
 class ClosedForm:
     """The scale that minimises Eq. 2 for a distance, by interpolation in a table.
 
-    Within 1e-4 gray levels of ``optimal_scale`` up to 1000 times the prior, and far faster.
+    Within 1e-4 gray levels of ``optimal_scale`` for a prior of at least 0.01 gray levels, and far
+    faster.
 
     Args:
         prior: Laplace scale of the reference in gray levels.
 
     """
 
+    LIMIT, STEPS = 300.0, 2**17
+    """Largest distance in the table, in gray levels, and number of its equal steps."""
+
     def __init__(self, prior: float) -> None:
-        self.distance = prior * np.expm1(np.linspace(0, np.log(1e8), 2**14))
-        self.scale = optimal_scale(self.distance, prior)
+        self.prior = prior
+        scale = optimal_scale(np.linspace(0, self.LIMIT, self.STEPS + 1), prior)
+        self.scale, self.rise = scale[:-1], np.diff(scale)
 
     def __call__(self, distance: NDArray[np.float64]) -> NDArray[np.float64]:
         """The best theta for distances of any shape; both in gray levels."""
-        return np.interp(distance, self.distance, self.scale)
+        place = distance * (self.STEPS / self.LIMIT)
+        beyond = place >= self.STEPS
+        index = np.where(beyond, 0, place).astype(np.intp)
+        place -= index
+        found = self.scale[index] + self.rise[index] * place
+        if beyond.any():
+            found[beyond] = optimal_scale(distance[beyond], self.prior)
+        return np.asarray(found)
 
 
 @dataclass(frozen=True, eq=False)
@@ -149,22 +164,33 @@ def theta_histograms(
         curve: None if there is no closed form; the gap to it is then NaN.
 
     """
-    bins = settings.bins
-    levels = theta.astype(np.float64) * LEVELS
-    shift = mean.astype(np.float64) * LEVELS - reference
-    distance = np.abs(shift)
-    gap = np.full_like(levels, np.nan) if curve is None else curve(distance) - levels
-    row = bin_index(distance, bins, settings.distance_limit_gray).ravel()
-    column = bin_index(levels, bins, settings.theta_limit_gray).ravel()
     counts = [np.bincount(x.ravel(), minlength=len(THETA_VALUES)) for x in theta.view(np.uint16)]
-    each = (distance, shift, np.abs(gap), (mean < 0) | (mean > 1))
+    joint = np.zeros(settings.bins**2, np.int64)
+    by_distance, sums, hottest = np.zeros(settings.bins), np.zeros((4, 3)), (-1.0, area)
+    column_of = bin_index(THETA_VALUES, settings.bins, settings.theta_limit_gray)
+    for tile in tiles(theta.shape[1], theta.shape[2], TILE):
+        own = theta[tile.slices].view(np.uint16)
+        levels = THETA_VALUES[own]
+        value = mean[tile.slices].astype(np.float64)
+        shift = value * LEVELS - reference[tile.slices]
+        distance = np.abs(shift)
+        gap = np.nan if curve is None else np.abs(curve(distance) - levels).sum(axis=(1, 2))
+        row = bin_index(distance, settings.bins, settings.distance_limit_gray).ravel()
+        by_distance += np.bincount(row, weights=levels.ravel(), minlength=settings.bins)
+        row *= settings.bins
+        row += column_of[own].ravel()
+        joint += np.bincount(row, minlength=len(joint))
+        outside = np.count_nonzero((value < 0) | (value > 1), axis=(1, 2))
+        both = [each.sum(axis=(1, 2)) for each in (distance, shift)]
+        sums += np.stack([*both, np.broadcast_to(gap, 3), outside])
+        total = float(levels.sum())
+        if total > hottest[0]:
+            corner = (area.top, area.top, area.left, area.left)
+            hottest = total, Box(*(a + b for a, b in zip(tile, corner, strict=True)))
+    edges = np.zeros((len(STRUCTURES), len(GRADIENTS), 3))
+    shape = (settings.bins, settings.bins)
     return ThetaHistograms(
-        np.stack(counts),
-        np.bincount(row * bins + column, minlength=bins * bins).reshape(bins, bins),
-        np.bincount(row, weights=levels.ravel(), minlength=bins).astype(np.float64),
-        np.stack([values.sum(axis=(1, 2), dtype=np.float64) for values in each]),
-        np.zeros((len(STRUCTURES), len(GRADIENTS), 3)),
-        (float(levels.sum()), area),
+        np.stack(counts), joint.reshape(shape), by_distance, sums, edges, hottest
     )
 
 
@@ -182,14 +208,24 @@ def structure(reference: NDArray[np.floating]) -> tuple[Tensor, Tensor]:
         eigenvalues over their sum, 0 to 1; (H - 6, W - 6) each.
 
     """
-    pixels = torch.from_numpy(np.asarray(reference, dtype=np.float32))
+    pixels = np.asarray(reference, dtype=np.float32)
     right = (pixels[:, 1:-1, 2:] - pixels[:, 1:-1, :-2]) / 2
     down = (pixels[:, 2:, 1:-1] - pixels[:, :-2, 1:-1]) / 2
-    products = torch.stack([(right**2).mean(0), (down**2).mean(0), (right * down).mean(0)])
-    xx, yy, xy = F.avg_pool2d(products, 5, stride=1).double()
+    xx, yy, xy = (
+        _mean_of_5(np.einsum("cyx,cyx->yx", a, b) / 3)
+        for a, b in ((right, right), (down, down), (right, down))
+    )
     trace = xx + yy
-    coherence = ((xx - yy) ** 2 + 4 * xy**2).sqrt() / trace.clamp(min=1e-12)
-    return trace.sqrt(), coherence
+    coherence = np.sqrt((xx - yy) ** 2 + 4 * xy**2) / np.maximum(trace, 1e-12)
+    return torch.from_numpy(np.sqrt(trace)), torch.from_numpy(coherence)
+
+
+def _mean_of_5(plane: NDArray[np.float32]) -> NDArray[np.float64]:
+    """Means of 5x5 pixels, where they lie inside a plane (H, W)."""
+    height, width = (length - 4 for length in plane.shape)
+    rows = reduce(add, [plane[start : start + height] for start in range(5)])
+    sums = reduce(add, [rows[:, start : start + width] for start in range(5)])
+    return np.asarray(sums, np.float64) / 25
 
 
 def theta_by_gradient(
@@ -212,8 +248,9 @@ def theta_by_gradient(
     if min(reference.shape[1:]) < 7:
         return np.zeros(shape)
     gradient, coherence = (part.numpy() for part in structure(reference))
-    kind = (coherence < COHERENT).astype(np.int64)
-    index = kind * len(GRADIENTS) + np.searchsorted(GRADIENTS, gradient, side="right") - 1
+    index = (coherence < COHERENT) * np.intp(len(GRADIENTS)) - 1
+    for lower in GRADIENTS:
+        index += gradient >= lower
     inside = (slice(None), slice(3, -3), slice(3, -3))
     sums = [np.ones(index.size)]
     for values in (theta, calibrated):

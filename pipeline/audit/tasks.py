@@ -6,15 +6,16 @@ of counts, and the statistics of the LR images of the pieces that are used
 (``noise.statistics.Allowance``).
 """
 
-from collections.abc import Iterator, Mapping
+from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass, replace
-from functools import reduce
+from functools import lru_cache, reduce
 from operator import add
 from typing import NamedTuple
 
 import numpy as np
 import torch
 from numpy.typing import NDArray
+from torch import Tensor
 
 from pipeline.audit.histograms import (
     LEVELS,
@@ -28,17 +29,20 @@ from pipeline.audit.noise_laws import DifferenceHistogram
 from pipeline.base.boxes import Box, tiles
 from pipeline.base.errors import UserError
 from pipeline.base.seeding import generator
-from pipeline.images.filters import bicubic_downsample
+from pipeline.images.filters import bicubic_resize
 from pipeline.images.io import Image, to_uint8
 from pipeline.noise.statistics import SIDE, Allowance, LrStatistics, lr_statistics
 from pipeline.sampling.laplace import Maps
 from pipeline.sampling.sampler import Sampler
+from pipeline.stores import format
 from pipeline.stores.format import ARRAYS
 from pipeline.stores.reader import Store
 from pipeline.stores.split import held_out_box, training_box
 
-TILE = 128
-"""Side in LR pixels of the areas in which a chunk is processed."""
+INFINITE = 0x7C00
+"""Bits of the infinite float16; a positive finite one has fewer, a negative one or NaN more."""
+STRIP = 24
+"""Rows and columns of the bicubic reference that one product of matrices gives."""
 JPEG_GRID = 16
 """The held-out part starts on a multiple of this many pixels, so that it keeps the JPEG grid."""
 HELD_OUT, TRAINING = "real, held out", "real, training part"
@@ -54,9 +58,12 @@ class ChunkCounts(NamedTuple):
     lr_sets: StatisticsBySet
     """Empty if none of the chunks is used."""
 
-    def __add__(self, other: "ChunkCounts") -> "ChunkCounts":  # type: ignore[override]
-        return ChunkCounts(
-            self.histograms + other.histograms, add_statistics(self.lr_sets, other.lr_sets)
+    @classmethod
+    def total(cls, parts: Sequence["ChunkCounts"]) -> "ChunkCounts":
+        """The counts of several parts together."""
+        return cls(
+            reduce(add, [part.histograms for part in parts]),
+            total_by_set([part.lr_sets for part in parts]),
         )
 
     def of_one_image(self) -> "ChunkCounts":
@@ -66,14 +73,11 @@ class ChunkCounts(NamedTuple):
         )
 
 
-def add_statistics(first: StatisticsBySet, second: StatisticsBySet) -> StatisticsBySet:
-    """Statistics of sets of the same name are added; the order is that of the first."""
-    names = dict.fromkeys([*first, *second])
+def total_by_set(parts: Sequence[StatisticsBySet]) -> StatisticsBySet:
+    """The statistics of parts together, set by set; the order is that of the first parts."""
+    names = dict.fromkeys(name for part in parts for name in part)
     return {
-        name: first[name] + second[name]
-        if name in first and name in second
-        else (first.get(name) or second[name])
-        for name in names
+        name: LrStatistics.total([part[name] for part in parts if name in part]) for name in names
     }
 
 
@@ -129,17 +133,12 @@ class ChunkCounter:
         stored = read_maps(self.maps, image_id, chunk)
         mean, theta = stored["mean"], stored["theta"]
         reference = bicubic_reference(self.hr, "image", image_id, chunk)
-        parts = []
-        for tile in tiles(mean.shape[1], mean.shape[2], TILE):
-            corner = Box(chunk.top, chunk.top, chunk.left, chunk.left)
-            area = Box(*(a + b for a, b in zip(tile, corner, strict=True)))
-            own, inside = (mean[tile.slices], theta[tile.slices]), reference[tile.slices]
-            parts.append(theta_histograms(*own, inside, area, self.settings, self.curve))
+        whole = theta_histograms(mean, theta, reference, chunk, self.settings, self.curve)
         unit = {name: torch.from_numpy(array).float()[None] for name, array in stored.items()}
         sampler = self.samplers.get("calibrated")
         calibrated = None if sampler is None else sampler.theta(unit)[0].numpy()
         edges = theta_by_gradient(reference, theta, calibrated)
-        whole = replace(reduce(add, parts), edges=edges)
+        whole = replace(whole, edges=edges)
         if not self.allowance.enters(piece):
             return ChunkCounts(whole, {})
         images = self._images(unit, reference, piece)
@@ -165,8 +164,7 @@ class ChunkCounter:
 
 def chunks(maps: Store, image_id: str) -> list[Box]:
     """The chunks of an image of maps, as areas on the LR grid."""
-    height, width = maps.size(image_id)
-    return list(tiles(height, width, max(maps.array(image_id, "mean").chunks)))
+    return list(tiles(*maps.size(image_id), format.CHUNK["maps"]))
 
 
 def read_maps(maps: Store, image_id: str, box: Box) -> dict[str, NDArray[np.float16]]:
@@ -177,20 +175,23 @@ def read_maps(maps: Store, image_id: str, box: Box) -> dict[str, NDArray[np.floa
 
     """
     stored = {name: maps.read(image_id, name, box) for name in ARRAYS["maps"]}
-    theta = stored["theta"]
+    mean, theta = stored["mean"], stored["theta"]
     if theta.dtype != np.float16:
         raise UserError(f"{maps.path}: theta of image '{image_id}' is not float16")
-    good = np.all([np.isfinite(array) for array in stored.values()], axis=0) & (theta > 0)
-    if not good.all():
+    bits = theta.view(np.uint16)
+    if bits.min() == 0 or bits.max() >= INFINITE or not np.isfinite(mean).all():
+        wrong = (bits == 0) | (bits >= INFINITE) | ~np.isfinite(mean)
         raise UserError(
-            f"{maps.path}: image '{image_id}' holds {np.sum(~good)} values that are no "
+            f"{maps.path}: image '{image_id}' holds {np.sum(wrong)} values that are no "
             "maps: the mean must be finite, theta finite and positive; export the maps again"
         )
     return stored
 
 
 def bicubic_reference(store: Store, name: str, image_id: str, box: Box) -> NDArray[np.float64]:
-    """The bicubic reference (3, H, W) of a box of the LR grid, in gray levels, tile by tile.
+    """The bicubic reference (3, H, W) of a box of the LR grid, in gray levels, strip by strip.
+
+    Of 8-bit images it is exact where the scale is a power of two: weights and sums fit the numbers.
 
     Args:
         store: Store of kind hr or val.
@@ -200,19 +201,42 @@ def bicubic_reference(store: Store, name: str, image_id: str, box: Box) -> NDArr
 
     """
     scale = store.scale
-    _, height, width = store.array(image_id, name).shape
-    halo = 4 * scale  # the bicubic kernel reaches 2 scale pixels to either side
-    seen = box.times(scale).grown(halo, height, width)
+    height, width = store.size(image_id)
+    halo = 2 * scale  # the reach of the bicubic kernel to either side
+    area = box.times(scale)
+    seen = area.grown(halo, height, width)
     image = store.read(image_id, name, seen)
-    reference = np.empty((3, box.bottom - box.top, box.right - box.left))
-    for tile in tiles(reference.shape[1], reference.shape[2], TILE):
-        top, left = box.top + tile.top, box.left + tile.left
-        area = Box(top, box.top + tile.bottom, left, box.left + tile.right)
-        outer = area.times(scale).grown(halo, height, width)
-        pixels = torch.from_numpy(image[outer.within(seen).slices]).double()
-        small = bicubic_downsample(pixels, scale).numpy()
-        reference[tile.slices] = small[area.within(outer.over(scale)).slices]
-    return reference
+    above = halo - area.top + seen.top
+    beside = (halo - area.left + seen.left, halo - seen.right + area.right)
+    exact = torch.float32 if scale in (2, 4) else torch.float64
+    weights = _bicubic_weights(scale)
+    rows, columns = box.shape
+    reference = torch.empty(3, rows, columns, dtype=torch.float64)
+    for strip in tiles(rows, 1, STRIP):
+        first, last = strip.top * scale - above, (strip.bottom + 4) * scale - above
+        beyond = (max(-first, 0), max(last - image.shape[1], 0))
+        pixels = image[:, max(first, 0) : last]
+        if any(beyond):
+            pixels = np.pad(pixels, [(0, 0), beyond, (0, 0)], "symmetric")
+        down = weights[: pixels.shape[1], : strip.bottom - strip.top].T.to(exact)
+        small = torch.matmul(down, torch.from_numpy(pixels).to(exact)).numpy()
+        small = np.pad(small, [(0, 0), (0, 0), beside], "symmetric")
+        for part in tiles(1, columns, STRIP):
+            inner = small[..., part.left * scale : (part.right + 4) * scale]
+            across = weights[: inner.shape[2], : part.right - part.left]
+            found = torch.matmul(torch.from_numpy(inner).double(), across)
+            reference[:, strip.top : strip.bottom, part.left : part.right] = found
+    return reference.numpy()
+
+
+@lru_cache(maxsize=4)
+def _bicubic_weights(scale: int) -> Tensor:
+    """Weights ((STRIP + 4) scale, STRIP), float64, of pixels along an axis for a strip of results.
+
+    The pixels begin two results before the strip and end two behind it.
+    """
+    length = (STRIP + 4) * scale
+    return bicubic_resize(torch.eye(length, dtype=torch.float64), length, STRIP + 4)[:, 2:-2]
 
 
 def count_real(lr: Store, image_id: str, allowance: Allowance, piece: int) -> StatisticsBySet:
@@ -243,7 +267,7 @@ def count_real(lr: Store, image_id: str, allowance: Allowance, piece: int) -> St
         )
         random = generator(0, f"audit/windows/{name}", piece)
         parts = [lr_statistics(part[area.slices], each, random) for area in areas]
-        lr_sets[name] = reduce(add, parts).of_one_image()
+        lr_sets[name] = LrStatistics.total(parts).of_one_image()
     return lr_sets
 
 

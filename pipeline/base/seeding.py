@@ -5,6 +5,8 @@ k makes the same generators as one that never stopped, so both draw the same num
 """
 
 import hashlib
+from collections.abc import Iterator
+from contextlib import contextmanager
 
 import torch
 
@@ -30,3 +32,18 @@ def generator(
 def of_share(purpose: str, share: int) -> str:
     """The purpose of the generator of one share of a batch; shares draw independently."""
     return f"{purpose}/{share}" if share else purpose
+
+
+@contextmanager
+def one_thread() -> Iterator[None]:
+    """Let torch compute in one thread, here and in threads that have not used torch yet.
+
+    So sums have one order on any machine.  Small tensors are also many times faster: threads that
+    wait for each other cost more than what they compute.
+    """
+    threads = torch.get_num_threads()
+    torch.set_num_threads(1)
+    try:
+        yield
+    finally:
+        torch.set_num_threads(threads)

@@ -6,29 +6,28 @@ shows noise more than content.  Texture still counts: two sets of few photograph
 The accuracy of one half of the real images against the other half says by how much.
 """
 
-from collections.abc import Callable, Sequence
+import math
+from collections.abc import Sequence
 from dataclasses import dataclass
 
 import numpy as np
 import torch
-import torch.nn.functional as F
 from numpy.typing import NDArray
 from scipy.special import ndtri, stdtrit
-from torch import Tensor, nn
+from torch import Tensor
 
-from pipeline.base.seeding import generator
+from pipeline.base.seeding import generator, one_thread
 from pipeline.noise.estimate import ROUNDING
-from pipeline.noise.signature import Floats, cut, high_pass_values
+from pipeline.noise.signature import WINDOW, Floats, Number, cut, high_pass_values
+from pipeline.noise.texture_network import INPUTS, SIDE, TextureNetwork, patches
 
 FLAT_SHARE = 0.25
 """Share of an image's windows that count as flat."""
 BLOCK = 4
 """Side in pixels of the blocks whose means tell how flat a window is."""
-FILTERS = 16
 STEPS = 600
 BATCH = 64
 LEARNING_RATE = 0.01
-WEIGHT_DECAY = 0.01
 QUANTILE = 0.975
 """Of a law, at the upper end of a two-sided interval of 95 %."""
 
@@ -47,7 +46,7 @@ class Accuracy:
     """Number of test windows, both classes together."""
 
 
-def windows(image: NDArray[np.floating], count: int, generator: torch.Generator) -> Floats:
+def windows(image: NDArray[Number], count: int, generator: torch.Generator) -> NDArray[Number]:
     """Draw windows at random from the flattest quarter of an image.
 
     Flat windows show noise with little content.  The flatness of a window is the variance of the
@@ -61,21 +60,28 @@ def windows(image: NDArray[np.floating], count: int, generator: torch.Generator)
     from the upper left corner, so they share no pixel and all have the same JPEG block grid.
 
     Args:
-        image: (3, H, W) in gray levels.
+        image: (3, H, W) in gray levels, uint8 or floating point.
         count: Number of windows to draw.
         generator: A CPU generator.
 
     Returns:
-        (n, 3, 16, 16) in gray levels; n is less than ``count`` only if the image has fewer windows.
+        (n, 3, 16, 16), the type of the image; n is less than ``count`` only if the image has fewer
+        windows.
 
     """
     every = cut(image)
-    size = every.shape[-1] // BLOCK
-    means = every.reshape(-1, 3, size, BLOCK, size, BLOCK).mean(axis=(3, 5))
-    order = np.argsort(means.var(axis=(2, 3)).sum(axis=1), kind="stable")
+    rows, columns = image.shape[1] // WINDOW, image.shape[2] // WINDOW
+    size = WINDOW // BLOCK
+    inner = image[:, : rows * WINDOW, : columns * WINDOW]
+    exact = np.float32 if image.dtype == np.uint8 else np.float64
+    down = inner.reshape(3, rows * size, BLOCK, columns * WINDOW).sum(axis=2, dtype=exact)
+    means = sum(down[:, :, place::BLOCK] for place in range(BLOCK)) / exact(BLOCK**2)
+    blocks = means.reshape(3, rows, size, columns, size).transpose(1, 3, 0, 2, 4)
+    flatness = blocks.reshape(-1, 3, size * size).astype(np.float64).var(axis=2).sum(axis=1)
+    order = np.argsort(flatness, kind="stable")
     flattest = order[: max(count, round(FLAT_SHARE * len(order)))]
     drawn = torch.randperm(len(flattest), generator=generator)[:count]
-    chosen: Floats = every[flattest[drawn.numpy()]]
+    chosen: NDArray[Number] = every[flattest[drawn.numpy()]]
     return chosen
 
 
@@ -108,12 +114,14 @@ def classifier_accuracy(real: Sequence[Floats], generated: Sequence[Floats], see
         _halves(images, generator(seed, f"two_sample/split/{name}"), name)
         for name, images in (("real", real), ("generated", generated))
     ]
-    train = [torch.cat([_seen(each) for each in train]) for train, _ in halves]
-    scale = _scale(torch.cat(train))
-    classify = _trained([torch.asinh(each / scale) for each in train], seed)
+    seen = [[[high_pass_values(each) for each in half] for half in both] for both in halves]
+    train = [np.concatenate(half) for half, _ in seen]
+    scale = _scale(np.concatenate(train))
+    with one_thread():
+        network = _trained([patches(np.arcsinh(each / scale)) for each in train], seed)
     hits, counts = [], []
-    for label, (_, test) in enumerate(halves):
-        found = [classify(torch.asinh(_seen(each) / scale)) == bool(label) for each in test]
+    for label, (_, test) in enumerate(seen):
+        found = [network.answers(patches(np.arcsinh(each / scale))) == bool(label) for each in test]
         hits.append(np.array([each.sum().item() for each in found], dtype=np.float64))
         counts.append(np.array([len(each) for each in found], dtype=np.float64))
     return balanced_accuracy(hits, counts)
@@ -133,54 +141,26 @@ def _halves(
     return [images[i] for i in order[:middle]], [images[i] for i in order[middle:]]
 
 
-def _seen(windows: Floats) -> Tensor:
-    """The input of the classifier: the high-pass (n, 3, 12, 12) of windows, in gray levels."""
-    return torch.from_numpy(high_pass_values(windows)).float()
-
-
-def _scale(values: Tensor) -> Tensor:
+def _scale(values: NDArray[np.floating]) -> float:
     """The scale of the high-pass: asinh(x / scale) is linear in noise and compresses edges."""
-    return values.abs().median().clamp(min=ROUNDING**0.5)
+    return max(float(np.median(np.abs(values))), math.sqrt(ROUNDING))
 
 
-def _trained(train: list[Tensor], seed: int) -> Callable[[Tensor], Tensor]:
-    """Train the network; what is returned says for windows (n, ...) if each is of the second class.
-
-    The network is a learned texture statistic: 3x3 filters, a 1x1 convolution of their outputs, and
-    means over the window.
-    """
-    with torch.random.fork_rng(devices=[]):
-        torch.manual_seed(seed)
-        network = nn.Sequential(
-            nn.Conv2d(3, FILTERS, 3),
-            nn.ReLU(),
-            nn.Conv2d(FILTERS, FILTERS, 1),
-            nn.ReLU(),
-            nn.AdaptiveAvgPool2d(1),
-            nn.Flatten(),
-            nn.BatchNorm1d(FILTERS),
-            nn.Linear(FILTERS, 1),
-        )
-    optimizer = torch.optim.AdamW(network.parameters(), LEARNING_RATE, weight_decay=WEIGHT_DECAY)
-    schedule = torch.optim.lr_scheduler.CosineAnnealingLR(optimizer, STEPS)
+def _trained(train: list[Tensor], seed: int) -> TextureNetwork:
+    """Train the network on the patches (n, places, 27) of the windows of each class."""
+    network = TextureNetwork(BATCH, train[0].shape[1], generator(seed, "two_sample/weights"))
     random = generator(seed, "two_sample/training")
     label = torch.arange(2.0).repeat_interleave(BATCH // 2)
-    for _ in range(STEPS):
-        draws = [x[torch.randint(len(x), (BATCH // 2,), generator=random)] for x in train]
-        batch = turned(torch.cat(draws), int(torch.randint(8, (1,), generator=random)))
-        loss = F.binary_cross_entropy_with_logits(network(batch)[:, 0], label)
-        optimizer.zero_grad()
-        torch.autograd.backward(loss)
-        optimizer.step()
-        schedule.step()
-    network.eval()
-
-    @torch.no_grad()
-    def classify(values: Tensor) -> Tensor:
-        answer: Tensor = network(values)[:, 0] > 0
-        return answer
-
-    return classify
+    ways = [turned(torch.arange(INPUTS).view(1, 3, SIDE, SIDE), way).flatten() for way in range(8)]
+    seen = torch.empty(BATCH, *train[0].shape[1:])
+    for step in range(STEPS):
+        for half, windows in zip(seen.chunk(2), train, strict=True):
+            drawn = torch.randint(len(windows), (BATCH // 2,), generator=random)
+            torch.index_select(windows, 0, drawn, out=half)
+        way = ways[int(torch.randint(8, (1,), generator=random))]
+        rate = LEARNING_RATE * (1 + math.cos(math.pi * step / STEPS)) / 2
+        network.train(seen, label, way, rate)
+    return network
 
 
 def turned(batch: Tensor, way: int) -> Tensor:

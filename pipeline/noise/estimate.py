@@ -15,6 +15,7 @@ Intensities are in gray levels, variances in gray levels squared.
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 from functools import lru_cache
+from typing import NamedTuple
 
 import numpy as np
 from numpy.typing import NDArray
@@ -47,6 +48,8 @@ ABOVE = 0.2
 """A stratum whose log variance lies more than this above the curve has less weight."""
 FEWEST, FEWEST_FLAT = 64, 12
 """Least number of blocks of a set, and of flat blocks of a stratum."""
+AT_ONCE = 256
+"""Blocks that are computed at a time, so that they fit a processor's cache."""
 FEWEST_LIT = 256
 """Least number of blocks of a set most of whose blocks are black or white: what is left lies around
 lamps and at the edge of shadows, and is less flat."""
@@ -123,7 +126,7 @@ def read_blocks(store: Store, limit: int) -> Blocks:
     return join(list(image_blocks(store, limit)))
 
 
-def cut_blocks(image: NDArray[np.floating], limit: int) -> Blocks:
+def cut_blocks(image: NDArray[np.floating] | NDArray[np.uint8], limit: int) -> Blocks:
     """Cut an image into blocks; blocks at the border, which lack a neighbour, are left out.
 
     Args:
@@ -135,19 +138,52 @@ def cut_blocks(image: NDArray[np.floating], limit: int) -> Blocks:
 
     """
     rows, columns = image.shape[1] // SIDE, image.shape[2] // SIDE
-    cut = image[:, : rows * SIDE, : columns * SIDE].astype(np.float64)
+    kept = _spread(rows, columns, limit)
+    neighbours = kept[:, None] + np.array([-columns, columns, -1, 1])
+    used = np.zeros(rows * columns, dtype=bool)
+    used[kept] = used[neighbours] = True
+    place = np.cumsum(used) - 1  # of every block among the used ones
+    row, column = divmod(np.flatnonzero(used), columns)
+    cut = image[:, : rows * SIDE, : columns * SIDE]
     grid = cut.reshape(3, rows, SIDE, columns, SIDE).transpose(1, 3, 0, 2, 4)
-    pixels = grid.reshape(rows, columns, 3, SIDE * SIDE)
-    residual = pixels - pixels @ _planes()
-    around = _surroundings((residual**2).sum(axis=-1) / _freedom())
-    kept = np.flatnonzero(np.isfinite(around[..., 0].ravel()))
-    turn = np.modf(np.stack(divmod(kept, columns), axis=1) @ SPREAD)[0]
-    kept = np.sort(kept[np.argsort(turn)[:limit]])
-    return Blocks(
-        pixels.mean(axis=-1).reshape(-1, 3)[kept].astype(np.float32),
-        residual.reshape(-1, 3, SIDE, SIDE)[kept].astype(np.float32),
-        around.reshape(-1, 3)[kept].astype(np.float32),
-    )
+    parts = [
+        _less_plane(grid[row[start : start + AT_ONCE], column[start : start + AT_ONCE]])
+        for start in range(0, len(row), AT_ONCE)
+    ]
+    if not parts:
+        none = np.zeros((0, 3), np.float32)
+        return Blocks(none, np.zeros((0, 3, SIDE, SIDE), np.float32), none)
+    level, residual, variance = (np.concatenate(each) for each in zip(*parts, strict=True))
+    kept = place[kept]
+    around = variance[place[neighbours]].mean(axis=1).astype(np.float32)
+    return Blocks(level[kept], residual[kept], around)
+
+
+class _Plain(NamedTuple):
+    """Blocks (n, 3, 8, 8) less their planes."""
+
+    level: NDArray[np.float32]
+    residual: NDArray[np.float32]
+    variance: Array
+    """(n, 3): of every channel."""
+
+
+def _less_plane(pixels: NDArray[np.floating] | NDArray[np.uint8]) -> _Plain:
+    """Subtract from blocks (n, 3, 8, 8) their planes of least squares."""
+    flat = pixels.astype(np.float64).reshape(-1, SIDE * SIDE)
+    level = flat.mean(axis=1).reshape(-1, 3).astype(np.float32)
+    plane = _plane_basis()
+    flat -= (flat @ plane) @ plane.T
+    variance = (np.einsum("np,np->n", flat, flat) / _freedom()).reshape(-1, 3)
+    return _Plain(level, flat.astype(np.float32).reshape(pixels.shape), variance)
+
+
+@lru_cache(maxsize=64)
+def _spread(rows: int, columns: int, limit: int) -> NDArray[np.intp]:
+    """Indices of at most ``limit`` blocks that have four neighbours, evenly spread, ascending."""
+    inner = (np.arange(1, rows - 1)[:, None] * columns + np.arange(1, columns - 1)).ravel()
+    turn = np.modf(np.stack(divmod(inner, columns), axis=1) @ SPREAD)[0]
+    return np.sort(inner[np.argsort(turn)[:limit]])
 
 
 def join(parts: Sequence[Blocks]) -> Blocks:
@@ -383,11 +419,10 @@ def _excess_kurtosis(unit: NDArray[np.floating]) -> float:
 
 
 @lru_cache(maxsize=1)
-def _planes() -> Array:
-    """Projection (64, 64) of the pixels of a block onto planes."""
+def _plane_basis() -> Array:
+    """Orthonormal planes over the pixels of a block: (64, 3)."""
     y, x = np.indices((SIDE, SIDE)).reshape(2, -1) - (SIDE - 1) / 2
-    base, _ = np.linalg.qr(np.stack([np.ones(SIDE * SIDE), y, x], axis=1))
-    return np.asarray(base @ base.T)
+    return np.linalg.qr(np.stack([np.ones(SIDE * SIDE), y, x], axis=1))[0]
 
 
 def _freedom() -> int:
@@ -404,7 +439,7 @@ def plane_system() -> Array:
 
     """
     window = 2 * LAGS + 1
-    rest = np.eye(SIDE * SIDE) - _planes()
+    rest = np.eye(SIDE * SIDE) - _plane_basis() @ _plane_basis().T
     y, x = np.indices((SIDE, SIDE)).reshape(2, -1)
     dy, dx = y[None] - y[:, None], x[None] - x[:, None]
     pairs = np.stack(
@@ -412,12 +447,3 @@ def plane_system() -> Array:
     ).astype(np.float64)
     left = rest @ pairs @ rest
     return np.asarray(np.einsum("lpq,mpq->ml", left, pairs))
-
-
-def _surroundings(variance: Array) -> Array:
-    """Mean (rows, columns, 3) of the variances of the four neighbours; NaN at the border."""
-    around = np.full_like(variance, np.nan)
-    around[1:-1, 1:-1] = (
-        variance[:-2, 1:-1] + variance[2:, 1:-1] + variance[1:-1, :-2] + variance[1:-1, 2:]
-    ) / 4
-    return around

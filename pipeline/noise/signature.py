@@ -10,15 +10,18 @@ other half is the floor: only a distance well above it is a difference of the no
 
 from dataclasses import dataclass
 from functools import lru_cache
+from typing import TypeVar
 
 import numpy as np
-import torch
 from numpy.typing import NDArray
+from scipy.fft import rfft2
 
-from pipeline.images.filters import HIGH_PASS_SIZE, high_pass
+from pipeline.images.filters import HIGH_PASS_SIZE, gaussian_window
 from pipeline.noise.estimate import ROUNDING
 
 Floats = NDArray[np.float64]
+Real = TypeVar("Real", NDArray[np.float32], NDArray[np.float64])
+Number = TypeVar("Number", bound=np.generic)
 
 BIN = 0.25
 """Width of a bin of the high-pass histogram, in gray levels."""
@@ -32,6 +35,10 @@ FREQUENCIES = np.arange(1, 12) / WINDOW
 """Radial frequencies of a spectrum in cycles per pixel.  Each stands for a ring of width 1/16
 around it.  Rings above 0.5 lie in the corners of the frequency plane, which reaches 0.707."""
 RADII = len(FREQUENCIES)
+STRIP = 32
+"""Rows of an image whose high-pass is in memory at a time: they fit a processor's cache."""
+AT_ONCE = 64
+"""Windows whose spectra are in memory at a time."""
 
 
 @dataclass(frozen=True, eq=False)
@@ -54,11 +61,12 @@ class Signature:
         )
 
 
-def signature(image: NDArray[np.floating]) -> Signature:
+def signature(image: NDArray[np.floating] | NDArray[np.uint8]) -> Signature:
     """The signature of one LR image.
 
     Args:
-        image: (3, H, W) in gray levels, finite.
+        image: (3, H, W) in gray levels, finite.  One of 8 bit is computed in float32, which moves
+            a high-pass value by less than 1e-4 gray levels; any other in float64.
 
     Returns:
         The high-pass values of all pixels except the outer two rows and columns, and the power of
@@ -73,53 +81,88 @@ def signature(image: NDArray[np.floating]) -> Signature:
         raise ValueError(f"the image must be (3, H, W), got {image.shape}")
     if not np.isfinite(image).all():
         raise ValueError("the image must be finite")
-    pixels = np.array(image, dtype=np.float64)
-    blocks = cut(pixels)
-    power = _rings(_periodogram(blocks)) / _white_noise()
-    return Signature(_histogram(pixels), power.sum(axis=0), len(blocks))
+    pixels: NDArray[np.floating] = (
+        image.astype(np.float32) if image.dtype == np.uint8 else image.astype(np.float64)
+    )
+    windows = cut(pixels)
+    power = np.zeros((3, WINDOW, WINDOW // 2 + 1))
+    for start in range(0, len(windows), AT_ONCE):
+        found = _periodogram(windows[start : start + AT_ONCE])
+        power += found.sum(axis=0, dtype=np.float64)
+    return Signature(_histogram(pixels), _rings(power) / _white_noise(), len(windows))
 
 
-def high_pass_values(image: Floats) -> Floats:
-    """Images (N, 3, H, W) less the Gaussian blur of ``high_pass``: (N, 3, H - 4, W - 4)."""
-    return np.asarray(2 * high_pass(torch.from_numpy(image)).numpy() - 1)
+def high_pass_values(image: Real) -> Real:
+    """Images (..., H, W) less the Gaussian blur of ``high_pass``: (..., H - 4, W - 4)."""
+    taps = gaussian_window(HIGH_PASS_SIZE, HIGH_PASS_SIZE / 6).numpy().astype(image.dtype)
+    blurred = image
+    for axis in (-1, -2):
+        turned = blurred.swapaxes(axis, -1)
+        outer = turned[..., :-4] + turned[..., 4:]
+        outer *= taps[0]
+        near = turned[..., 1:-3] + turned[..., 3:-1]
+        near *= taps[1]
+        outer += near
+        np.multiply(turned[..., 2:-2], taps[2], out=near)
+        outer += near
+        blurred = outer.swapaxes(axis, -1)
+    return np.asarray(image[..., 2:-2, 2:-2] - blurred)
 
 
-def cut(image: NDArray[np.floating]) -> Floats:
+def cut(image: NDArray[Number]) -> NDArray[Number]:
     """Windows of an image (3, H, W) side by side, row by row: (n, 3, 16, 16)."""
     rows, columns = image.shape[1] // WINDOW, image.shape[2] // WINDOW
     inner = image[:, : rows * WINDOW, : columns * WINDOW]
     blocks = inner.reshape(3, rows, WINDOW, columns, WINDOW).transpose(1, 3, 0, 2, 4)
-    return np.asarray(blocks.reshape(-1, 3, WINDOW, WINDOW), dtype=np.float64)
+    return blocks.reshape(-1, 3, WINDOW, WINDOW)
 
 
-def _histogram(pixels: Floats) -> NDArray[np.int64]:
-    """Counts (3, BINS) of the high-pass values of an image."""
-    if min(pixels.shape[1:]) < HIGH_PASS_SIZE:
-        return np.zeros((3, BINS), dtype=np.int64)
-    nearest = np.rint(high_pass_values(pixels[None])[0] / BIN)
-    index = np.clip(nearest, -HALF, HALF).astype(np.int64) + HALF
-    return np.stack([np.bincount(channel.ravel(), minlength=BINS) for channel in index])
+def _histogram(pixels: NDArray[np.floating]) -> NDArray[np.int64]:
+    """Counts (3, BINS) of the high-pass values of an image, a strip of rows after the other."""
+    counts = np.zeros(3 * BINS, dtype=np.int64)
+    border = HIGH_PASS_SIZE - 1
+    if min(pixels.shape[1:]) > border:
+        first = (np.arange(3) * BINS + HALF)[:, None, None]
+        for top in range(0, pixels.shape[1] - border, STRIP):
+            values = high_pass_values(pixels[:, top : top + STRIP + border])
+            values *= 1 / BIN
+            np.clip(np.rint(values, out=values), -HALF, HALF, out=values)
+            index = values.astype(np.intp)
+            index += first
+            counts += np.bincount(index.ravel(), minlength=3 * BINS)
+    return counts.reshape(3, BINS)
 
 
-def _periodogram(windows: Floats) -> Floats:
+def _periodogram(windows: NDArray[np.floating]) -> NDArray[np.floating]:
     """|FFT|^2 under a Hann window of windows (..., 16, 16) less their plane of least squares.
 
     The plane holds shading and blurred edges, which would leak into all frequencies.
+
+    Returns:
+        (..., 16, 9): of the columns of frequencies, those from 0 to 1/2; the others mirror them.
+
     """
     place = np.arange(WINDOW) - (WINDOW - 1) / 2
     slope = np.broadcast_to(place / np.sqrt(WINDOW * np.sum(place**2)), (WINDOW, WINDOW))
-    plane = np.stack([np.full((WINDOW, WINDOW), 1 / WINDOW), slope, slope.T])  # orthonormal
-    level = np.tensordot(windows, plane, ((-2, -1), (1, 2)))
+    level = np.full((WINDOW, WINDOW), 1 / WINDOW)
+    plane = np.stack([level, slope, slope.T]).reshape(3, -1).astype(windows.dtype)  # orthonormal
     hann = np.cos(np.pi * place / WINDOW) ** 2
-    spectrum = np.fft.fft2((windows - np.tensordot(level, plane, 1)) * hann * hann[:, None])
+    flat = windows.reshape(-1, WINDOW * WINDOW)
+    rest = (flat - (flat @ plane.T) @ plane).reshape(windows.shape)
+    rest *= (hann * hann[:, None]).astype(windows.dtype)
+    spectrum = rfft2(rest, overwrite_x=True)
     return np.asarray(spectrum.real**2 + spectrum.imag**2)
 
 
-def _rings(periodogram: Floats) -> Floats:
-    """Mean of periodograms (..., 16, 16) over each ring of ``FREQUENCIES``: (..., RADII)."""
-    frequency = np.fft.fftfreq(WINDOW, 1 / WINDOW)
-    radius = np.rint(np.hypot(frequency, frequency[:, None]))
-    return np.stack([periodogram[..., radius == r + 1].mean(axis=-1) for r in range(RADII)], -1)
+def _rings(power: Floats) -> Floats:
+    """Mean of power (..., 16, 9) over each ring of ``FREQUENCIES``: (..., RADII)."""
+    down = np.fft.fftfreq(WINDOW, 1 / WINDOW)[:, None]
+    across = np.arange(WINDOW // 2 + 1)
+    radius = np.rint(np.hypot(down, across))
+    twice = np.where((across > 0) & (across < WINDOW // 2), 2.0, 1.0)
+    weights = np.stack([(radius == r + 1) * twice for r in range(RADII)])
+    weights /= weights.sum(axis=(1, 2), keepdims=True)
+    return np.asarray(np.einsum("...yx,ryx->...r", power, weights))
 
 
 @lru_cache(maxsize=1)
@@ -129,7 +172,7 @@ def _white_noise() -> Floats:
     The transform is linear, so the expectation is the sum over images of a single pixel.
     """
     pixels = np.eye(WINDOW**2).reshape(-1, WINDOW, WINDOW)
-    return np.asarray(_rings(_periodogram(pixels)).sum(axis=0))
+    return _rings(_periodogram(pixels).sum(axis=0))
 
 
 def wasserstein(first: Signature, second: Signature) -> Floats:

@@ -133,11 +133,12 @@ class Monitor:
         chosen = hr.ids[:: max(-(-len(hr.ids) // IMAGES), 1)]
         self.crops = [to_float(hr.read(i, "image", _middle(hr, i)))[None] for i in chosen]
         real = None
+        allowance = Allowance.of(len(lr.ids))
         for number, image_id in enumerate(lr.ids):
+            if not allowance.enters(number):
+                continue
             image = lr.read(image_id, "image", held_out_box(lr, image_id))
-            lr_set = lr_statistics(
-                image, Allowance.of(len(lr.ids)), generator(seed, "judge/real", number)
-            )
+            lr_set = lr_statistics(image, allowance, generator(seed, "judge/real", number))
             real = lr_set if real is None else real + lr_set
         assert real is not None
         measured = measure(lr, BLOCKS)

@@ -4,6 +4,7 @@ import csv
 import json
 import pickle
 import re
+import tracemalloc
 from collections.abc import Mapping
 from dataclasses import fields, replace
 from html.parser import HTMLParser
@@ -22,7 +23,7 @@ from scipy.ndimage import gaussian_filter, uniform_filter
 from scipy.optimize import brentq
 from scipy.stats import median_abs_deviation, wasserstein_distance
 
-from pipeline.audit import tables, tasks
+from pipeline.audit import graph, tables, tasks
 from pipeline.audit.audit import AGAINST_FILE, FILES, audit
 from pipeline.audit.graph import AuditInputs
 from pipeline.audit.histograms import (
@@ -339,6 +340,49 @@ def test_chunks_do_not_change_the_result(
     assert found[0]["joint_counts"] == found[1]["joint_counts"]
 
 
+@pytest.mark.slow
+def test_memory_does_not_grow_with_the_number_of_images(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Of an image a row of figures and a node of the graph are kept, not its counts of 0.8 MB."""
+    monkeypatch.setattr(statistics, "PIECES", 40)
+    monkeypatch.setattr(statistics, "BLOCKS", 2000)
+    monkeypatch.setattr(statistics, "WINDOWS", 80)
+    monkeypatch.setattr(graph, "AREA", 16 * 16 * 4)
+    peaks = []
+    for number in (60, 300):
+        folder = tmp_path / str(number)
+        hr = write_hr(folder / "hr.zarr", {f"{i:05}": (16, 16) for i in range(number)})
+        given = inputs(write_maps(folder / "maps.zarr", hr), hr)
+        tracemalloc.start()
+        with dask.config.set(num_workers=2):
+            audit(given, SETTINGS, folder / "page")
+        peaks.append(tracemalloc.get_traced_memory()[1])
+        tracemalloc.stop()
+    assert peaks[1] - peaks[0] < 240 * 60e3
+
+
+@pytest.mark.parametrize("scale", [2, 3, 4])
+def test_the_reference_of_any_box_is_that_of_the_whole_image(tmp_path: Path, scale: int) -> None:
+    hr = write_hr(tmp_path / "hr.zarr", {"one": (70, 61)}, scale)
+    whole = bicubic(hr, "one")
+    boxes = [Box(0, 70, 0, 61), Box(1, 50, 0, 1), Box(24, 48, 30, 61), Box(69, 70, 59, 61)]
+    for box in boxes:
+        found = tasks.bicubic_reference(hr, "image", "one", box)
+        np.testing.assert_allclose(found, whole[box.slices], rtol=0, atol=1e-11)
+
+
+def test_small_images_share_a_task_and_large_ones_do_not(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(graph, "AREA", 100)
+    areas = [1, 30, 1, 1, 2, 1, 1]  # chunks of an image of 10x30 pixels, if there are several
+    parts = []
+    for number, count in enumerate(areas):
+        size = (10, 5) if count == 1 else (10, 30)
+        parts.append(graph.Part(str(number), size, [Box(0, 1, 0, 1)] * count, 0))
+    found = [[part.image_id for part in group] for group in graph._groups(parts)]
+    assert found == [["0"], ["1"], ["2", "3"], ["4"], ["5", "6"]]
+
+
 @pytest.mark.parametrize("scale", [2, 3])
 def test_other_scales(tmp_path: Path, scale: int) -> None:
     hr = write_hr(tmp_path / "hr.zarr", {"one": (40, 30)}, scale)
@@ -540,7 +584,7 @@ def test_the_held_out_part_starts_on_a_jpeg_block(tmp_path: Path) -> None:
     found = count_real(lr, "b", Allowance.of(1), 0)
     aligned, rest = (lr.read("b", "image")[:, :, part] for part in (slice(112, None), slice(108)))
     for name, part in ((HELD_OUT, aligned), (TRAINING, rest)):
-        expected = signature(part.astype(np.float64))
+        expected = signature(part)
         assert np.array_equal(found[name].signature.high_pass, expected.high_pass)
         assert found[name].signature.windows == expected.windows
         assert len(found[name].windows) == 1
@@ -554,7 +598,7 @@ def test_a_large_real_image_is_counted_in_pieces(
     found = count_real(lr, "a", Allowance(1, 40, 12), 0)[TRAINING]
     image = lr.read("a", "image")
     parts = [image[:, y : y + 48, x : x + 48] for y in (0, 48) for x in (0, 48)]
-    expected = sum(signature(part.astype(np.float64)).high_pass for part in parts)
+    expected = sum(signature(part).high_pass for part in parts)
     assert np.array_equal(found.signature.high_pass, expected)
     assert len(found.blocks) <= 40 and [len(w) for w in found.windows] == [12]
 

@@ -5,7 +5,6 @@ Of equal laws every test window is a fair coin, whatever the network: the limits
 """
 
 import math
-from collections.abc import Iterable
 from typing import Any
 
 import numpy as np
@@ -16,6 +15,7 @@ from numpy.typing import NDArray
 from scipy import stats
 
 from pipeline.base.seeding import generator
+from pipeline.noise import classifier
 from pipeline.noise.classifier import (
     Accuracy,
     balanced_accuracy,
@@ -24,6 +24,7 @@ from pipeline.noise.classifier import (
     wilson,
     windows,
 )
+from pipeline.noise.texture_network import TextureNetwork
 
 Floats = NDArray[np.float64]
 Windows = list[Floats]
@@ -158,14 +159,13 @@ def test_images_without_noise_are_told_from_noise() -> None:
 def test_the_same_seed_gives_the_same_numbers(monkeypatch: pytest.MonkeyPatch) -> None:
     real, generated = white(6, 0, 4, 10), white(5, 1, 4, 10)
     learned: list[torch.Tensor] = []
-    optimiser = torch.optim.AdamW
 
-    def noted(parameters: Iterable[torch.nn.Parameter], *rest: Any, **more: Any) -> object:
-        weights = list(parameters)
-        learned.append(weights[0])
-        return optimiser(weights, *rest, **more)
+    class Noted(TextureNetwork):
+        def __init__(self, *arguments: Any) -> None:
+            super().__init__(*arguments)
+            learned.append(self.flat)
 
-    monkeypatch.setattr(torch.optim, "AdamW", noted)
+    monkeypatch.setattr(classifier, "TextureNetwork", Noted)
     torch.manual_seed(0)
     before = torch.get_rng_state()
     first = classifier_accuracy(real, generated, 0)
