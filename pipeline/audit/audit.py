@@ -32,14 +32,15 @@ from pipeline.audit.histograms import (
     figures,
 )
 from pipeline.audit.noise_laws import DifferenceHistogram, fit_laws
-from pipeline.audit.page import Against, Summary, cut_panels, render
-from pipeline.audit.tables import Cell, ImageRow, Table
+from pipeline.audit.page import Against, Summary, render, take_pictures
+from pipeline.audit.tables import ImageRow
 from pipeline.audit.tasks import HELD_OUT, TRAINING, StatisticsBySet
 from pipeline.audit.verdicts import Evidence, Verdicts, verdicts
 from pipeline.base.errors import UserError
 from pipeline.base.files import whole_folder
 from pipeline.noise.statistics import LrScores, LrStatistics, compare
 from pipeline.passport.passport import passport_of
+from pipeline.report.tables import Cell, Table
 from pipeline.sampling.calibration import read_calibration, require_calibration
 from pipeline.sampling.laplace import optimal_scale
 from pipeline.sampling.noise_level import miss
@@ -112,13 +113,8 @@ def audit(
     counted = {"images": len(measured.rows), "lr_pixels": pixels}
     metrics = {**counted, **figures(measured.total, settings)}
     summary = _summarise(inputs, settings, measured, scores, metrics, fault)
-    worst = sorted(measured.rows, key=lambda row: -row.figures["theta_mean"])
-    panels = [
-        cut_panels(inputs.maps, inputs.hr, row, samplers) for row in worst[: settings.worst_images]
-    ]
-    shown = [replace(one, row=_named(inputs.hr, one.row)) for one in panels]
     rows = [_named(inputs.hr, row) for row in measured.rows]
-    page = render(summary, [_named(inputs.hr, row) for row in worst], shown)
+    page = render(summary, rows, take_pictures(inputs, measured.rows, summary, samplers))
     _write(folder, rows, summary, page)
     scored = {name: _plain(found) for name, found in scores.items() if name in GENERATED[:4]}
     return {**metrics, **summary.verdicts.metrics(), "scores": scored}
