@@ -413,7 +413,8 @@ HOMES = {
     "numcodecs": {"pipeline/writing"},
     "fsspec": {"pipeline/stores"},
     "psutil": {"pipeline/crops", "pipeline/tools"},
-    "dask": {"pipeline/parallel", "pipeline/audit"},
+    "bokeh": {"pipeline/parallel"},
+    "dask": {"pipeline/parallel", "pipeline/audit", "pipeline/library"},
     "distributed": {"pipeline/parallel"},
     "jinja2": {"pipeline/report"},
     "imageio": {"pipeline/images", "pipeline/reading"},
@@ -440,6 +441,7 @@ HOMES = {
     "matplotlib": {"pipeline/images", "pipeline/camera"},
     "ruamel": {"pipeline/base"},
     "vl_convert": {"stages/tools"},
+    "xarray": {"pipeline/library"},
 }
 
 

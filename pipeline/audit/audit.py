@@ -69,7 +69,11 @@ SEED = 0
 
 
 def audit(
-    inputs: AuditInputs, settings: AuditSettings, folder: Path, scheduler: str | None = None
+    inputs: AuditInputs,
+    settings: AuditSettings,
+    folder: Path,
+    scheduler: str | None = None,
+    report: Path | None = None,
 ) -> dict[str, Any]:
     """Measure all maps of a store and write tables, ``summary.json`` and ``index.html``.
 
@@ -79,6 +83,7 @@ def audit(
         folder: Folder for the files; the result of an earlier audit is replaced.
         scheduler: Address of a dask.distributed scheduler; None for dask's threads, or whatever
             ``dask.config`` names.
+        report: HTML file for dask's performance report; None for none.
 
     Returns:
         Metrics: number of images and of LR pixels, ``figures`` of all images together, and
@@ -88,7 +93,8 @@ def audit(
 
     Raises:
         UserError: The stores do not belong together, a chunk is damaged or holds invalid values, no
-            scheduler answers, or the folder holds other files or cannot be written.
+            scheduler answers, the report cannot be made, or the folder holds other files or cannot
+            be written.
 
     """
     stores = (inputs.maps, inputs.hr, inputs.lr, inputs.val, inputs.against)
@@ -100,7 +106,7 @@ def audit(
         raise UserError(f"{inputs.lr.path}: holds no images")
     _require_ours(folder)
     samplers, fault = _samplers(inputs)
-    with workers(scheduler) as where:
+    with workers(scheduler, report) as where:
         measured = measure(inputs, settings, samplers, where)
     real = _judged(measured.lr_sets)
     scores = {

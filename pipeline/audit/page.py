@@ -204,16 +204,15 @@ STATISTICS = (
 def _every_image(summary: Summary, rows: Sequence[ImageRow], links: Mapping[str, str]) -> LongTable:
     """The figures of every image, highest mean theta first."""
     rows = sorted(rows, key=lambda row: -row.figures["theta_mean"])
-    columns = [
-        Column("height", [row.height for row in rows], "LR pixels", digits=0),
-        Column("width", [row.width for row in rows], "LR pixels", digits=0),
-    ]
+    columns = []
     for group, name, key in STATISTICS:
         if key == "closed_form_gap" and summary.closed_form is None:
             continue
         times = 100 if key.endswith("_share") else 1
         values = [row.figures[key] * times for row in rows]
         columns.append(Column(name, values, group, signed=key == "mean_shift"))
+    for name in ("height", "width"):
+        columns.append(Column(name, [getattr(row, name) for row in rows], "LR pixels", digits=0))
     names = [row.id for row in rows]
     unlike = {outlier.id for outlier in summary.outliers}
     return LongTable(
