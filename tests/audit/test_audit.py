@@ -17,8 +17,7 @@ import numpy as np
 import pytest
 import torch
 from click.testing import CliRunner
-from distributed import LocalCluster
-from doubles import plain_passport
+from doubles import local_cluster, plain_passport
 from numpy.typing import NDArray
 from scipy.ndimage import gaussian_filter, uniform_filter
 from scipy.optimize import brentq
@@ -323,8 +322,10 @@ def test_any_number_of_threads_writes_the_same_bytes(full: AuditInputs, tmp_path
     for workers in (1, 2, 8):
         with dask.config.set(num_workers=workers):
             audit(full, SETTINGS, tmp_path / f"page{workers}")
+    with dask.config.set(scheduler="synchronous"):
+        audit(full, SETTINGS, tmp_path / "pagealone")
     for name in (*FILES, AGAINST_FILE):
-        first, *others = (tmp_path / f"page{workers}" / name for workers in (1, 2, 8))
+        first, *others = (tmp_path / f"page{workers}" / name for workers in (1, 2, 8, "alone"))
         for other in others:
             assert first.read_bytes() == other.read_bytes(), name
 
@@ -834,16 +835,26 @@ def test_other_maps_must_be_of_the_same_hr_images(world: AuditInputs, tmp_path: 
 # --- a cluster
 
 
+@pytest.mark.parametrize("processes", [False, pytest.param(True, marks=pytest.mark.slow)])
 @pytest.mark.parametrize("workers", [1, 2])
-def test_a_cluster_writes_the_same_bytes(workers: int, full: AuditInputs, tmp_path: Path) -> None:
+def test_a_cluster_writes_the_same_bytes(
+    workers: int, processes: bool, full: AuditInputs, tmp_path: Path
+) -> None:
     audit(full, SETTINGS, tmp_path / "threads")
-    with LocalCluster(  # type: ignore[no-untyped-call]
-        n_workers=workers, threads_per_worker=1, processes=False, dashboard_address=":0"
-    ) as cluster:
+    with local_cluster(workers, processes) as cluster:
         audit(full, SETTINGS, tmp_path / "cluster", cluster.scheduler_address)
     for name in (*FILES, AGAINST_FILE):
         first, second = (tmp_path / where / name for where in ("threads", "cluster"))
         assert first.read_bytes() == second.read_bytes(), name
+
+
+def test_a_report_changes_no_byte(full: AuditInputs, tmp_path: Path) -> None:
+    audit(full, SETTINGS, tmp_path / "plain")
+    audit(full, SETTINGS, tmp_path / "page", report=tmp_path / "report.html")
+    for name in (*FILES, AGAINST_FILE):
+        first, second = (tmp_path / where / name for where in ("plain", "page"))
+        assert first.read_bytes() == second.read_bytes(), name
+    assert "count" in (tmp_path / "report.html").read_text(encoding="utf-8")
 
 
 def test_what_the_tasks_share_can_be_sent(full: AuditInputs) -> None:
