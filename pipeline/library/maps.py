@@ -89,7 +89,7 @@ class _Stack:
             for length in self.size
         )
         place = (str(self.store.path), self.store.digest, self.array, self.size)
-        name = f"{self.array}-{tokenize(*place)}"  # type: ignore[no-untyped-call]
+        name = f"{self.array}-{tokenize(*place)}"
         return da.map_blocks(  # type: ignore[no-untyped-call]
             _read_block,
             stack=delayed(self, name=f"stack-{name}", traverse=False),

@@ -52,7 +52,7 @@ def test_any_part_is_that_of_the_array(
     tmp_path: Path, images: dict[str, dict[str, Array]], place: tuple[slice | int, slice | int]
 ) -> None:
     """Integers and steps are what they are for NumPy."""
-    found = open_maps(tmp_path / "maps.zarr")["8x12"]["theta"].sel(image="b")
+    found = open_maps(tmp_path / "maps.zarr").children["8x12"].dataset["theta"].sel(image="b")
     expected = images["b"]["theta"][:, place[0], place[1]].astype(np.float32)
     assert np.array_equal(found[:, place[0], place[1]].to_numpy(), expected)
 
@@ -62,7 +62,7 @@ def test_a_reduction_is_written_once_for_all_sizes(
 ) -> None:
     means = open_maps(tmp_path / "maps.zarr").mean(("channel", "row", "column")).compute()
     for node in means.children.values():
-        for theta in node["theta"]:
+        for theta in node.dataset["theta"]:
             expected = images[theta.image.item()]["theta"].astype(np.float64).mean()
             assert theta.item() == pytest.approx(expected, rel=1e-6)
 
@@ -81,7 +81,7 @@ def test_threads_one_thread_and_workers_give_the_same_bytes(
     for how in ("threads", "synchronous"):
         with dask.config.set(scheduler=how):
             found.add(computed())
-    with local_cluster(2) as cluster, cluster.get_client():  # type: ignore[no-untyped-call]
+    with local_cluster(2) as cluster, cluster.get_client():
         found.add(computed())
     assert len(found) == 1
 

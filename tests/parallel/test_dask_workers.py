@@ -132,7 +132,7 @@ def test_a_report_is_one_file(own: bool, address: str, tmp_path: Path) -> None:
     path = tmp_path / "new" / "report.html"
     with dask.config.set(num_workers=2), reported(None if own else address, path) as client:
         assert client.submit(square, 7).result() == 49
-        threads = client.nthreads().values()
+        threads = client.nthreads().values()  # type: ignore[no-untyped-call]
     assert list(threads) == ([2] if own else [1, 1])
     text = path.read_text(encoding="utf-8")
     assert "square" in text and "Task Stream" in text
