@@ -17,6 +17,7 @@ if TYPE_CHECKING:
     from pipeline.library.audit import audit_maps
     from pipeline.library.dataset import SampleDataset
     from pipeline.library.degrade import degrade
+    from pipeline.library.maps import open_maps
     from pipeline.library.store import open_store
     from pipeline.library.stream import sample_stream
     from pipeline.sampling.calibration import load_calibration
@@ -34,6 +35,7 @@ __all__ = [
     "degrade",
     "load_calibration",
     "make_sampler",
+    "open_maps",
     "open_store",
     "sample_stream",
 ]
@@ -49,6 +51,7 @@ _MODULES = {
     "degrade": "pipeline.library.degrade",
     "load_calibration": "pipeline.sampling.calibration",
     "make_sampler": "pipeline.sampling.sampler",
+    "open_maps": "pipeline.library.maps",
     "open_store": "pipeline.library.store",
     "sample_stream": "pipeline.library.stream",
 }

@@ -29,6 +29,12 @@ if TYPE_CHECKING:
 @click.option("--metrics", type=FILE, required=True, help="JSON file for the metrics.")
 @click.option("--scheduler", help="Address of a dask.distributed scheduler; else threads here.")
 @click.option(
+    "--report",
+    "performance",
+    type=FILE,
+    help="HTML file for dask's performance report: what ran when, and what took long.",
+)
+@click.option(
     "--fail-on",
     type=click.Choice(["never", "warn", "fail"]),
     default="never",
@@ -47,6 +53,7 @@ def command(
     out: Path,
     metrics: Path,
     scheduler: str | None,
+    performance: Path | None,
     fail_on: "FailOn",
     params: Params,
 ) -> None:
@@ -55,7 +62,8 @@ def command(
     Writes CSV tables, summary.json and index.html, a single page that loads no other files and
     begins with a verdict on each question: pass, warn, fail, or that it cannot be told.  They hold
     scores without pairs against held-out real LR images, spectra and noise, the distribution
-    of theta and its relation to the mean and to edges, and the images of the highest theta.
+    of theta and its relation to the mean and to edges, the images of the highest theta, and a
+    table of every image that sorts and filters.  With --against a second store stands beside it.
 
     On a cluster (--scheduler) the workers must see the stores under the same paths.
     """
@@ -80,13 +88,13 @@ def command(
         None if val is None else opened(val, "val", "lr"),
         None if against is None else opened(against, "maps"),
     )
-    result = audit(inputs, settings, out, scheduler)
+    result = audit(inputs, settings, out, scheduler, performance)
     write_json(metrics, result)
     shown = {name: value for name, value in result.items() if name != "scores"}
     for lr_set, scores in result["scores"].items():
         for name in ("wasserstein", "spectral_distance", "noise_level", "accuracy"):
             shown[f"{lr_set}: {name}"] = scores[name]
-    report(shown, *sorted(out.iterdir()), metrics)
+    report(shown, *sorted(out.iterdir()), metrics, *([performance] if performance else []))
     if fail_on == "never":
         return
     found = read_verdicts(out)

@@ -28,7 +28,8 @@ STAGES = [
 PACKAGES = [
     "base", "images", "reading", "stores", "writing", "sampling", "noise", "comparison", "parallel",
     "crops", "training", "passport", "dsn", "srn", "demo", "prepare", "camera", "train_dsn",
-    "export", "calibrate", "audit", "uncertainty", "figures", "train_srn", "library", "evaluate",
+    "export", "calibrate", "report", "audit", "uncertainty", "figures", "train_srn", "library",
+    "evaluate",
     "tools", "recovery",
 ]  # fmt: skip
 """From the bottom up: a package imports itself and what stands before it."""
@@ -224,7 +225,8 @@ EDITS = {
     "pipeline/calibrate/calibrate.py": {"calibrate"},
     "pipeline/noise/estimate.py": {"camera", "train_dsn", "calibrate", "audit"},
     "pipeline/audit/page.html.jinja": {"audit"},
-    "pipeline/audit/charts.py": {"audit"},
+    "pipeline/report/charts.py": {"audit"},
+    "pipeline/report/script.js": {"audit"},
     "pipeline/train_srn/streams.py": {"train_srn"},
     "pipeline/srn/network.py": {"train_srn", "evaluate"},
     "pipeline/evaluate/niqe.py": {"evaluate"},
@@ -412,9 +414,10 @@ HOMES = {
     "numcodecs": {"pipeline/writing"},
     "fsspec": {"pipeline/stores"},
     "psutil": {"pipeline/crops", "pipeline/tools"},
-    "dask": {"pipeline/parallel", "pipeline/audit"},
+    "bokeh": {"pipeline/parallel"},
+    "dask": {"pipeline/parallel", "pipeline/audit", "pipeline/library"},
     "distributed": {"pipeline/parallel"},
-    "jinja2": {"pipeline/audit"},
+    "jinja2": {"pipeline/report"},
     "imageio": {"pipeline/images", "pipeline/reading"},
     "imagecodecs": {"pipeline/images", "pipeline/reading"},
     "pi_heif": {"pipeline/reading"},
@@ -439,6 +442,7 @@ HOMES = {
     "matplotlib": {"pipeline/images", "pipeline/camera"},
     "ruamel": {"pipeline/base"},
     "vl_convert": {"stages/tools"},
+    "xarray": {"pipeline/library"},
 }
 
 

@@ -33,14 +33,15 @@ from pipeline.audit.histograms import (
     figures,
 )
 from pipeline.audit.noise_laws import DifferenceHistogram, fit_laws
-from pipeline.audit.page import Against, Summary, cut_panels, render
-from pipeline.audit.tables import Cell, ImageRow, Table
+from pipeline.audit.page import Against, Summary, render, take_pictures
+from pipeline.audit.tables import ImageRow
 from pipeline.audit.tasks import HELD_OUT, TRAINING, StatisticsBySet
 from pipeline.audit.verdicts import Evidence, Verdicts, verdicts
 from pipeline.base.errors import UserError
 from pipeline.base.files import whole_folder
 from pipeline.noise.statistics import LrScores, LrStatistics, compare
 from pipeline.passport.passport import passport_of
+from pipeline.report.tables import Cell, Table
 from pipeline.sampling.calibration import read_calibration, require_calibration
 from pipeline.sampling.laplace import optimal_scale
 from pipeline.sampling.noise_level import miss
@@ -69,7 +70,11 @@ SEED = 0
 
 
 def audit(
-    inputs: AuditInputs, settings: AuditSettings, folder: Path, scheduler: str | None = None
+    inputs: AuditInputs,
+    settings: AuditSettings,
+    folder: Path,
+    scheduler: str | None = None,
+    report: Path | None = None,
 ) -> dict[str, Any]:
     """Measure all maps of a store and write tables, ``summary.json`` and ``index.html``.
 
@@ -79,6 +84,7 @@ def audit(
         folder: Folder for the files; the result of an earlier audit is replaced.
         scheduler: Address of a dask.distributed scheduler; None for dask's threads, or whatever
             ``dask.config`` names.
+        report: HTML file for dask's performance report; None for none.
 
     Returns:
         Metrics: number of images and of LR pixels, ``figures`` of all images together, and
@@ -88,7 +94,8 @@ def audit(
 
     Raises:
         UserError: The stores do not belong together, a chunk is damaged or holds invalid values, no
-            scheduler answers, or the folder holds other files or cannot be written.
+            scheduler answers, the report cannot be made, or the folder holds other files or cannot
+            be written.
 
     """
     stores = (inputs.maps, inputs.hr, inputs.lr, inputs.val, inputs.against)
@@ -100,13 +107,11 @@ def audit(
         raise UserError(f"{inputs.lr.path}: holds no images")
     _require_ours(folder)
     samplers, fault = _samplers(inputs)
-    with workers(scheduler) as where:
+    with workers(scheduler, report) as where:
         measured = measure(inputs, settings, samplers, where)
     compared = [name for name in measured.lr_sets if name != HELD_OUT]
-    pictured = min(settings.worst_images, len(measured.rows))
-    with tqdm(total=len(compared) + pictured + 2, desc="scores and page", unit="step") as bar:
-        real = _judged(measured.lr_sets)
-        scores = {}
+    scores, real = {}, _judged(measured.lr_sets)
+    with tqdm(total=len(compared) + 1, desc="scores and verdicts", unit="step") as bar:
         for name in compared:
             scores[name] = compare(real, measured.lr_sets[name], SEED)
             bar.update()
@@ -116,16 +121,9 @@ def audit(
         metrics = {**counted, **figures(measured.total, settings)}
         summary = _summarise(inputs, settings, measured, scores, metrics, fault)
         bar.update()
-        worst = sorted(measured.rows, key=lambda row: -row.figures["theta_mean"])
-        panels = []
-        for row in worst[:pictured]:
-            panels.append(cut_panels(inputs.maps, inputs.hr, row, samplers))
-            bar.update()
-        shown = [replace(one, row=_named(inputs.hr, one.row)) for one in panels]
-        rows = [_named(inputs.hr, row) for row in measured.rows]
-        page = render(summary, [_named(inputs.hr, row) for row in worst], shown)
-        _write(folder, rows, summary, page)
-        bar.update()
+    rows = [_named(inputs.hr, row) for row in measured.rows]
+    page = render(summary, rows, take_pictures(inputs, measured.rows, summary, samplers))
+    _write(folder, rows, summary, page)
     scored = {name: _plain(found) for name, found in scores.items() if name in GENERATED[:4]}
     return {**metrics, **summary.verdicts.metrics(), "scores": scored}
 

@@ -80,20 +80,27 @@ class Measured:
 
 
 @contextmanager
-def workers(scheduler: str | None) -> Iterator[Any]:
+def workers(scheduler: str | None, report: Path | None = None) -> Iterator[Any]:
     """The scheduler for dask: threads with a progress bar, or a cluster.
 
     Args:
         scheduler: Address of a dask.distributed scheduler; None for threads, or whatever
             ``dask.config`` names.
+        report: HTML file for dask's performance report.
 
     Yields:
         The argument ``scheduler`` of ``compute``.
 
     Raises:
-        UserError: No scheduler answers.
+        UserError: No scheduler answers, or the report cannot be made.
 
     """
+    if report is not None:
+        from pipeline.parallel.dask_workers import reported
+
+        with reported(scheduler, report) as client:
+            yield client
+        return
     if scheduler is None:
         with one_thread(), TqdmCallback(desc="audit", unit="task"):
             yield None

@@ -40,7 +40,7 @@ class AuditSettings(Settings):
     """The section ``audit``."""
 
     worst_images: int = Field(6, ge=0)
-    """How many images, those of the highest mean theta, are pictured; about 0.4 MB of page each."""
+    """How many images, those of the highest mean theta, are pictured; about 0.3 MB of page each."""
     bins: int = Field(80, ge=2, le=500)
     """Bins of every axis of the histograms."""
     theta_limit_gray: Positive = 24.0

@@ -1,44 +1,36 @@
 """The page of the audit: one HTML file without any reference to the outside.
 
-Photographs and heat maps are PNG in ``data:`` URIs; charts are inline SVG that take the colour of
-the text around them, so the page follows a light or a dark theme.
+The frame, with style and script, and the parts of any page are in ``pipeline.report``.
 """
 
-from base64 import b64encode
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any, Literal
 
 import numpy as np
-import torch
-from jinja2 import Environment, FileSystemLoader, StrictUndefined
 from markupsafe import Markup
-from numpy.typing import NDArray
-from torch import Tensor
+from tqdm import tqdm
 
-from pipeline.audit import charts, tables
+from pipeline.audit import tables
+from pipeline.audit.graph import AuditInputs
 from pipeline.audit.histograms import Figures
 from pipeline.audit.noise_laws import FittedLaws
-from pipeline.audit.tables import ImageRow, Outlier, Table
+from pipeline.audit.tables import ImageRow, Outlier
 from pipeline.audit.verdicts import FLOOR_TIMES, Verdicts, amount
-from pipeline.base.boxes import Box
 from pipeline.base.seeding import generator
-from pipeline.images import drawing
-from pipeline.images.filters import bicubic_downsample
-from pipeline.images.io import to_float
 from pipeline.noise.statistics import LrScores
+from pipeline.report import charts
+from pipeline.report.maps import MapsPictures, Panels, Thumbnail, gray_levels
+from pipeline.report.page import render as render_page
+from pipeline.report.pictures import ColourScale, lossless, lossy
+from pipeline.report.tables import Column, LongTable, Table
 from pipeline.sampling.laplace import sample
 from pipeline.sampling.sampler import Sampler
-from pipeline.stores.format import ARRAYS
-from pipeline.stores.reader import Store
 
-TEMPLATE = "page.html.jinja"
-TABLE_ROWS = 200
-PANEL = 160
-"""Longest side in LR pixels of the pictured area of an image; it keeps the page small."""
-COLOUR_QUANTILES = (0.01, 0.995)
-"""Quantiles of the pictured theta at the ends of the colour scale."""
+TEMPLATE = Path(__file__).with_name("page.html.jinja")
+THUMBNAILS = 24
+"""Outliers that are pictured, the most unlike first."""
 
 
 @dataclass(frozen=True)
@@ -107,88 +99,160 @@ class Summary:
 
 
 @dataclass(frozen=True)
-class Panels:
-    """The pictures of one area of an image."""
+class Pictures:
+    """What is pictured."""
 
-    row: ImageRow
-    area: Box
-    """On the LR grid."""
-    hr: Tensor
-    """(3, H, W) in [0, 1], about twice as fine as the others."""
-    mean: Tensor
-    """(3, h, w) in the unit of the image."""
-    theta: Tensor
-    """(3, h, w) in the unit of the image."""
-    calibrated_theta: Tensor | None
-    """(3, h, w) in the unit of the image, if there is a calibration."""
-    calibrated_sample: Tensor | None
-    """(3, h, w) in [0, 1]."""
-    camera_sample: Tensor | None
-    """(3, h, w) in [0, 1], if the maps carry a camera's passport."""
+    panels: Sequence[Panels] = ()
+    thumbnails: Mapping[str, Thumbnail] = field(default_factory=dict)
+    """Of outliers, by the names of their files."""
 
 
-def cut_panels(maps: Store, hr: Store, row: ImageRow, samplers: Mapping[str, Sampler]) -> Panels:
-    """Read the area around the highest theta of an image; all of it if it is small.
+def take_pictures(
+    inputs: AuditInputs,
+    rows: Sequence[ImageRow],
+    summary: Summary,
+    samplers: Mapping[str, Sampler],
+) -> Pictures:
+    """Read what is pictured, with a progress bar.
+
+    These are the images of the highest mean theta, as many as ``worst_images`` says; half as many
+    more whose means differ most from those of B; and outliers.
 
     Args:
-        maps: Store of kind maps.
-        hr: The store of kind hr it was exported from.
-        row: Which image.
+        inputs: The stores.
+        rows: Every image, under its id.
+        summary: Names the outliers and what differs from B.
         samplers: What draws the calibrated sample and that of the camera, by their name.
 
     Raises:
         UserError: A chunk is damaged.
 
     """
-    top, bottom = _span(row.hottest.top, row.hottest.bottom, row.height)
-    left, right = _span(row.hottest.left, row.hottest.right, row.width)
-    area = Box(top, bottom, left, right)
-    unit = {
-        name: torch.from_numpy(maps.read(row.id, name, area)).float()[None]
-        for name in ARRAYS["maps"]
-    }
-    mean, theta = unit["mean"][0], unit["theta"][0]
-    image = to_float(hr.read(row.id, "image", area.times(hr.scale)))
-    fine = bicubic_downsample(image, max(hr.scale // 2, 1))
-    drawn = {
-        name: samplers[name].sample(unit, generator(0, "audit/picture", maps.ids.index(row.id)))[0]
-        for name in ("calibrated", "camera")
-        if name in samplers
-    }
-    calibrated = samplers["calibrated"].theta(unit)[0] if "calibrated" in drawn else None
-    both = (drawn.get(name) for name in ("calibrated", "camera"))
-    return Panels(row, area, fine, mean, theta, calibrated, *both)
+    named = {inputs.hr.file_name(row.id): row for row in rows}
+    count = int(summary.settings["worst_images"])
+    shown = sorted(named, key=lambda name: -named[name].figures["theta_mean"])[:count]
+    if summary.against is not None:
+        differing = [str(cells[0]) for cells in summary.against.table.rows[: count // 2 + count]]
+        shown += [name for name in differing if name not in shown][: count // 2]
+    unlike = list(dict.fromkeys(outlier.id for outlier in summary.outliers))[:THUMBNAILS]
+    take = MapsPictures(inputs.maps, inputs.hr, inputs.against, samplers)
+    panels, thumbnails = [], {}
+    with tqdm(total=len(shown) + len(unlike), desc="pictures", unit="image") as bar:
+        for name in shown:
+            panels.append(take.panels(named[name].id, named[name].hottest))
+            bar.update()
+        for name in unlike:
+            thumbnails[name] = take.thumbnail(named[name].id)
+            bar.update()
+    return Pictures(panels, thumbnails)
 
 
-def render(summary: Summary, rows: Sequence[ImageRow], panels: Sequence[Panels]) -> str:
+def render(summary: Summary, rows: Sequence[ImageRow], pictures: Pictures) -> str:
     """The page as HTML.
 
     Args:
         summary: Numbers over all images.
-        rows: Every image, highest mean theta first; the first 200 are listed.
-        panels: The images that are pictured, in the same order.
+        rows: Every image, under the name of its file.
+        pictures: What is pictured.
 
     """
-    environment = Environment(
-        loader=FileSystemLoader(Path(__file__).parent),
-        autoescape=True,
-        undefined=StrictUndefined,
-        trim_blocks=True,
-        lstrip_blocks=True,
+    shown, by_name = pictures.panels, {row.id: row for row in rows}
+    levels = [gray_levels(theta).ravel() for panels in shown for theta in panels.thetas]
+    levels += [gray_levels(small.theta).ravel() for small in pictures.thumbnails.values()]
+    scale = ColourScale.over(np.concatenate(levels) if levels else np.zeros(0))
+    links = {panels.name: f"image-{number}" for number, panels in enumerate(shown, 1)}
+    return render_page(
+        TEMPLATE,
+        {
+            "summary": summary,
+            "limits": tables,
+            "amount": amount,
+            "floor_times": FLOOR_TIMES,
+            "every": _every_image(summary, rows, links),
+            "differences": None if summary.against is None else _differences(summary.against),
+            "charts": _charts(summary),
+            "scale": scale,
+            "colour_bars": {
+                where: charts.colour_bar(scale.highest, f"{where}-bar")
+                for where in ("page", "viewer")
+            },
+            "pictured": [
+                _pictured(index, each, by_name[each.name], scale)
+                for index, each in enumerate(shown)
+            ],
+            "outliers": _outliers(summary, pictures, scale),
+        },
     )
-    ends = _colour_range(panels)
-    return environment.get_template(TEMPLATE).render(
-        summary=summary,
-        limits=tables,
-        amount=amount,
-        floor_times=FLOOR_TIMES,
-        rows=rows[:TABLE_ROWS],
-        total_rows=len(rows),
-        charts=_charts(summary),
-        colour_bar=charts.colour_bar(*ends),
-        ends=ends,
-        pictured=[_pictured(index, panel, ends) for index, panel in enumerate(panels)],
+
+
+STATISTICS = (
+    ("theta", "mean", "theta_mean"),
+    ("theta", "std", "theta_std"),
+    ("theta", "5 %", "theta_p05"),
+    ("theta", "median", "theta_p50"),
+    ("theta", "95 %", "theta_p95"),
+    ("theta", "max", "theta_max"),
+    ("theta", "high, %", "theta_high_share"),
+    ("mean − bicubic", "distance", "distance_mean"),
+    ("mean − bicubic", "shift", "mean_shift"),
+    ("mean − bicubic", "outside, %", "mean_outside_share"),
+    ("closed form", "gap", "closed_form_gap"),
+)
+"""Columns of the table of every image: heading, name, figure."""
+
+
+def _every_image(summary: Summary, rows: Sequence[ImageRow], links: Mapping[str, str]) -> LongTable:
+    """The figures of every image, highest mean theta first."""
+    rows = sorted(rows, key=lambda row: -row.figures["theta_mean"])
+    columns = []
+    for group, name, key in STATISTICS:
+        if key == "closed_form_gap" and summary.closed_form is None:
+            continue
+        times = 100 if key.endswith("_share") else 1
+        values = [row.figures[key] * times for row in rows]
+        columns.append(Column(name, values, group, signed=key == "mean_shift"))
+    for name in ("height", "width"):
+        columns.append(Column(name, [getattr(row, name) for row in rows], "LR pixels", digits=0))
+    names = [row.id for row in rows]
+    unlike = {outlier.id for outlier in summary.outliers}
+    return LongTable(
+        id="every",
+        label="Statistics of every image",
+        noun="image",
+        names=names,
+        columns=columns,
+        marked=frozenset(place for place, name in enumerate(names) if name in unlike),
+        mark="outliers",
+        links={place: links[name] for place, name in enumerate(names) if name in links},
     )
+
+
+def _differences(against: Against) -> LongTable:
+    """How A and B differ, image by image."""
+    head, cells = against.table.head, against.table.rows
+    columns = []
+    for place, name in enumerate(head[1:], 1):
+        group, _, words = name.rpartition(", ")
+        values = [float(row[place] or 0) for row in cells]
+        columns.append(Column(words, values, group, signed=words == "B − A"))
+    names = [str(row[0]) for row in cells]
+    return LongTable("differences", "Differences between A and B", head[0], names, columns)
+
+
+def _outliers(summary: Summary, pictures: Pictures, scale: ColourScale) -> list[dict[str, Any]]:
+    """The outliers that are listed, with their thumbnails."""
+    reasons: dict[str, list[str]] = {}
+    for outlier in summary.outliers:
+        reasons.setdefault(outlier.id, []).append(outlier.reason)
+    listed = []
+    for name in list(reasons)[:THUMBNAILS]:
+        small = pictures.thumbnails.get(name)
+        uris = {"mean": None, "theta": None} if small is None else {
+            "mean": lossy(small.mean),
+            "theta": lossy(scale.picture(gray_levels(small.theta))),
+        }  # fmt: skip
+        listed.append({"name": name, "reasons": reasons[name], **uris})
+    return listed
 
 
 def _charts(summary: Summary) -> dict[str, Any]:
@@ -218,80 +282,32 @@ def _difference_charts(summary: Summary) -> dict[str, Markup]:
     }
 
 
-def _span(low: int, high: int, length: int) -> tuple[int, int]:
-    """``PANEL`` pixels around low..high, or as many as there are."""
-    start = min(max((low + high - PANEL) // 2, 0), max(length - PANEL, 0))
-    return start, min(start + PANEL, length)
-
-
-def _levels(theta: Tensor) -> NDArray[np.float64]:
-    """The mean theta (h, w) of the channels in gray levels."""
-    return np.asarray(theta.double().mean(dim=0).numpy() * 255)
-
-
-def _colour_range(panels: Sequence[Panels]) -> tuple[float, float]:
-    """Ends of the colour scale in gray levels: quantiles of all that is pictured; 0 if constant."""
-    if not panels:
-        return 0.0, 1.0
-    thetas = [t for panel in panels for t in (panel.theta, panel.calibrated_theta) if t is not None]
-    every = np.concatenate([_levels(theta).ravel() for theta in thetas])
-    lowest, highest = (float(end) for end in np.quantile(every, COLOUR_QUANTILES))
-    return (lowest if highest - lowest > 0.01 * highest else 0.0), highest
-
-
-def _pictured(index: int, panels: Panels, ends: tuple[float, float]) -> dict[str, Any]:
-    """An image's pictures: (what it is, data URI, whether it is shown pixel by pixel)."""
+def _pictured(index: int, panels: Panels, row: ImageRow, scale: ColourScale) -> dict[str, Any]:
+    """An image's pictures; ``pixels``: shown pixel by pixel, ``map``: in the colours of theta."""
     drawn = [
         sample(panels.mean, panels.theta, generator(number, "audit/sample", index))
         for number in range(2)
     ]
-    shown = [
-        ("HR", _photograph(panels.hr), False),
-        ("mean", _photograph(panels.mean), True),
-        ("raw sample", _photograph(drawn[0]), True),
-        ("another raw sample", _photograph(drawn[1]), True),
-        ("raw theta", _heat_map(panels.theta, *ends), True),
-    ]
-    if panels.camera_sample is not None:
-        shown.append(("camera sample", _photograph(panels.camera_sample), True))
-    if panels.calibrated_theta is not None and panels.calibrated_sample is not None:
-        shown.append(("calibrated sample", _photograph(panels.calibrated_sample), True))
-        shown.append(("calibrated theta", _heat_map(panels.calibrated_theta, *ends), True))
+    images = {
+        "mean": panels.mean,
+        "raw sample": drawn[0],
+        "another raw sample": drawn[1],
+        "raw theta": panels.theta,
+        "camera sample": panels.camera_sample,
+        "calibrated sample": panels.calibrated_sample,
+        "calibrated theta": panels.calibrated_theta,
+        "mean, B": panels.other_mean,
+        "raw theta, B": panels.other_theta,
+    }
+    shown = [{"what": "HR", "uri": lossy(panels.hr), "pixels": False, "map": False}]
+    for what, image in images.items():
+        if image is not None:
+            is_map = "theta" in what
+            uri = lossless(scale.picture(gray_levels(image)) if is_map else image)
+            shown.append({"what": what, "uri": uri, "pixels": True, "map": is_map})
     return {
-        "row": panels.row,
+        "row": row,
         "area": panels.area,
-        "whole": panels.mean.shape[1:] == (panels.row.height, panels.row.width),
+        "whole": panels.mean.shape[1:] == (row.height, row.width),
         "shown": shown,
     }
-
-
-def _photograph(image: Tensor) -> str:
-    figure, axes = _bare(*image.shape[1:])
-    drawing.show(axes, image)
-    return _data_uri(drawing.as_png(figure, dpi=100))
-
-
-def _heat_map(theta: Tensor, lowest: float, highest: float) -> str:
-    figure, axes = _bare(*theta.shape[1:])
-    axes.imshow(
-        _levels(theta),
-        cmap=drawing.THETA_COLOURS,
-        vmin=lowest,
-        vmax=highest,
-        interpolation="nearest",
-    )
-    axes.set_axis_off()
-    return _data_uri(drawing.as_png(figure, dpi=100))
-
-
-def _bare(height: int, width: int) -> tuple[Any, Any]:
-    """A figure of one pixel per element at 100 dpi, and axes that fill it."""
-    figure, axes = drawing.sheet(1, 1)
-    figure.set_layout_engine("none")
-    figure.set_size_inches(width / 100, height / 100)
-    axes[0, 0].set_position((0, 0, 1, 1))
-    return figure, axes[0, 0]
-
-
-def _data_uri(png: bytes) -> str:
-    return "data:image/png;base64," + b64encode(png).decode()

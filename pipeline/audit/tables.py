@@ -1,7 +1,6 @@
 """The tables of the audit, for the page, the CSV files and the charts."""
 
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass
 from typing import NamedTuple
 
 import numpy as np
@@ -24,8 +23,7 @@ from pipeline.noise.statistics import (
     channel_correlation,
     neighbour_correlation,
 )
-
-Cell = str | int | float | None
+from pipeline.report.tables import Cell, Table
 
 LESS, MORE = 0.9, 1.1
 """A noise level between these multiples of the real one counts as the same."""
@@ -37,18 +35,6 @@ LEAST_WASSERSTEIN, LEAST_SPECTRAL = 0.25, 1.0
 """Gray levels and decibels: smaller distances always count as none."""
 MAD_TO_DEVIATION = 1.4826
 """Standard deviation of a Gaussian law over its median absolute deviation."""
-
-
-@dataclass(frozen=True)
-class Table:
-    """A table; None is an empty cell."""
-
-    head: list[str]
-    rows: list[list[Cell]]
-
-    def column(self, name: str) -> list[Cell]:
-        """The cells of the column of this name."""
-        return [row[self.head.index(name)] for row in self.rows]
 
 
 class ImageRow(NamedTuple):

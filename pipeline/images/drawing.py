@@ -5,6 +5,7 @@ from io import BytesIO
 from pathlib import Path
 
 import numpy as np
+from matplotlib import colormaps
 from matplotlib.axes import Axes
 from matplotlib.figure import Figure
 from numpy.typing import NDArray
@@ -16,6 +17,11 @@ from pipeline.images.io import Image, to_uint8
 THETA_COLOURS = "magma"
 SHEET_ROWS = 4
 """Crops that a contact sheet shows, at most."""
+
+
+def theta_palette() -> NDArray[np.uint8]:
+    """The (256, 3) colours of theta maps, from the lowest value to the highest."""
+    return np.asarray(colormaps[THETA_COLOURS](np.arange(256), bytes=True)[:, :3])
 
 
 def show(axes: Axes, image: Image | Tensor, title: str = "") -> None:

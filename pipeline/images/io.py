@@ -92,6 +92,19 @@ def _jpeg(image: Image, quality: int, subsampling: Subsampling) -> bytes:
     return bytes(encoded)
 
 
+def webp(image: Image, quality: int | None = None) -> bytes:
+    """(3, H, W) uint8 as the bytes of a WebP file.
+
+    Args:
+        image: The pixels; at most 16383 along a side.
+        quality: 1 to 100; None: lossless.
+
+    """
+    how = {"lossless": True} if quality is None else {"quality": quality}
+    pixels = np.moveaxis(image, 0, -1)
+    return bytes(iio.imwrite("<bytes>", pixels, extension=".webp", plugin="pillow", **how))
+
+
 def to_float(image: NDArray[Levels]) -> Tensor:
     """Return (3, H, W) uint8 or uint16 as a float32 tensor in [0, 1]."""
     return torch.from_numpy(image).float() / float(np.iinfo(image.dtype).max)

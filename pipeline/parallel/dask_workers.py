@@ -2,14 +2,19 @@
 
 import logging
 from collections.abc import Callable, Iterator, Sequence
-from contextlib import contextmanager
+from contextlib import ExitStack, contextmanager
 from dataclasses import dataclass
+from importlib.util import find_spec
+from pathlib import Path
 from typing import Any, TypeVar
 
-from distributed import Client, as_completed, get_worker
+import dask
+from dask.system import CPU_COUNT
+from distributed import Client, LocalCluster, as_completed, get_worker, performance_report
 from distributed.scheduler import KilledWorker
 
 from pipeline.base.errors import UserError
+from pipeline.base.files import whole
 
 Item = TypeVar("Item")
 Result = TypeVar("Result")
@@ -40,6 +45,50 @@ def connected(scheduler: str) -> Iterator[Client]:
         if not client.nthreads():  # type: ignore[no-untyped-call]
             log.warning("the dask scheduler at %s has no workers yet; waiting for them", scheduler)
         yield client
+
+
+@contextmanager
+def reported(scheduler: str | None, report: Path) -> Iterator[Client]:
+    """Connect to a scheduler, and write dask's performance report when the block ends well.
+
+    Args:
+        scheduler: Its address; None: one in this process, with as many threads as dask would take.
+        report: The HTML file, of the task stream, the profile and the memory of the workers.
+
+    Yields:
+        The client.
+
+    Raises:
+        UserError: Bokeh, which draws it, is not installed; no scheduler answers; or the file cannot
+            be written.
+
+    """
+    if find_spec("bokeh") is None:
+        raise UserError(
+            f"{report}: a report needs bokeh; install usrdu with its extra: usrdu[report]"
+        )
+    report.parent.mkdir(parents=True, exist_ok=True)
+    with ExitStack() as stack:
+        partial = stack.enter_context(whole(report))
+        if scheduler is None:
+            local = stack.enter_context(_threads())
+            scheduler = str(local.scheduler_address)
+        client = stack.enter_context(connected(scheduler))
+        stack.enter_context(client.as_current())
+        inline = performance_report(str(partial), mode="inline")  # type: ignore[no-untyped-call]
+        stack.enter_context(inline)
+        yield client
+
+
+def _threads() -> LocalCluster:
+    """A cluster in this process, of as many threads as dask's own scheduler would take."""
+    return LocalCluster(  # type: ignore[no-untyped-call]
+        n_workers=1,
+        threads_per_worker=dask.config.get("num_workers", None) or CPU_COUNT,
+        processes=False,
+        dashboard_address=None,
+        memory_limit=0,
+    )
 
 
 def map_on_workers(

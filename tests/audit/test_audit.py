@@ -5,8 +5,10 @@ import json
 import pickle
 import re
 import tracemalloc
+from base64 import b64encode
 from collections.abc import Mapping
 from dataclasses import fields, replace
+from hashlib import sha256
 from html.parser import HTMLParser
 from pathlib import Path
 from typing import Any
@@ -16,8 +18,7 @@ import numpy as np
 import pytest
 import torch
 from click.testing import CliRunner
-from distributed import LocalCluster
-from doubles import plain_passport
+from doubles import local_cluster, plain_passport
 from numpy.typing import NDArray
 from scipy.ndimage import gaussian_filter, uniform_filter
 from scipy.optimize import brentq
@@ -35,8 +36,8 @@ from pipeline.audit.histograms import (
     theta_by_gradient,
 )
 from pipeline.audit.noise_laws import DifferenceHistogram, fit_laws
-from pipeline.audit.page import TABLE_ROWS, Panels, Summary, render
-from pipeline.audit.tables import ImageRow, Table
+from pipeline.audit.page import THUMBNAILS, Against, Pictures, Summary, render
+from pipeline.audit.tables import ImageRow
 from pipeline.audit.tasks import HELD_OUT, TRAINING, count_real
 from pipeline.audit.verdicts import Verdict, Verdicts
 from pipeline.base.boxes import Box
@@ -47,6 +48,9 @@ from pipeline.noise import statistics
 from pipeline.noise.classifier import Accuracy, classifier_accuracy
 from pipeline.noise.signature import signature
 from pipeline.noise.statistics import Allowance, LrScores
+from pipeline.report import page as frame
+from pipeline.report.maps import PANEL, Panels, Thumbnail
+from pipeline.report.tables import PAGE_ROWS, Table
 from pipeline.sampling.calibration import CALIBRATION_FORMAT
 from pipeline.stores import format
 from pipeline.stores.reader import Store
@@ -319,8 +323,10 @@ def test_any_number_of_threads_writes_the_same_bytes(full: AuditInputs, tmp_path
     for workers in (1, 2, 8):
         with dask.config.set(num_workers=workers):
             audit(full, SETTINGS, tmp_path / f"page{workers}")
+    with dask.config.set(scheduler="synchronous"):
+        audit(full, SETTINGS, tmp_path / "pagealone")
     for name in (*FILES, AGAINST_FILE):
-        first, *others = (tmp_path / f"page{workers}" / name for workers in (1, 2, 8))
+        first, *others = (tmp_path / f"page{workers}" / name for workers in (1, 2, 8, "alone"))
         for other in others:
             assert first.read_bytes() == other.read_bytes(), name
 
@@ -693,8 +699,9 @@ def test_calibrated_columns_and_pictures(full: AuditInputs, tmp_path: Path) -> N
     for name in ("spectra.csv", "noise.csv", "edges.csv"):
         assert "calibrated" in table_of(tmp_path / "page" / name)[0], name
     page = parsed(tmp_path / "page")
-    assert len(page.named("img")) == 7 * SETTINGS.worst_images
-    assert page.words.count("another raw sample") == SETTINGS.worst_images
+    pictured = panels_of(page)
+    assert len(pictured) == 9 * (SETTINGS.worst_images + SETTINGS.worst_images // 2)
+    assert page.words.count("another raw sample") == 3
     for row in table_of(tmp_path / "page" / "edges.csv"):
         if row["calibrated"]:  # everywhere the same: 5 gray levels of deviation
             assert float(row["calibrated"]) == pytest.approx(5 / np.sqrt(2), rel=1e-5)
@@ -827,7 +834,8 @@ def test_outliers_are_on_the_page(world: AuditInputs, tmp_path: Path) -> None:
     found = read_json(tmp_path / "page" / "summary.json")["outliers"]
     assert found
     words = " ".join(parsed(tmp_path / "page").words.split())
-    assert all(f"{image_id}: {reason}." in words for image_id, reason in found)
+    for image_id in {image_id for image_id, _ in found}:
+        assert " ".join([image_id, *(f"{r}." for name, r in found if name == image_id)]) in words
 
 
 def test_two_stores_side_by_side(full: AuditInputs, tmp_path: Path) -> None:
@@ -871,16 +879,26 @@ def test_other_maps_must_be_of_the_same_hr_images(world: AuditInputs, tmp_path: 
 # --- a cluster
 
 
+@pytest.mark.parametrize("processes", [False, pytest.param(True, marks=pytest.mark.slow)])
 @pytest.mark.parametrize("workers", [1, 2])
-def test_a_cluster_writes_the_same_bytes(workers: int, full: AuditInputs, tmp_path: Path) -> None:
+def test_a_cluster_writes_the_same_bytes(
+    workers: int, processes: bool, full: AuditInputs, tmp_path: Path
+) -> None:
     audit(full, SETTINGS, tmp_path / "threads")
-    with LocalCluster(  # type: ignore[no-untyped-call]
-        n_workers=workers, threads_per_worker=1, processes=False, dashboard_address=":0"
-    ) as cluster:
+    with local_cluster(workers, processes) as cluster:
         audit(full, SETTINGS, tmp_path / "cluster", cluster.scheduler_address)
     for name in (*FILES, AGAINST_FILE):
         first, second = (tmp_path / where / name for where in ("threads", "cluster"))
         assert first.read_bytes() == second.read_bytes(), name
+
+
+def test_a_report_changes_no_byte(full: AuditInputs, tmp_path: Path) -> None:
+    audit(full, SETTINGS, tmp_path / "plain")
+    audit(full, SETTINGS, tmp_path / "page", report=tmp_path / "report.html")
+    for name in (*FILES, AGAINST_FILE):
+        first, second = (tmp_path / where / name for where in ("plain", "page"))
+        assert first.read_bytes() == second.read_bytes(), name
+    assert "count" in (tmp_path / "report.html").read_text(encoding="utf-8")
 
 
 def test_what_the_tasks_share_can_be_sent(full: AuditInputs) -> None:
@@ -926,8 +944,27 @@ def parsed(folder: Path) -> Page:
     return Page((folder / "index.html").read_text())
 
 
-def test_page_refers_to_nothing_outside(world: AuditInputs, tmp_path: Path) -> None:
-    audit(world, SETTINGS, tmp_path / "page")
+def policy_of(page: Page) -> dict[str, str]:
+    """What the page lets a browser do, by kind of thing."""
+    (text,) = (m["content"] for m in page.named("meta") if "http-equiv" in m)
+    return dict(part.strip().split(" ", 1) for part in str(text).split(";"))
+
+
+def require_own_scripts(text: str) -> None:
+    """The page's script, which its policy names, and data; neither handlers nor anything else."""
+    page = Page(text)
+    kinds = [attributes.get("type") for attributes in page.named("script")]
+    assert kinds.pop() is None and set(kinds) == {"application/json"}
+    assert not any("src" in attributes for attributes in page.named("script"))
+    assert not any(key.startswith("on") for _, attributes in page.tags for key in attributes)
+    script = text[text.rindex("<script>") + len("<script>") : text.rindex("</script>")]
+    assert script == (Path(frame.__file__).with_name("script.js")).read_text(encoding="utf-8")
+    found = b64encode(sha256(script.encode()).digest()).decode()
+    assert policy_of(page)["script-src"] == f"'sha256-{found}'"
+
+
+def test_page_refers_to_nothing_outside(full: AuditInputs, tmp_path: Path) -> None:
+    audit(full, SETTINGS, tmp_path / "page")
     page = parsed(tmp_path / "page")
     links = [
         str(value)
@@ -935,10 +972,21 @@ def test_page_refers_to_nothing_outside(world: AuditInputs, tmp_path: Path) -> N
         for key, value in attributes.items()
         if key in ("src", "href", "xlink:href", "srcset", "data", "action", "poster")
     ]
-    assert links and all(link.startswith(("data:image/png;base64,", "#")) for link in links)
+    own = ("data:image/png;base64,", "data:image/webp;base64,", "#")
+    assert links and all(link.startswith(own) for link in links)
     text = (tmp_path / "page" / "index.html").read_text()
-    assert not re.search(r"url\((?!#)|@import", text)
-    assert not page.named("script") and not page.named("link") and not page.named("iframe")
+    assert not re.search(r"url\((?!#)|@import|fetch\(|XMLHttp|import\(|WebSocket", text)
+    assert not page.named("link") and not page.named("iframe") and not page.named("base")
+    policy = policy_of(page)
+    assert policy.pop("script-src").startswith("'sha256-")
+    assert policy == {
+        "default-src": "'none'",
+        "img-src": "data:",
+        "style-src": "'unsafe-inline'",
+        "base-uri": "'none'",
+        "form-action": "'none'",
+    }
+    require_own_scripts(text)
 
 
 def test_page_targets_and_ids(world: AuditInputs, tmp_path: Path) -> None:
@@ -951,10 +999,16 @@ def test_page_targets_and_ids(world: AuditInputs, tmp_path: Path) -> None:
         assert "".join(pair) in ids
 
 
+def panels_of(page: Page) -> list[dict[str, str | None]]:
+    """The pictures that can be enlarged: no thumbnails, and not the place where they are shown."""
+    shown = [image for image in page.named("img") if image["alt"]]
+    return [image for image in shown if "class" in image or str(image["alt"]).startswith("HR of")]
+
+
 def test_page_says_what_is_pictured(world: AuditInputs, tmp_path: Path) -> None:
     audit(world, SETTINGS, tmp_path / "page")
     page = parsed(tmp_path / "page")
-    images = page.named("img")
+    images = panels_of(page)
     assert len(images) == 5 * SETTINGS.worst_images
     assert all(image["alt"] for image in images)
     assert all(svg["aria-label"] and svg["role"] == "img" for svg in page.named("svg"))
@@ -972,7 +1026,7 @@ def test_hostile_attributes_stay_text(world: AuditInputs, tmp_path: Path) -> Non
     audit(world, SETTINGS, tmp_path / "page")
     page = parsed(tmp_path / "page")
     assert HOSTILE in page.words
-    assert "<script" not in (tmp_path / "page" / "index.html").read_text().lower()
+    require_own_scripts((tmp_path / "page" / "index.html").read_text())
 
 
 def test_names_beyond_ascii_are_shown(full: AuditInputs, tmp_path: Path) -> None:
@@ -1045,19 +1099,80 @@ def summary_of(text: str) -> Summary:
 def test_hostile_names_stay_text() -> None:
     row = rows_of(1, HOSTILE)[0]
     gray = torch.full((3, 8, 8), 0.5)
-    panels = Panels(row, row.hottest, gray, gray, gray, gray, gray, gray)
-    page = Page(render(summary_of(HOSTILE), [row], [panels]))
-    assert not page.named("script")
-    assert page.words.count(HOSTILE) >= 9
-    assert all(HOSTILE in str(image["alt"]) for image in page.named("img"))
-
-
-def test_long_tables_are_cut() -> None:
-    text = render(summary_of("x"), rows_of(TABLE_ROWS + 5, "image"), [])
+    panels = Panels(row.id, row.hottest, gray, gray, gray, gray, gray, gray, gray, gray)
+    pictures = Pictures([panels], {HOSTILE: Thumbnail(gray, gray)})
+    text = render(summary_of(HOSTILE), [row], pictures)
     page = Page(text)
-    assert f"image{TABLE_ROWS - 1}" in page.words and f"image{TABLE_ROWS}" not in page.words
-    assert "images.csv" in page.words and f"out of {TABLE_ROWS + 5}" in " ".join(page.words.split())
-    assert not page.named("img")
+    require_own_scripts(text)
+    assert page.words.count(HOSTILE) >= 9
+    shown = [image for image in page.named("img") if image["alt"]]
+    assert len(shown) == 12 and all(HOSTILE in str(image["alt"]) for image in shown)
+
+
+def every_image(text: str) -> dict[str, Any]:
+    """The data of the table of every image, which the script reads."""
+    start = text.index('<script type="application/json">', text.index('id="every"'))
+    found: dict[str, Any] = json.loads(text[text.index(">", start) + 1 : text.index("</", start)])
+    return found
+
+
+def test_all_rows_are_in_the_page_and_some_are_seen_without_its_script() -> None:
+    rng = np.random.default_rng(4)
+    rows = rows_of(PAGE_ROWS + 5, "image")
+    for row in rows:
+        row.figures.update(theta_mean=rng.uniform(1, 9), mean_shift=rng.normal())
+    summary = replace(summary_of("x"), outliers=[tables.Outlier("image3", "odd")])
+    text = render(summary, rows, Pictures())
+    found = every_image(text)
+    order = sorted(rows, key=lambda row: -row.figures["theta_mean"])
+    assert found["names"] == [row.id for row in order]
+    assert found["marked"] == [found["names"].index("image3")]
+    columns = {column["name"]: column for column in found["columns"]}
+    theta = [round(row.figures["theta_mean"] * 100) for row in order]
+    assert columns["mean"]["units"] == theta and columns["mean"]["digits"] == 2
+    body = text[text.index("<tbody>", text.index('id="every"')) :]
+    body = body[: body.index("</tbody>")]
+    assert body.count("<tr") == PAGE_ROWS
+    assert f"{order[PAGE_ROWS - 1].id}<" in body and f"{order[PAGE_ROWS].id}<" not in body
+    sign = [f"<td>{row.figures['mean_shift']:+.2f}</td>".replace("-", "−") for row in order]
+    assert all(cell in body for cell in sign[:PAGE_ROWS])
+    words = " ".join(Page(text).words.split())
+    assert f"{PAGE_ROWS} of {PAGE_ROWS + 5} images" in words
+
+
+def test_a_page_of_ten_thousand_images_is_small() -> None:
+    """All that it may hold, two stores compared, with more noise than photographs have."""
+    random = torch.Generator().manual_seed(0)
+
+    def noisy(side: int) -> torch.Tensor:
+        return 0.5 + 0.03 * torch.randn(3, side, side, generator=random)
+
+    rng = np.random.default_rng(5)
+    rows = rows_of(10_000, "photograph_of_a_camera_")
+    for row in rows:
+        row.figures.update({key: float(rng.uniform(0, 20)) for key in row.figures})
+    count, area = AuditSettings().worst_images, Box(0, PANEL, 0, PANEL)
+    panels = [
+        Panels(row.id, area, noisy(2 * PANEL), *(noisy(PANEL) for _ in range(7)))
+        for row in rows[: count + count // 2]
+    ]
+    small = Thumbnail(noisy(96), noisy(96))
+    pictures = Pictures(panels, {row.id: small for row in rows[:THUMBNAILS]})
+    unlike = [tables.Outlier(row.id, "x") for row in rows[:500]]
+    against = Against(
+        {"maps": "b", "digest": "b", "dsn_hash": "b", "dsn": {"reference": "bicubic"}},
+        rows[0].figures,
+        {},
+        [1, 2],
+        Table(
+            ["image", "means, |B − A|", "means, B − A", "theta A"],
+            [[row.id, *rng.uniform(0, 9, 3).tolist()] for row in rows],
+        ),
+    )
+    text = render(replace(summary_of("x"), outliers=unlike, against=against), rows, pictures)
+    assert len(every_image(text)["names"]) == 10_000
+    assert text.count("data:image/webp") == 10 * len(panels) + 2 * THUMBNAILS
+    assert len(text.encode()) < 5_000_000
 
 
 def test_crop_of_a_large_image_is_where_theta_is_high(tmp_path: Path) -> None:
@@ -1070,7 +1185,7 @@ def test_crop_of_a_large_image_is_where_theta_is_high(tmp_path: Path) -> None:
     found = re.search(r"rows 0–39, columns (\d+)–(\d+)", parsed(tmp_path / "page").words)
     assert found
     left, right = (int(edge) for edge in found.groups())
-    assert left <= 300 and right >= 309 and right - left + 1 == 160
+    assert left <= 300 and right >= 309 and right - left + 1 == PANEL
 
 
 # --- errors

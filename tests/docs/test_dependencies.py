@@ -30,7 +30,9 @@ def group(name: str) -> list[Requirement]:
 
 
 def requirements() -> list[Requirement]:
-    library = [Requirement(text) for text in PROJECT["project"]["dependencies"]]
+    extras = PROJECT["project"]["optional-dependencies"].values()
+    listed = [PROJECT["project"]["dependencies"], *extras]
+    library = [Requirement(text) for texts in listed for text in texts]
     return library + [one for name in PROJECT["dependency-groups"] for one in group(name)]
 
 

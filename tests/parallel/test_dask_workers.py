@@ -4,6 +4,7 @@ import logging
 import os
 import threading
 from collections.abc import Iterator
+from pathlib import Path
 
 import dask
 import pytest
@@ -11,7 +12,7 @@ from distributed import Client
 from doubles import local_cluster, refuse
 
 from pipeline.base.errors import UserError
-from pipeline.parallel.dask_workers import connected, map_on_workers
+from pipeline.parallel.dask_workers import connected, map_on_workers, reported
 
 
 @pytest.fixture(scope="module")
@@ -119,4 +120,40 @@ def test_no_scheduler_is_one_sentence(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr("pipeline.parallel.dask_workers.Client", refuse)
     sentence = "no dask scheduler answers at tcp://x:1: Timed out trying to connect"
     with pytest.raises(UserError, match=sentence), connected("tcp://x:1"):
+        pass
+
+
+# --- the performance report
+
+
+@pytest.mark.parametrize("own", [True, False])
+def test_a_report_is_one_file(own: bool, address: str, tmp_path: Path) -> None:
+    """Of threads in this process, or of a scheduler that is there; no script is loaded for it."""
+    path = tmp_path / "new" / "report.html"
+    with dask.config.set(num_workers=2), reported(None if own else address, path) as client:
+        assert client.submit(square, 7).result() == 49
+        threads = client.nthreads().values()  # type: ignore[no-untyped-call]
+    assert list(threads) == ([2] if own else [1, 1])
+    text = path.read_text(encoding="utf-8")
+    assert "square" in text and "Task Stream" in text
+    assert "cdn.bokeh.org" not in text
+    assert [file.name for file in path.parent.iterdir()] == ["report.html"]
+
+
+def test_a_failed_run_leaves_no_report(address: str, tmp_path: Path) -> None:
+    def fail() -> None:
+        with reported(address, tmp_path / "report.html"):
+            raise UserError("three.png: is no image")
+
+    with pytest.raises(UserError, match="three"):
+        fail()
+    assert not list(tmp_path.iterdir())
+
+
+def test_without_bokeh_its_extra_is_named(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr("pipeline.parallel.dask_workers.find_spec", lambda _: None)
+    with (
+        pytest.raises(UserError, match=r"report\.html: .* needs bokeh; .* extra: usrdu\[report\]"),
+        reported(None, tmp_path / "report.html"),
+    ):
         pass

@@ -1,4 +1,4 @@
-"""The charts of the audit: inline SVG that takes the colour of the text around it."""
+"""Charts of theta, noise and spectra: inline SVG that takes the colour of the text around it."""
 
 import re
 from collections.abc import Mapping, Sequence
@@ -9,9 +9,8 @@ import numpy as np
 from markupsafe import Markup
 from numpy.typing import NDArray
 
-from pipeline.audit.histograms import STRUCTURES
-from pipeline.audit.tables import Cell, Table
 from pipeline.images import drawing
+from pipeline.report.tables import Cell, Table
 
 CHART = (5.4, 3.7)
 """Inches; a chart stays legible when a narrow window shrinks it."""
@@ -125,13 +124,14 @@ def noise_chart(table: Table) -> Markup:
 def edges_chart(table: Table) -> Markup:
     """Mean theta against the gradient, at edges (solid) and in textures (dashed)."""
     figure, axes = _chart()
-    height = len(table.rows) // len(STRUCTURES)
+    structures = list(dict.fromkeys(str(cell) for cell in table.column("at")))
+    height = len(table.rows) // len(structures)
     for number, name in enumerate(table.head[3:]):
         colour = {"raw": "#e05252", "calibrated": "#ff9d1a"}.get(name, "#a06be0")
-        for kind, style in zip(range(len(STRUCTURES)), ("-", "--"), strict=True):
+        for kind, style in enumerate(("-", "--")):
             rows = table.rows[kind * height : (kind + 1) * height]
             values = _numbers([row[3 + number] for row in rows])
-            label = f"{name}, {STRUCTURES[kind]}"
+            label = f"{name}, {structures[kind]}"
             axes.plot(range(height), values, style, color=colour, marker="o", ms=4, label=label)
     starts = [f"{row[1]:g}" for row in table.rows[:height]]
     ends = [*starts[1:], ""]
@@ -163,16 +163,16 @@ def difference_chart(name: str, table: Table, prefix: str) -> Markup:
     return _svg(figure, prefix, f"Histogram of {name} with fitted Laplace and Gaussian laws")
 
 
-def colour_bar(lowest: float, highest: float) -> Markup:
-    """The colour scale of theta maps, from one gray level to another."""
+def colour_bar(highest: float, prefix: str) -> Markup:
+    """The colour scale of theta maps, from zero to so many gray levels."""
     figure, axes = _chart()
     figure.set_size_inches(CHART[0], 0.7)
-    ramp = np.linspace(lowest, highest, 256)[None]
-    extent = (lowest, highest, 0, 1)
+    ramp = np.linspace(0, highest, 256)[None]
+    extent = (0, highest, 0, 1)
     axes.imshow(ramp, cmap=drawing.THETA_COLOURS, aspect="auto", extent=extent)
     axes.set_yticks([])
     axes.set_xlabel("theta (Laplace scale, gray levels), mean of the channels")
-    return _svg(figure, "bar", f"Colour scale of theta, {lowest:.1f} to {highest:.1f} gray levels")
+    return _svg(figure, prefix, f"Colour scale of theta, 0 to {highest:g} gray levels")
 
 
 def _chart() -> tuple[Any, Any]:
