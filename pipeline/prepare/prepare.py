@@ -1,5 +1,6 @@
 """Preparation: every image file is decoded once, checked, and written into a store."""
 
+import logging
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass
 from pathlib import Path
@@ -15,11 +16,15 @@ from pipeline.base.ids import unique_ids
 from pipeline.base.settings import Settings
 from pipeline.base.units import Scale
 from pipeline.images.io import Image, crop_to_multiple, size_text
+from pipeline.piles.headers import header_of
+from pipeline.piles.look import Picture, look_at
+from pipeline.piles.report import report_on, write_report
 from pipeline.prepare.cleaning import cleaned_hr
 from pipeline.prepare.compression import compression, warn_of_reduced
 from pipeline.prepare.datasets import Preset, find_files, find_pairs, find_val
 from pipeline.prepare.enlarged import LrSize, check_enlarged, reduced
 from pipeline.prepare.folders import Files, Pairs
+from pipeline.prepare.left_out import without_left_out
 from pipeline.prepare.sizes import NO_CROPS, Crops, Sieve
 from pipeline.reading.files import read_image, warn_of_others
 from pipeline.stores.format import Kind
@@ -27,6 +32,8 @@ from pipeline.stores.kept import KeptResults
 from pipeline.stores.reader import Store
 from pipeline.stores.split import PART
 from pipeline.writing.writer import StoreWriter
+
+log = logging.getLogger(__name__)
 
 
 class PrepareSettings(Settings):
@@ -87,6 +94,9 @@ def prepare(
 ) -> dict[str, float]:
     """Find all images, then write ``lr.zarr``, ``hr.zarr``, ``val.zarr`` and ``pairs.zarr``.
 
+    What is wrong with the HR and the LR images is said in the log, and stands in ``piles.md``
+    and ``piles.json``; nothing is left out because of it.
+
     A run that was interrupted, or that met a bad image, keeps the images it has written, and the
     next run continues with them.
 
@@ -109,8 +119,8 @@ def prepare(
     data_set = (settings.preset, scale, settings.lr_size)
     hr: Files = {}
     if settings.hr_from != "lr":
-        hr = find_files(folders.hr, "hr", *data_set)
-    lr = find_files(folders.lr, "lr", *data_set)
+        hr = without_left_out(find_files(folders.hr, "hr", *data_set))
+    lr = without_left_out(find_files(folders.lr, "lr", *data_set))
     val, inputs = find_val(folders.val, *data_set)
     pairs = find_pairs(folders.pairs, *data_set)
     paired = (path for pair in [*val.values(), *pairs.values()] for path in pair)
@@ -127,12 +137,29 @@ def prepare(
     else:
         prepare_pairs(val, scale, out / "val.zarr", work, reduction)
     prepare_pairs(pairs, scale, out / "pairs.zarr", work, reduction)
+    sharp = Store(out / "hr.zarr", "hr")
+    _report(pictures(sharp, hr), pictures(real, lr), out)
     return describe(
-        Store(out / "hr.zarr", "hr"),
+        sharp,
         real,
         Store(out / "val.zarr", "val", "lr"),
         Store(out / "pairs.zarr", "val"),
     )
+
+
+def pictures(store: Store, files: Files) -> list[Picture]:
+    """Look at the images of a store that are made of files, as they are kept there."""
+    bar = tqdm(files.items(), f"look at {store.kind}", unit="image")
+    return [Picture(path, look_at(store.read(i, "image")), header_of(path)) for i, path in bar]
+
+
+def _report(hr: list[Picture], lr: list[Picture], out: Path) -> None:
+    report = report_on({"HR": hr, "LR": lr})
+    page, _ = write_report(report, out)
+    for line in report.lines:
+        log.info("%s", line)
+    if report.lines:
+        log.info("see %s", page)
 
 
 def _large(
