@@ -25,6 +25,9 @@ PERIOD = 4.5
 """Least strength of the period of an enlargement."""
 DOUBLED = 6.0
 """The same of the period of two pixels, which other things make too."""
+BLOCKY = 4.0
+"""Least strength of the period of the blocks of JPEG; a strong compression leaves so many zeros
+everywhere that their grid is not found."""
 NOISE = 3.0
 """Noise level in gray levels of luma from which an HR image is noisy."""
 QUALITY = 90
@@ -76,7 +79,7 @@ def faults_of(picture: Picture, pile: Pile) -> Iterator[Fault]:
 
 def enlargement(look: Look) -> str | None:
     """By how much an image was enlarged; None if nothing shows it."""
-    period = look.period
+    period = look.periods and look.periods.strongest
     if period is None or look.sharpness is None or look.sharpness > CRISP:
         return None
     if period.doubled:
@@ -92,10 +95,12 @@ def compressed(picture: Picture) -> str | None:
     if isinstance(found, Tables):
         quality = quality_of(found)
         return f"JPEG of quality {quality:.0f}" if quality < QUALITY else None
-    grid = picture.look.grid
-    if found != "lossless" or grid is None:
+    grid, periods = picture.look.grid, picture.look.periods
+    if found != "lossless":
         return None
-    return f"no JPEG file, but the grid of one from row {grid.row}, column {grid.column}"
+    if grid is not None:
+        return f"no JPEG file, but the grid of one from row {grid.row}, column {grid.column}"
+    return "no JPEG file, but the blocks of one" if periods and periods.blocks > BLOCKY else None
 
 
 def quality_of(tables: Tables) -> float:

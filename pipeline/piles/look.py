@@ -21,7 +21,7 @@ from pipeline.piles.detail import (
 )
 from pipeline.piles.grid import Grid, find_grid
 from pipeline.piles.headers import Header, header_of
-from pipeline.piles.resampling import Period, period_of
+from pipeline.piles.resampling import Periods, periods_of
 from pipeline.reading.files import find_images, read_image
 
 log = logging.getLogger(__name__)
@@ -59,8 +59,8 @@ class Look:
     """See ``detail.sharpness_of``."""
     edges: float | None
     """Share of pixels at edges where there are most; None if the image holds no tile."""
-    period: Period | None
-    """See ``resampling.period_of``."""
+    periods: Periods | None
+    """See ``resampling.periods_of``."""
     grid: Grid | None
     """See ``grid.find_grid``."""
     exposure: Exposure
@@ -111,7 +111,7 @@ def look_at(image: Image) -> Look:
         noise=noise,
         sharpness=sharpness,
         edges=edges,
-        period=period_of(luma),
+        periods=periods_of(luma),
         grid=find_grid(image),
         exposure=exposure_of(luma),
         thumbnail=thumbnail_of(luma),

@@ -197,7 +197,8 @@ def _measured(picture: Picture) -> dict[str, object]:
         "noise": look.noise,
         "sharpness": look.sharpness,
         "edges": look.edges,
-        "period": look.period and look.period.strength,
+        "period": look.periods and look.periods.strongest.strength,
+        "blocks": look.periods and look.periods.blocks,
         "white": look.exposure.white,
         "black": look.exposure.black,
     }

@@ -1,4 +1,4 @@
-"""The period that an enlargement leaves in an image.
+"""The periods that an enlargement and the blocks of JPEG leave in an image.
 
 An interpolated pixel is a mean of its neighbours with weights that depend on where it lies between
 the pixels of before.  So differences between neighbours are larger and smaller in turn, with the
@@ -33,7 +33,7 @@ TIMES_BLOCKS = 1.3
 
 
 class Period(NamedTuple):
-    """The strongest period of an image."""
+    """A period."""
 
     strength: float
     """Of the peak, over the median of the spectrum."""
@@ -52,8 +52,18 @@ class Period(NamedTuple):
         return tuple(sorted(factor for factor in found if factor <= 4))
 
 
-def period_of(luma: Luma) -> Period | None:
-    """The period of an enlargement in an image (H, W), along both sides alike.
+class Periods(NamedTuple):
+    """The periods of an image."""
+
+    strongest: Period
+    """That is none of blocks."""
+    blocks: float
+    """Strength of the period of eight pixels, of which 1/8 and 3/8 cycles are multiples; the weaker
+    one, as blocks that were reduced by 2 have not both."""
+
+
+def periods_of(luma: Luma) -> Periods | None:
+    """The periods of an image (H, W), along both sides alike.
 
     Returns:
         None if the image is smaller than 240 pixels.
@@ -63,16 +73,18 @@ def period_of(luma: Luma) -> Period | None:
         return None
     spectra = [_spectra(_lines(side)) for side in (luma, luma.T)]
     first, second = (np.sqrt(a * b) for a, b in zip(*spectra, strict=True))
-    half = len(first) - 1
+    half, eighth = len(first) - 1, LENGTH // BLOCKS
+    first /= np.median(first[half // 5 :])
+    second /= np.median(second[half // 5 :])
+    blocks = float(min(second[eighth], second[3 * eighth]))
+    of_blocks = max(first[place + near] for place in (eighth, 3 * eighth) for near in (-1, 0, 1))
     cycles = np.arange(len(first)) / LENGTH
-    own = np.minimum(cycles * BLOCKS % 1, -cycles * BLOCKS % 1) * LENGTH / BLOCKS > 1.5
-    second = np.where(own & (cycles >= LOWEST), second / np.median(second[half // 5 :]), 0)
-    best = int(second.argmax())
-    blocks = max(first[place - 1 : place + 2].max() for place in (half // 4, half // 4 * 3))
-    doubled = float(first[half] / np.median(first[half // 5 :]))
-    if doubled > second[best] and first[half] > TIMES_BLOCKS * blocks:
-        return Period(doubled, 0.5)
-    return Period(float(second[best]), float(cycles[best]))
+    apart = np.abs(cycles * BLOCKS - np.rint(cycles * BLOCKS)) * eighth > 1.5
+    others = np.where(apart & (cycles >= LOWEST), second, 0)
+    best = int(others.argmax())
+    if first[half] > max(others[best], TIMES_BLOCKS * of_blocks):
+        return Periods(Period(float(first[half]), 0.5), blocks)
+    return Periods(Period(float(others[best]), float(cycles[best])), blocks)
 
 
 def _lines(luma: Luma) -> Luma:

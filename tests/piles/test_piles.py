@@ -60,6 +60,16 @@ def test_each_fault_is_found_and_no_other(kind: str) -> None:
     assert ("LR sizes" in of_lr or f"LR {kind}" in of_lr) == (not cameras_own)
 
 
+@pytest.mark.parametrize("quality", [30, 60, 90])
+def test_a_jpeg_that_was_saved_as_png(quality: int) -> None:
+    """The strongest compression has also taken the finest detail."""
+    found = findings_of({"HR": pictures({"bad": jpeg(sharp(12), quality)})})
+    assert [each.kind for each in found] == ["blurred", "jpeg"][quality > 30 :]
+    assert found[-1].files[0][1].startswith("no JPEG file, but the ")
+    kept = pictures({"bad": jpeg(sharp(12), quality)}, Header(None, "other"))
+    assert "HR jpeg" not in names(findings_of({"HR": kept}))
+
+
 def test_an_enlarged_image_has_its_factor() -> None:
     (found,) = findings_of({"HR": pictures({"bad": FAULTS["enlarged"]})})
     assert (found.kind, found.files) == ("enlarged", ((Path("bad.png"), "1.5 or 3 times"),))

@@ -5,7 +5,7 @@ import pytest
 from discs import jpeg, noisy, resized, scene
 
 from pipeline.piles.detail import luma_of
-from pipeline.piles.resampling import Period, period_of
+from pipeline.piles.resampling import Period, periods_of
 
 
 @pytest.mark.parametrize(
@@ -13,8 +13,10 @@ from pipeline.piles.resampling import Period, period_of
 )
 def test_an_enlarged_scene(factor: float, cycles: float) -> None:
     """Of grain, as flat colours show no enlargement."""
-    found = period_of(luma_of(resized(noisy(scene(3), 4), factor)))
-    assert found is not None and found.strength > 6
+    periods = periods_of(luma_of(resized(noisy(scene(3), 4), factor)))
+    assert periods is not None and periods.blocks < 3
+    found = periods.strongest
+    assert found.strength > 6
     assert found.cycles == pytest.approx(cycles, abs=1 / 240)
     assert found.doubled == (factor == 2)
     if factor != 2:
@@ -24,8 +26,21 @@ def test_an_enlarged_scene(factor: float, cycles: float) -> None:
 @pytest.mark.parametrize("seed", range(3))
 def test_a_scene_as_it_was_taken(seed: int) -> None:
     for image in (scene(seed), resized(scene(seed, 480, 600), 0.6), jpeg(scene(seed), 80)):
-        found = period_of(luma_of(image))
-        assert found is not None and found.strength < 4.5 + found.doubled * 100
+        periods = periods_of(luma_of(image))
+        assert periods is not None
+        assert periods.strongest.strength < 4.5 or periods.strongest.doubled
+
+
+@pytest.mark.parametrize("start", [0, 3])
+@pytest.mark.parametrize("quality", [20, 60])
+def test_blocks_are_told_from_an_enlargement(quality: int, start: int) -> None:
+    """Wherever they start."""
+    plain = noisy(scene(4), 2)
+    for image, found in ((plain, False), (jpeg(plain, quality), True)):
+        periods = periods_of(luma_of(image[:, start:, start:]))
+        assert periods is not None
+        assert (periods.blocks > 4) == found
+        assert periods.strongest.doubled or periods.strongest.strength < 4.5
 
 
 def test_factors_of_a_period() -> None:
@@ -35,6 +50,6 @@ def test_factors_of_a_period() -> None:
 
 
 def test_small_images_say_nothing() -> None:
-    assert period_of(np.zeros((239, 400), np.int16)) is None
-    found = period_of(np.zeros((240, 400), np.int16))
-    assert found is not None and found.strength < 4.5
+    assert periods_of(np.zeros((239, 400), np.int16)) is None
+    found = periods_of(np.zeros((240, 400), np.int16))
+    assert found is not None and max(found.blocks, found.strongest.strength) < 4
