@@ -24,7 +24,7 @@ FLAT = 2.0
 """Thumbnails whose standard deviation is less, in gray levels, are like too many others."""
 NEAREST = 4
 """Pictures to which one is compared as a thumbnail, those of the nearest hashes."""
-BLOCK = 1024
+BLOCK = 256
 """Pictures whose hashes are compared with all others at once."""
 
 

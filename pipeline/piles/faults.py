@@ -79,11 +79,12 @@ def faults_of(picture: Picture, pile: Pile) -> Iterator[Fault]:
 
 def enlargement(look: Look) -> str | None:
     """By how much an image was enlarged; None if nothing shows it."""
-    period = look.periods and look.periods.strongest
-    if period is None or look.sharpness is None or look.sharpness > CRISP:
+    if look.periods is None or look.sharpness is None or look.sharpness > CRISP:
         return None
+    period, blocks = look.periods
     if period.doubled:
-        return "2 times" if period.strength >= DOUBLED and look.grid is None else None
+        compressed_later = look.grid is not None or blocks > BLOCKY
+        return "2 times" if period.strength >= DOUBLED and not compressed_later else None
     if period.strength < PERIOD:
         return None
     return f"{' or '.join(f'{factor:.3g}' for factor in period.factors)} times"

@@ -29,6 +29,8 @@ BLACK = 2
 """Luma up to this is black."""
 WHITE = 253
 """Luma from this on is white."""
+DOUBTFUL = (1.4, 4.0)
+"""Strengths of the period of blocks at which the grid of JPEG is looked for."""
 SPARSE = 2
 """Every so many pixels, down and across, count for the exposure."""
 
@@ -62,7 +64,7 @@ class Look:
     periods: Periods | None
     """See ``resampling.periods_of``."""
     grid: Grid | None
-    """See ``grid.find_grid``."""
+    """See ``grid.find_grid``; None also where the periods show clearly whether there are blocks."""
     exposure: Exposure
     """How bright it is."""
     thumbnail: Thumbnail
@@ -105,14 +107,16 @@ def look_at(image: Image) -> Look:
         noise = noise_of(tiles.calm)
         slopes = slopes_of(tiles.detailed, noise)
         sharpness = sharpness_of(slopes)
-        edges = slopes.size / (2 * tiles.detailed.size)
+        edges = slopes.size / tiles.detailed.size
+    periods = periods_of(luma)
+    doubtful = periods is None or DOUBTFUL[0] < periods.blocks < DOUBTFUL[1]
     return Look(
         size=(luma.shape[0], luma.shape[1]),
         noise=noise,
         sharpness=sharpness,
         edges=edges,
-        periods=periods_of(luma),
-        grid=find_grid(image),
+        periods=periods,
+        grid=find_grid(image) if doubtful else None,
         exposure=exposure_of(luma),
         thumbnail=thumbnail_of(luma),
         checksum=zlib.crc32(luma.tobytes()),

@@ -17,7 +17,7 @@ from pipeline.base.settings import Settings
 from pipeline.base.units import Scale
 from pipeline.images.io import Image, crop_to_multiple, size_text
 from pipeline.piles.headers import header_of
-from pipeline.piles.look import Picture, look_at
+from pipeline.piles.look import Look, Picture, look_at
 from pipeline.piles.report import report_on, write_report
 from pipeline.prepare.cleaning import cleaned_hr
 from pipeline.prepare.compression import compression, warn_of_reduced
@@ -73,6 +73,10 @@ class Folders:
     """Pairs for a supervised training."""
 
 
+Looks = dict[str, Look]
+"""What is measured of images, by id."""
+
+
 @dataclass(frozen=True)
 class Cleaning:
     """How HR images are made of real LR images."""
@@ -126,19 +130,21 @@ def prepare(
     paired = (path for pair in [*val.values(), *pairs.values()] for path in pair)
     warn_of_others([*hr.values(), *lr.values(), *inputs.values(), *paired])
     hr, lr, pairs = _large(hr, lr, pairs, settings, crops)
-    prepare_lr(lr, scale, out / "lr.zarr", work, reduction)
+    sharp_looks: Looks = {}
+    real_looks: Looks = {}
+    prepare_lr(lr, scale, out / "lr.zarr", work, reduction, real_looks)
     real = Store(out / "lr.zarr", "lr")
     cleaning = None
     if settings.hr_from != "folder":
         cleaning = Cleaning(real, lr, settings.cleaning_factor)
-    prepare_hr(hr, scale, out / "hr.zarr", cleaning, work)
+    prepare_hr(hr, scale, out / "hr.zarr", cleaning, work, sharp_looks)
     if inputs:
         prepare_lr(inputs, scale, out / "val.zarr", work, reduction)
     else:
         prepare_pairs(val, scale, out / "val.zarr", work, reduction)
     prepare_pairs(pairs, scale, out / "pairs.zarr", work, reduction)
     sharp = Store(out / "hr.zarr", "hr")
-    _report(pictures(sharp, hr), pictures(real, lr), out)
+    _report(pictures(sharp, hr, sharp_looks), pictures(real, lr, real_looks), out)
     return describe(
         sharp,
         real,
@@ -147,10 +153,21 @@ def prepare(
     )
 
 
-def pictures(store: Store, files: Files) -> list[Picture]:
-    """Look at the images of a store that are made of files, as they are kept there."""
-    bar = tqdm(files.items(), f"look at {store.kind}", unit="image")
-    return [Picture(path, look_at(store.read(i, "image")), header_of(path)) for i, path in bar]
+def pictures(store: Store, files: Files, looks: Looks) -> list[Picture]:
+    """Look at the images of a store that are made of files, as they are kept there.
+
+    Args:
+        store: Of kind hr or lr.
+        files: The files, by id.
+        looks: What was measured when the store was written; images that an earlier run wrote are
+            read.
+
+    """
+    bar = tqdm(files.items(), f"look at {store.kind}", unit="image", leave=False)
+    return [
+        Picture(path, looks.get(i) or look_at(store.read(i, "image")), header_of(path))
+        for i, path in bar
+    ]
 
 
 def _report(hr: list[Picture], lr: list[Picture], out: Path) -> None:
@@ -197,6 +214,7 @@ def prepare_hr(
     target: Path,
     cleaning: Cleaning | None = None,
     work: Path | None = None,
+    looks: Looks | None = None,
 ) -> None:
     """Write a store of kind hr from sharp images, each cropped to a multiple of the scale.
 
@@ -207,6 +225,7 @@ def prepare_hr(
         cleaning: How further images, ``ID-cleaned``, are made; they stand after the others, and the
             attribute ``cleaned`` holds the digest of the LR images and the factor.
         work: Folder for the kept results; see ``stores.kept``.
+        looks: Takes what is measured of every image that is decoded.
 
     Raises:
         UserError: An image cannot be read or is smaller than the scale, two names collide, or the
@@ -227,13 +246,18 @@ def prepare_hr(
         if cleaning is not None and image_id in originals:
             original = originals[image_id]
             return {"image": cleaned_hr(path, cleaning.lr, original, cleaning.factor)}
-        return {"image": crop_to_multiple(path, read_image(path), scale)}
+        return _looked_at(image_id, crop_to_multiple(path, read_image(path), scale), looks)
 
     _write(_Plan(target, "hr", scale, sources, attributes), arrays, work)
 
 
 def prepare_lr(
-    files: Files, scale: int, target: Path, work: Path | None = None, reduction: int = 1
+    files: Files,
+    scale: int,
+    target: Path,
+    work: Path | None = None,
+    reduction: int = 1,
+    looks: Looks | None = None,
 ) -> None:
     """Write a store of kind lr from real LR images, without any change unless they are enlarged.
 
@@ -246,6 +270,7 @@ def prepare_lr(
         target: The store.
         work: Folder for the kept results; see ``stores.kept``.
         reduction: See ``enlarged.reduced``.
+        looks: Takes what is measured of every image that is decoded.
 
     Raises:
         UserError: An image cannot be read or is smaller than the reduction, or the store cannot be
@@ -261,7 +286,7 @@ def prepare_lr(
 
     def arrays(image_id: str) -> Arrays:
         path = files[image_id]
-        return {"image": reduced(path, read_image(path), reduction)}
+        return _looked_at(image_id, reduced(path, read_image(path), reduction), looks)
 
     sources = {i: (path,) for i, path in files.items()}
     _write(_Plan(target, "lr", scale, sources, attributes), arrays, work)
@@ -308,6 +333,12 @@ def _reduced_by(reduction: int) -> dict[str, object]:
 
 Arrays = dict[str, Image]
 """The arrays of one image of a store, by name."""
+
+
+def _looked_at(image_id: str, image: Image, looks: Looks | None) -> Arrays:
+    if looks is not None:
+        looks[image_id] = look_at(image)
+    return {"image": image}
 
 
 @dataclass(frozen=True)
