@@ -22,6 +22,7 @@ STAGES = {
 }
 """Modules of ``stages``, in the order of ``dvc.yaml``."""
 TOOLS = {
+    "piles": "Say what is wrong with two folders of images, before anything.",
     "params": "Show the settings in force, or take those of a profile.",
     "degrade": "Write sampled LR images, which any paired training reads.",
     "uncertainty": "Check whether real LR images fall where theta says they will.",

@@ -65,7 +65,10 @@ def command(
     Images smaller than the crops of the trainings are refused, all at once; prepare.least_side
     leaves them out.
 
-    Writes hr.zarr, lr.zarr, pairs.zarr, and val.zarr, which is of kind lr without references.
+    Files that a text file leave_out.txt beside them names, one a line, are left out.
+
+    Writes hr.zarr, lr.zarr, pairs.zarr, and val.zarr, which is of kind lr without references; and
+    what is wrong with the HR and the LR images, in piles.md and piles.json (see usrdu piles).
     """
     from pipeline.base.settings import load_section
     from pipeline.prepare.prepare import Folders, PrepareSettings, prepare
@@ -78,4 +81,5 @@ def command(
     folders = Folders(**{name: folder_of(params, name, path) for name, path in given.items()})
     result = prepare(folders, settings, out, work / "prepare", crops)
     write_json(metrics, result)
-    report(result, *(out / f"{name}.zarr" for name in ("hr", "lr", "val", "pairs")), metrics)
+    stores = (out / f"{name}.zarr" for name in ("hr", "lr", "val", "pairs"))
+    report(result, *stores, out / "piles.md", out / "piles.json", metrics)

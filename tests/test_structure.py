@@ -27,7 +27,7 @@ STAGES = [
 ]
 PACKAGES = [
     "base", "images", "reading", "stores", "writing", "sampling", "noise", "comparison", "parallel",
-    "crops", "training", "passport", "dsn", "srn", "demo", "prepare", "camera", "train_dsn",
+    "crops", "training", "passport", "dsn", "srn", "demo", "piles", "prepare", "camera", "train_dsn",
     "export", "calibrate", "report", "audit", "uncertainty", "figures", "train_srn", "library",
     "evaluate",
     "tools", "recovery",
@@ -216,6 +216,7 @@ EDITS = {
     "stages/tools/upscale.py": set(),
     "pipeline/writing/writer.py": {"prepare", "export"},
     "pipeline/prepare/cleaning.py": {"prepare"},
+    "pipeline/piles/faults.py": {"prepare"},
     "pipeline/demo/camera.py": {"demo"},
     "pipeline/camera/fit.py": {"camera"},
     "pipeline/train_dsn/train.py": {"train_dsn"},
@@ -478,7 +479,7 @@ def test_help_imports_no_heavy_library() -> None:
 
 
 OTHERS = ["upscale", "degrade", "convert", "niqe_fit", "recovery_table", "plots_page", "verify"]
-OTHERS += ["doctor", "uncertainty", "recovery_cell", "recovery_pairs", "table1_table"]
+OTHERS += ["doctor", "piles", "uncertainty", "recovery_cell", "recovery_pairs", "table1_table"]
 OTHERS += ["params", "params show", "params use"]
 
 

@@ -4,22 +4,14 @@ import logging
 from collections import Counter
 from collections.abc import Sequence
 from pathlib import Path
-from typing import Literal, NamedTuple
 
 import numpy as np
-from PIL.JpegImagePlugin import JpegImageFile
 
 from pipeline.base.errors import UserError, listed
-from pipeline.prepare.grid import Grid, find_grid
+from pipeline.piles.grid import Grid, find_grid
+from pipeline.piles.headers import Tables, compression_of
 from pipeline.reading.files import decode
-from pipeline.reading.formats import ORIENTATION, SIDEWAYS, open_header
 
-PLANES = {(1, 1): "4:4:4", (2, 1): "4:2:2", (2, 2): "4:2:0", (1, 2): "4:4:0"}
-"""Names of the sizes of the colour planes, by the pixels of a sample, across and down."""
-RGB_IDS = tuple(b"RGB")
-"""Numbers of the components of a JPEG whose colours are not transformed."""
-LOSSY = ("WEBP", "AVIF", "HEIF", "JPEG2000")
-"""Formats that lose more than rounding, mostly; their loss is another."""
 MOST_TABLES = 20
 """Most tables that are kept."""
 LOOKED_AT = 24
@@ -28,29 +20,6 @@ NAMED = 20
 """Most files that a message names."""
 
 log = logging.getLogger(__name__)
-
-
-class Tables(NamedTuple):
-    """Quantisation steps of a JPEG file, row by row, and the size of its colour planes."""
-
-    luma: tuple[int, ...]
-    chroma: tuple[int, ...]
-    subsampling: str
-
-    @property
-    def content(self) -> dict[str, object]:
-        """As in ``sampling.jpeg.JpegTables``."""
-        steps = {"luma": list(self.luma), "chroma": list(self.chroma)}
-        return {**steps, "subsampling": self.subsampling}
-
-    def turned(self) -> "Tables":
-        """The tables that do the same to the image with rows and columns exchanged."""
-        planes = {"4:2:2": "4:4:0", "4:4:0": "4:2:2"}.get(self.subsampling, self.subsampling)
-        return Tables(_transposed(self.luma), _transposed(self.chroma), planes)
-
-
-def _transposed(steps: tuple[int, ...]) -> tuple[int, ...]:
-    return tuple(steps[8 * column + row] for row in range(8) for column in range(8))
 
 
 def compression(files: Sequence[Path]) -> dict[str, object] | None:
@@ -66,7 +35,7 @@ def compression(files: Sequence[Path]) -> dict[str, object] | None:
         None if no file has tables that can be imitated.
 
     """
-    kinds = {path: _kind(path) for path in files}
+    kinds = {path: compression_of(path) for path in files}
     drawn = [kind for kind in kinds.values() if isinstance(kind, Tables)]
     plain = [path for path, kind in kinds.items() if kind == "lossless"]
     _warn_of_others([path for path, kind in kinds.items() if kind == "other"], len(files))
@@ -93,7 +62,9 @@ def warn_of_reduced(files: Sequence[Path]) -> None:
     Their blocks are no longer those of a JPEG, so that no tables stand for what was lost.
     """
     lossy = [
-        path.name for path in files if isinstance(kind := _kind(path), Tables) or kind == "other"
+        path.name
+        for path in files
+        if isinstance(kind := compression_of(path), Tables) or kind == "other"
     ]
     if lossy:
         log.warning(
@@ -144,32 +115,3 @@ def _grid(path: Path) -> Grid | None:
         return None
     colours = pixels[:3] if len(pixels) > 2 else np.repeat(pixels[:1], 3, axis=0)
     return None if pixels.dtype == np.uint16 else find_grid(colours)
-
-
-def _kind(path: Path) -> Tables | Literal["lossless", "other", "unreadable"]:
-    """The tables of a file for its upright image, or why there are none."""
-    try:
-        with open_header(path) as file:
-            if not isinstance(file, JpegImageFile):
-                return "other" if file.format in LOSSY else "lossless"
-            found = _of_file(file)
-            sideways = file.getexif().get(ORIENTATION) in SIDEWAYS
-    except Exception:  # the decoders raise dozens of types; read_image reports the fault
-        return "unreadable"
-    if found is None:
-        return "other"
-    return found.turned() if sideways else found
-
-
-def _of_file(file: JpegImageFile) -> Tables | None:
-    """The tables as they stand in the file, of brightness and two colour planes alike."""
-    if len(file.layer) != 3 or file.info.get("adobe_transform") == 0:
-        return None
-    (first, across, down, luma), *colours = file.layer
-    if first == RGB_IDS[0] or colours[0][1:] != colours[1][1:]:
-        return None
-    _, narrow, low, chroma = colours[0]
-    planes = PLANES.get((across // narrow, down // low))
-    whole = across % narrow == 0 and down % low == 0
-    steps = file.quantization
-    return Tables(tuple(steps[luma]), tuple(steps[chroma]), planes) if planes and whole else None

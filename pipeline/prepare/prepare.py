@@ -1,5 +1,6 @@
 """Preparation: every image file is decoded once, checked, and written into a store."""
 
+import logging
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass
 from pathlib import Path
@@ -15,11 +16,15 @@ from pipeline.base.ids import unique_ids
 from pipeline.base.settings import Settings
 from pipeline.base.units import Scale
 from pipeline.images.io import Image, crop_to_multiple, size_text
+from pipeline.piles.headers import header_of
+from pipeline.piles.look import Look, Picture, look_at
+from pipeline.piles.report import report_on, write_report
 from pipeline.prepare.cleaning import cleaned_hr
 from pipeline.prepare.compression import compression, warn_of_reduced
 from pipeline.prepare.datasets import Preset, find_files, find_pairs, find_val
 from pipeline.prepare.enlarged import LrSize, check_enlarged, reduced
 from pipeline.prepare.folders import Files, Pairs
+from pipeline.prepare.left_out import without_left_out
 from pipeline.prepare.sizes import NO_CROPS, Crops, Sieve
 from pipeline.reading.files import read_image, warn_of_others
 from pipeline.stores.format import Kind
@@ -27,6 +32,8 @@ from pipeline.stores.kept import KeptResults
 from pipeline.stores.reader import Store
 from pipeline.stores.split import PART
 from pipeline.writing.writer import StoreWriter
+
+log = logging.getLogger(__name__)
 
 
 class PrepareSettings(Settings):
@@ -66,6 +73,10 @@ class Folders:
     """Pairs for a supervised training."""
 
 
+Looks = dict[str, Look]
+"""What is measured of images, by id."""
+
+
 @dataclass(frozen=True)
 class Cleaning:
     """How HR images are made of real LR images."""
@@ -86,6 +97,9 @@ def prepare(
     crops: Crops = NO_CROPS,
 ) -> dict[str, float]:
     """Find all images, then write ``lr.zarr``, ``hr.zarr``, ``val.zarr`` and ``pairs.zarr``.
+
+    What is wrong with the HR and the LR images is said in the log, and stands in ``piles.md``
+    and ``piles.json``; nothing is left out because of it.
 
     A run that was interrupted, or that met a bad image, keeps the images it has written, and the
     next run continues with them.
@@ -109,30 +123,60 @@ def prepare(
     data_set = (settings.preset, scale, settings.lr_size)
     hr: Files = {}
     if settings.hr_from != "lr":
-        hr = find_files(folders.hr, "hr", *data_set)
-    lr = find_files(folders.lr, "lr", *data_set)
+        hr = without_left_out(find_files(folders.hr, "hr", *data_set))
+    lr = without_left_out(find_files(folders.lr, "lr", *data_set))
     val, inputs = find_val(folders.val, *data_set)
     pairs = find_pairs(folders.pairs, *data_set)
     paired = (path for pair in [*val.values(), *pairs.values()] for path in pair)
     warn_of_others([*hr.values(), *lr.values(), *inputs.values(), *paired])
     hr, lr, pairs = _large(hr, lr, pairs, settings, crops)
-    prepare_lr(lr, scale, out / "lr.zarr", work, reduction)
+    sharp_looks: Looks = {}
+    real_looks: Looks = {}
+    prepare_lr(lr, scale, out / "lr.zarr", work, reduction, real_looks)
     real = Store(out / "lr.zarr", "lr")
     cleaning = None
     if settings.hr_from != "folder":
         cleaning = Cleaning(real, lr, settings.cleaning_factor)
-    prepare_hr(hr, scale, out / "hr.zarr", cleaning, work)
+    prepare_hr(hr, scale, out / "hr.zarr", cleaning, work, sharp_looks)
     if inputs:
         prepare_lr(inputs, scale, out / "val.zarr", work, reduction)
     else:
         prepare_pairs(val, scale, out / "val.zarr", work, reduction)
     prepare_pairs(pairs, scale, out / "pairs.zarr", work, reduction)
+    sharp = Store(out / "hr.zarr", "hr")
+    _report(pictures(sharp, hr, sharp_looks), pictures(real, lr, real_looks), out)
     return describe(
-        Store(out / "hr.zarr", "hr"),
+        sharp,
         real,
         Store(out / "val.zarr", "val", "lr"),
         Store(out / "pairs.zarr", "val"),
     )
+
+
+def pictures(store: Store, files: Files, looks: Looks) -> list[Picture]:
+    """Look at the images of a store that are made of files, as they are kept there.
+
+    Args:
+        store: Of kind hr or lr.
+        files: The files, by id.
+        looks: What was measured when the store was written; images that an earlier run wrote are
+            read.
+
+    """
+    bar = tqdm(files.items(), f"look at {store.kind}", unit="image", leave=False)
+    return [
+        Picture(path, looks.get(i) or look_at(store.read(i, "image")), header_of(path))
+        for i, path in bar
+    ]
+
+
+def _report(hr: list[Picture], lr: list[Picture], out: Path) -> None:
+    report = report_on({"HR": hr, "LR": lr})
+    page, _ = write_report(report, out)
+    for line in report.lines:
+        log.info("%s", line)
+    if report.lines:
+        log.info("see %s", page)
 
 
 def _large(
@@ -170,6 +214,7 @@ def prepare_hr(
     target: Path,
     cleaning: Cleaning | None = None,
     work: Path | None = None,
+    looks: Looks | None = None,
 ) -> None:
     """Write a store of kind hr from sharp images, each cropped to a multiple of the scale.
 
@@ -180,6 +225,7 @@ def prepare_hr(
         cleaning: How further images, ``ID-cleaned``, are made; they stand after the others, and the
             attribute ``cleaned`` holds the digest of the LR images and the factor.
         work: Folder for the kept results; see ``stores.kept``.
+        looks: Takes what is measured of every image that is decoded.
 
     Raises:
         UserError: An image cannot be read or is smaller than the scale, two names collide, or the
@@ -200,13 +246,18 @@ def prepare_hr(
         if cleaning is not None and image_id in originals:
             original = originals[image_id]
             return {"image": cleaned_hr(path, cleaning.lr, original, cleaning.factor)}
-        return {"image": crop_to_multiple(path, read_image(path), scale)}
+        return _looked_at(image_id, crop_to_multiple(path, read_image(path), scale), looks)
 
     _write(_Plan(target, "hr", scale, sources, attributes), arrays, work)
 
 
 def prepare_lr(
-    files: Files, scale: int, target: Path, work: Path | None = None, reduction: int = 1
+    files: Files,
+    scale: int,
+    target: Path,
+    work: Path | None = None,
+    reduction: int = 1,
+    looks: Looks | None = None,
 ) -> None:
     """Write a store of kind lr from real LR images, without any change unless they are enlarged.
 
@@ -219,6 +270,7 @@ def prepare_lr(
         target: The store.
         work: Folder for the kept results; see ``stores.kept``.
         reduction: See ``enlarged.reduced``.
+        looks: Takes what is measured of every image that is decoded.
 
     Raises:
         UserError: An image cannot be read or is smaller than the reduction, or the store cannot be
@@ -234,7 +286,7 @@ def prepare_lr(
 
     def arrays(image_id: str) -> Arrays:
         path = files[image_id]
-        return {"image": reduced(path, read_image(path), reduction)}
+        return _looked_at(image_id, reduced(path, read_image(path), reduction), looks)
 
     sources = {i: (path,) for i, path in files.items()}
     _write(_Plan(target, "lr", scale, sources, attributes), arrays, work)
@@ -281,6 +333,12 @@ def _reduced_by(reduction: int) -> dict[str, object]:
 
 Arrays = dict[str, Image]
 """The arrays of one image of a store, by name."""
+
+
+def _looked_at(image_id: str, image: Image, looks: Looks | None) -> Arrays:
+    if looks is not None:
+        looks[image_id] = look_at(image)
+    return {"image": image}
 
 
 @dataclass(frozen=True)

@@ -144,7 +144,8 @@ def test_run(world: World) -> None:
     expected = planes(picture(30, 13, 18))[:, :12, :16]
     np.testing.assert_array_equal(world.image("pairs", "t", "hr"), expected)
     np.testing.assert_array_equal(world.image("pairs", "t", "lr"), planes(picture(31, 3, 4)))
-    assert {path.name for path in world.out.iterdir()} == {f"{name}.zarr" for name in FOLDERS}
+    written = {*(f"{name}.zarr" for name in FOLDERS), "piles.md", "piles.json"}
+    assert {path.name for path in world.out.iterdir()} == written
     three = ["a", "b", "c"]
     held = [("hr", "hr", three), ("lr", "lr", three), ("val", "val", ["p", "q"])]
     for name, kind, ids in [*held, ("pairs", "val", ["t"])]:

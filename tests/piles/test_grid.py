@@ -10,7 +10,7 @@ from numpy.typing import NDArray
 from PIL import Image
 from skimage.data import astronaut, camera, chelsea, coffee
 
-from pipeline.prepare.grid import Grid, find_grid
+from pipeline.piles.grid import Grid, find_grid
 
 Pixels = NDArray[np.uint8]
 PHOTOGRAPHS: dict[str, Callable[[], Any]] = {

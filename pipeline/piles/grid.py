@@ -74,12 +74,17 @@ def zero_shares(luma: NDArray[np.float64], height: int, width: int) -> NDArray[n
     place = np.arange(BLOCK)
     cosines = np.cos((2 * place + 1) * place[:, None] * np.pi / (2 * BLOCK)) / 2
     cosines[0] /= np.sqrt(2)
+    cosines = cosines.astype(np.float32)
+    rows, columns = BLOCK * height, BLOCK * width
     shares = np.empty((BLOCK, BLOCK))
-    for row, column in np.ndindex(BLOCK, BLOCK):
-        part = luma[row : row + BLOCK * height, column : column + BLOCK * width]
-        blocks = part.reshape(height, BLOCK, width, BLOCK).swapaxes(1, 2)
-        zero = np.abs(cosines @ blocks @ cosines.T) < ZERO
-        shares[row, column] = (zero.sum() - zero[..., 0, 0].sum()) / (zero.size * 63 / 64)
+    for column in range(BLOCK):  # the transform across is that of every start down
+        part = luma[: rows + BLOCK - 1, column : column + columns].astype(np.float32)
+        across = (part.reshape(-1, BLOCK) @ cosines.T).reshape(len(part), columns)
+        for row in range(BLOCK):
+            blocks = across[row : row + rows].reshape(height, BLOCK, columns)
+            zero = np.abs(cosines @ blocks) < np.float32(ZERO)
+            means = np.count_nonzero(zero[:, 0, ::BLOCK])
+            shares[row, column] = (np.count_nonzero(zero) - means) / (zero.size * 63 / 64)
     return shares
 
 
