@@ -27,10 +27,9 @@ STAGES = [
 ]
 PACKAGES = [
     "base", "images", "reading", "stores", "writing", "sampling", "noise", "comparison", "parallel",
-    "crops", "training", "passport", "dsn", "srn", "demo", "piles", "prepare", "camera", "train_dsn",
-    "export", "calibrate", "report", "audit", "uncertainty", "figures", "train_srn", "library",
-    "evaluate",
-    "tools", "recovery",
+    "crops", "training", "passport", "dsn", "srn", "demo", "piles", "prepare", "camera",
+    "train_dsn", "export", "calibrate", "report", "audit", "uncertainty", "figures", "train_srn",
+    "library", "evaluate", "tools", "recovery",
 ]  # fmt: skip
 """From the bottom up: a package imports itself and what stands before it."""
 FACE = {"stages/options.py", "stages/messages.py", "stages/cli.py"}
