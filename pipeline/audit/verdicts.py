@@ -240,7 +240,8 @@ QUESTIONS = (
 def amount(value: float, unit: str) -> str:
     """A difference such as ``−40 %``, ``0.31 LR pixels`` or ``0.12``, which no line break cuts."""
     number = f"{100 * abs(value):.0f}" if unit == "%" else f"{abs(value):.2f}"
-    return f"{'−' if value < 0 else ''}{number} {unit}".strip().replace(" ", "\u00a0")
+    sign = "−" if value < 0 and float(number) else ""
+    return f"{sign}{number} {unit}".strip().replace(" ", "\u00a0")
 
 
 def read_verdicts(folder: Path) -> Verdicts:

@@ -195,6 +195,7 @@ def test_amounts_in_words() -> None:
     assert amount(-0.4, "%") == "−40\u00a0%"
     assert amount(0.7, "LR pixels") == "0.70\u00a0LR\u00a0pixels"
     assert amount(-0.12, "") == "−0.12"
+    assert (amount(-0.004, "%"), amount(-0.004, "")) == ("0\u00a0%", "0.00")
 
 
 def test_the_simulated_sets_have_enough_blocks(real: LrStatistics) -> None:
