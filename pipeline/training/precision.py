@@ -30,7 +30,7 @@ def run_in_bf16(network: nn.Module, device: torch.device) -> None:
     Its weights stay float32 too, and are rounded in every run.
     """
     mixed = torch.autocast(device.type, torch.bfloat16)(type(network).forward)
-    network.forward = MethodType(convert_outputs_to_fp32(mixed), network)  # type: ignore[method-assign]
+    network.forward = MethodType(convert_outputs_to_fp32(mixed), network)
 
 
 class Passes(NamedTuple):

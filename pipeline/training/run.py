@@ -51,7 +51,7 @@ def _run(
             trainer.contact_sheet(training.folder / results.sheet.name)
     if main:
         metrics = {**(loop.curves[-1] if loop.curves else {"step": 0})}
-        metrics |= trainer.precision.described | trainer.finish(results.weights)
+        metrics |= {**trainer.precision.described, **trainer.finish(results.weights)}
         trainer.contact_sheet(results.sheet)
         loop.write_curves(results.curves)
         kept.keep(metrics)  # before the checkpoint is deleted

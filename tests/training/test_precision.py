@@ -101,18 +101,21 @@ def test_both_formats_run_forward_and_backward() -> None:
     gradients: list[torch.dtype] = []
 
     def note(module: nn.Module, inputs: tuple[Tensor, ...], output: Tensor) -> None:
-        name = "trained" if module.weight.requires_grad else "fixed"  # type: ignore[union-attr]
+        name = "trained" if any(one.requires_grad for one in module.parameters()) else "fixed"
         seen.append((name, output.dtype, len(inputs[0])))
-        if output.requires_grad:
-            output.register_hook(lambda gradient: gradients.append(gradient.dtype))
+
+    def note_gradient(_: nn.Module, __: object, outer: tuple[Tensor, ...] | Tensor) -> None:
+        gradients.append(outer[0].dtype)
 
     for network in (trained, fixed):
-        network.register_forward_hook(note)  # type: ignore[arg-type]
+        network.register_forward_hook(note)
+        network.register_full_backward_hook(note_gradient)
     trial = Trial([Passes(trained, 8, 2), Passes(fixed, 8, backward=False)], CPU, 5)
-    for taken, dtype in (("no", torch.float32), ("bf16", torch.bfloat16)):
+    formats: dict[Format, torch.dtype] = {"no": torch.float32, "bf16": torch.bfloat16}
+    for taken, dtype in formats.items():
         seen.clear()
         gradients.clear()
-        trial.step(taken)  # type: ignore[arg-type]
+        trial.step(taken)
         assert seen == [("trained", dtype, 5)] * 2 + [("fixed", dtype, 5)]
         assert gradients == [dtype] * 2
     assert trained.weight.grad is None
