@@ -57,7 +57,7 @@ def dsn_step(bench: Bench, changes: Mapping[str, object]) -> Step:
 def srn_step(bench: Bench, changes: Mapping[str, object]) -> Step:
     """The SRN's, on samples of the maps."""
     settings = bench.size.srn_settings(**changes)
-    accelerator = make_accelerator(settings)
+    accelerator = make_accelerator()
     device = accelerator.device
     demand = Demand(
         settings.batch_size, settings.crops_per_image, settings.window, settings.seed, device,

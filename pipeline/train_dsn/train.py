@@ -36,6 +36,7 @@ from pipeline.training.learner import (
     make_accelerator,
     weighted_sum,
 )
+from pipeline.training.precision import Passes, Precision
 from pipeline.training.run import run
 from pipeline.training.vgg import VGG19Features, weights_hash
 
@@ -86,7 +87,7 @@ class DsnTrainer:
                 f"train_dsn.hr_patch is {settings.hr_patch}, not a multiple of {16 * self.scale} "
                 f"(16 times the scale {self.scale})"
             )
-        self.accelerator = make_accelerator(settings)
+        self.accelerator = make_accelerator()
         self.device = self.accelerator.device
         memory = allowed(machine, self.device, self.accelerator.num_processes)
         demand = settings.demand(self.accelerator, memory)
@@ -135,6 +136,9 @@ class DsnTrainer:
             vgg = VGG19Features(settings.perceptual_weights)
             vgg = frozen(vgg, settings, self.accelerator)
         self.loss = DsnLoss(settings, vgg)
+        self.precision = Precision(
+            settings.precision, self._passes(vgg), self.accelerator, settings.batch_size
+        )
         self.noise: CameraModel | None = None
         """Gives the prior scale of every pixel, if it is the camera's."""
         if self.passport is not None and settings.prior_scale_gray == CAMERA:
@@ -147,6 +151,18 @@ class DsnTrainer:
             "discriminator_optimiser": self.discriminator_learner.optimiser,
             "best_epoch": self.best,
         }
+
+    def _passes(self, vgg: nn.Module | None) -> list[Passes]:
+        """How the networks run in a step."""
+        settings, lr_side = self.settings, self.settings.hr_patch // self.scale
+        options = {"with_sigma": self.with_sigma}
+        passes = [Passes(self.dsn, settings.hr_patch, options=options)]
+        if settings.adversarial_weight:
+            times = 3 if settings.discriminator_first else 2
+            passes.append(Passes(self.discriminator, lr_side, times))
+        if vgg is not None:
+            passes += [Passes(vgg, lr_side), Passes(vgg, lr_side, backward=False)]
+        return passes
 
     @property
     def with_vgg(self) -> bool:
@@ -274,7 +290,9 @@ class DsnTrainer:
             best.update(0, self.monitor.score(self.maps), self.dsn.state_dict())
         if settings.keep == "best":
             self.dsn.load_state_dict(best.weights)
-        save_dsn(weights, self.dsn, self.describe())
+        described = self.describe()
+        training = described.training | self.precision.described
+        save_dsn(weights, self.dsn, described.model_copy(update={"training": training}))
         kept = best.scores if settings.keep == "best" else best.latest  # the last step is scored
         if kept is None:
             raise ValueError("no step was scored")

@@ -131,5 +131,9 @@ class TrainSrnSettings(StepSettings):
         """The discriminator with fresh weights, for HR crops of ``lr_patch`` times the scale."""
         if self.discriminator == "unet":
             return UNetDiscriminator(self.discriminator_features)
+        return VGGDiscriminator(self.discriminator_features, self.discriminator_side(scale))
+
+    def discriminator_side(self, scale: int) -> int:
+        """H and W of the images that the discriminator gets."""
         shorter = int(self.adversarial_on == "gradient" and self.borders == "valid")
-        return VGGDiscriminator(self.discriminator_features, self.lr_patch * scale - shorter)
+        return self.lr_patch * scale - shorter

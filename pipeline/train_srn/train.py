@@ -43,6 +43,7 @@ from pipeline.training.learner import (
     make_accelerator,
     weighted_sum,
 )
+from pipeline.training.precision import Passes, Precision
 from pipeline.training.run import run
 from pipeline.training.vgg import VGG19Features, weights_hash
 
@@ -104,7 +105,7 @@ class SrnTrainer:
         stream: What it is trained on.
         architecture: The network to train.
         settings: The section ``train_srn``.
-        accelerator: Made with the precision of the settings.
+        accelerator: Device and processes.
         trained_on: Digests of the stores by name, for the file.
 
     Raises:
@@ -152,6 +153,9 @@ class SrnTrainer:
         if settings.perceptual_weight and architecture.train:
             vgg = frozen(VGG19Features(settings.perceptual_weights), settings, accelerator)
         self.loss = SrnLoss(settings, vgg)
+        self.precision = Precision(
+            settings.precision, self._passes(vgg), accelerator, settings.batch_size
+        )
         first = settings.own_shares(accelerator)[0]
         self.pictured = Pair(*(part[: drawing.SHEET_ROWS] for part in stream.batch(0, first)))
         self.parts: dict[str, Stateful] = {
@@ -161,6 +165,19 @@ class SrnTrainer:
             "optimiser": self.learner.optimiser,
             "discriminator_optimiser": self.discriminator_learner.optimiser,
         }
+
+    def _passes(self, vgg: nn.Module | None) -> list[Passes]:
+        """How the networks run in a step."""
+        settings, lr_side = self.settings, self.settings.lr_patch
+        hr_side = lr_side * self.data.scale
+        passes = [Passes(self.network, lr_side)]
+        if settings.adversarial_weight:
+            passes.append(
+                Passes(self.discriminator, settings.discriminator_side(self.data.scale), 2)
+            )
+        if vgg is not None:
+            passes += [Passes(vgg, hr_side), Passes(vgg, hr_side, backward=False)]
+        return passes
 
     def step(self, step: int) -> dict[str, Tensor]:
         """Train both networks on one batch; returns the unweighted terms of Eq. 12."""
@@ -207,7 +224,7 @@ class SrnTrainer:
             "format": SRN_FORMAT,
             "scale": self.data.scale,
             "architecture": self.architecture.model_dump(),
-            "settings": self.settings.model_dump(),
+            "settings": self.settings.model_dump() | self.precision.described,
             "trained_on": self.trained_on,
         }
         save_weights(weights, self.ema.module.state_dict(), metadata)
@@ -245,7 +262,7 @@ def train_srn(
 
     """
     material = material.used(settings)
-    accelerator = make_accelerator(settings)
+    accelerator = make_accelerator()
     memory = allowed(machine, accelerator.device, accelerator.num_processes)
     stream = open_stream(material, settings, settings.demand(accelerator, memory))
     noise: dict[str, float | None] = {}

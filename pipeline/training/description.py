@@ -11,6 +11,7 @@ from torch import Tensor
 from pipeline.base.files import make_folder
 from pipeline.crops.schedule import Schedule
 from pipeline.training.checkpoints import Stateful
+from pipeline.training.precision import Precision
 
 
 class Results(NamedTuple):
@@ -88,7 +89,11 @@ class Trainer(Protocol):
 
     @property
     def accelerator(self) -> Accelerator:
-        """Device, precision and processes."""
+        """Device and processes."""
+
+    @property
+    def precision(self) -> Precision:
+        """Number format of the networks."""
 
     @property
     def data(self) -> Data:

@@ -13,7 +13,6 @@ from typing import Annotated, Any, Literal, NamedTuple, TypeVar
 
 import torch
 from accelerate import Accelerator, DistributedDataParallelKwargs
-from accelerate.state import AcceleratorState
 from pydantic import BeforeValidator, Field
 from torch import Tensor, nn
 from torch.optim import Adam, Optimizer
@@ -24,6 +23,7 @@ from pipeline.base.settings import Count, Positive, Settings
 from pipeline.crops.batches import Demand
 from pipeline.crops.memory import Memory
 from pipeline.training.adversarial import discriminate, discriminator_loss
+from pipeline.training.precision import run_in_bf16
 
 T = TypeVar("T")
 Decay = Annotated[float, Field(ge=0, lt=1)]
@@ -59,8 +59,9 @@ class StepSettings(Settings):
     """Adam's decay of the mean and of the square of the gradient, for both networks."""
     clip_gradient: float = Field(0.0, ge=0)
     """Largest L2 norm of a network's gradient; a larger one is scaled down to it; 0: no limit."""
-    precision: Literal["no", "bf16"] = "no"
-    """``bf16``: networks and VGG19 run in mixed precision, losses and weights stay float32."""
+    precision: Literal["no", "bf16", "auto"] = "no"
+    """``bf16``: networks and VGG19 run in mixed precision, losses and weights stay float32;
+    ``auto``: if that is faster on this device, which is measured at the start."""
     channels_last: bool
     """Channels innermost in memory, the layout that tensor cores prefer."""
     compile: bool = False
@@ -102,16 +103,13 @@ class _BuffersStay(DistributedDataParallelKwargs):  # type: ignore[misc]
         return {"forward_sync_buffers": False, "gradient_as_bucket_view": True}
 
 
-def make_accelerator(settings: StepSettings) -> Accelerator:
-    """Device, precision and processes, as ``accelerate launch`` or ``torchrun`` started them.
+def make_accelerator() -> Accelerator:
+    """Device and processes, as ``accelerate launch`` or ``torchrun`` started them.
 
-    One process may train several networks, one after the other, each with its own precision.
+    The precision is not accelerate's, which is one for a whole process: ``run_in_bf16`` sets it.
     """
-    known = AcceleratorState._shared_state
-    if known and known.get("_mixed_precision") != settings.precision:
-        AcceleratorState._reset_state()  # it would keep the first precision
     cpu = not torch.accelerator.is_available()  # else processes on CPUs would form no group
-    accelerator = Accelerator(mixed_precision=settings.precision, cpu=cpu)
+    accelerator = Accelerator(mixed_precision="no", cpu=cpu)
     accelerator.ddp_handler = _BuffersStay()
     return accelerator
 
@@ -141,7 +139,7 @@ class Learner:
         self, network: nn.Module, rate: float, settings: StepSettings, accelerator: Accelerator
     ) -> None:
         self.settings, self.accelerator, self.rate = settings, accelerator, rate
-        self.network = _fast(network, settings)
+        self.network = _fast(network, settings, accelerator.device)
         parameters, betas = network.parameters(), settings.adam_betas
         adam = Adam(parameters, rate, betas, fused=settings.fused or None)
         self._prepared, self.optimiser = accelerator.prepare(network, adam)
@@ -186,11 +184,15 @@ class Learner:
 
 def frozen(network: nn.Module, settings: StepSettings, accelerator: Accelerator) -> nn.Module:
     """A network that is not trained, on the device, run as the settings ask."""
-    prepared: nn.Module = accelerator.prepare_model(_fast(network, settings), evaluation_mode=True)
+    prepared: nn.Module = accelerator.prepare_model(
+        _fast(network, settings, accelerator.device), evaluation_mode=True
+    )
     return prepared
 
 
-def _fast(network: nn.Module, settings: StepSettings) -> nn.Module:
+def _fast(network: nn.Module, settings: StepSettings, device: torch.device) -> nn.Module:
+    if settings.precision == "bf16":
+        run_in_bf16(network, device)
     if settings.channels_last:
         network.to(memory_format=torch.channels_last)
     if settings.compile:

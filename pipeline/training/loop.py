@@ -21,6 +21,7 @@ from pipeline.base.files import claim, write_whole
 from pipeline.stores.weights import named_tensors
 from pipeline.training.checkpoints import Stateful, load_state, save_state
 from pipeline.training.description import Data, Training
+from pipeline.training.precision import Format, Precision
 
 log = logging.getLogger(__name__)
 
@@ -85,6 +86,7 @@ class TrainingLoop:
             progress = self._of_another_run(training.start)
         progress = progress or {"step": 0, "curves": [], "interval": []}
         self.first_step: int = progress["step"]
+        self.precision: Format | None = progress.get("precision")
         self.curves: list[CurveRow] = progress["curves"]
         self._interval = [_Outcome(**outcome) for outcome in progress["interval"]]
         self._pending: list[_Step] = []
@@ -158,6 +160,12 @@ class TrainingLoop:
             lock.release()
         self._say(f"waited for data {waits.whole:.1%} of the time, {waits.most:.1%} in one epoch")
 
+    def settle(self, precision: Precision) -> None:
+        """Take the number format of the checkpoint under ``auto``, or measure which is faster."""
+        if sentence := precision.settle(self.precision):
+            self._say(sentence)
+        self.precision = precision.taken
+
     def _say(self, sentence: str) -> None:
         if self.main:
             log.info("%s: %s", self.training.name, sentence)
@@ -204,6 +212,7 @@ class TrainingLoop:
             progress = {
                 "step": step + 1,
                 "batch": self._batch(),
+                "precision": self.precision,
                 "curves": self.curves,
                 "interval": interval,
             }

@@ -21,8 +21,9 @@ def run(
         module: Name of the module that makes the trainer; kept results of other code are not used.
 
     Returns:
-        Metrics: the last row of the curves (``{"step": 0}`` without a training) and those of the
-        trainer.  Of several processes the main one alone writes; the others return None.
+        Metrics: the last row of the curves (``{"step": 0}`` without a training), the precision if
+        it was measured, and those of the trainer.  Of several processes the main one alone writes;
+        the others return None.
 
     Raises:
         UserError: See ``TrainingLoop``; or a file cannot be written.
@@ -42,13 +43,15 @@ def _run(
             kept.restore(training.name)
         return metrics if main else None
     loop = TrainingLoop(training, trainer.parts, trainer.accelerator, trainer.data)
+    if training.steps:
+        loop.settle(trainer.precision)
     for step in loop:
         loop.record(step, trainer.step(step), trainer.score(step))
         if main and (step + 1) % training.checkpoint_every == 0:
             trainer.contact_sheet(training.folder / results.sheet.name)
     if main:
         metrics = {**(loop.curves[-1] if loop.curves else {"step": 0})}
-        metrics |= trainer.finish(results.weights)
+        metrics |= {**trainer.precision.described, **trainer.finish(results.weights)}
         trainer.contact_sheet(results.sheet)
         loop.write_curves(results.curves)
         kept.keep(metrics)  # before the checkpoint is deleted

@@ -186,7 +186,7 @@ def test_both_trainings_of_a_profile_run(
     of_features = set() if name == "camera" else {"kl_perceptual"}
     assert terms.keys() >= {"kl", "adversarial", "discriminator"} | of_features
     srn = found.settings("train_srn", TrainSrnSettings).model_copy(update=SMALL_SRN)
-    cpu = make_accelerator(srn)
+    cpu = make_accelerator()
     given = SrnMaterial(tiny.hr, tiny.maps, calibration(tiny.maps), camera=passport)
     stream = open_stream(given, srn, srn.demand(cpu, PLENTY))
     losses = SrnTrainer(stream, compact(), srn, cpu).step(0)
@@ -204,7 +204,7 @@ def test_adapt_begins_with_the_public_model(tiny: World, tmp_path: Path) -> None
     assert srn.camera
     given = load_network(found, "general")
     srn = srn.model_copy(update={"lr_patch": 16, "batch_size": 2})
-    cpu = make_accelerator(srn)
+    cpu = make_accelerator()
     material = SrnMaterial(tiny.hr, tiny.maps, camera=plain_passport())
 
     def trainer(network: Architecture) -> SrnTrainer:

@@ -76,7 +76,7 @@ def test_the_gradient_of_a_flat_image_is_finite() -> None:
 
 def test_crops_smaller_than_a_block_are_refused(tiny2: World) -> None:
     settings = srn_settings(spectrum_weight=1.0, lr_patch=15, lr_from="bicubic")
-    cpu = make_accelerator(settings)
+    cpu = make_accelerator()
     material = SrnMaterial(tiny2.hr).used(settings)
     stream = open_stream(material, settings, settings.demand(cpu, PLENTY))
     fault = r"^train_srn\.lr_patch is 15, .* at least 16$"

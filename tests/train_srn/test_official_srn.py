@@ -99,7 +99,7 @@ def trainer_of(tiny: World, monkeypatch: pytest.MonkeyPatch, **changes: object) 
     small = {"lr_patch": 16, "batch_size": 2, "discriminator_features": 2, "compile": False}
     plain = found.settings("train_srn", TrainSrnSettings)
     settings = plain.model_copy(update={**small, **changes})
-    cpu = make_accelerator(settings)
+    cpu = make_accelerator()
     stream = open_stream(SrnMaterial(tiny.hr, tiny.maps), settings, settings.demand(cpu, PLENTY))
     trainer = SrnTrainer(stream, compact(), settings, cpu)
     trainer.network.double()

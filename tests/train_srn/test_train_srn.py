@@ -68,7 +68,7 @@ def trainer_of(
     settings: TrainSrnSettings,
     measured: Calibration | None = None,
 ) -> SrnTrainer:
-    accelerator = make_accelerator(settings)
+    accelerator = make_accelerator()
     stream = open_stream(
         SrnMaterial(hr, maps, measured), settings, settings.demand(accelerator, PLENTY)
     )
@@ -231,7 +231,7 @@ def test_the_constant_theta_is_in_gray_levels(tiny: World) -> None:
     noise = {}
     for levels in (1.0, 4.0):
         settings = srn_settings(theta="constant", constant_theta_gray=levels, batch_size=4)
-        cpu = make_accelerator(settings)
+        cpu = make_accelerator()
         made = open_stream(SrnMaterial(tiny.hr, tiny.maps), settings, settings.demand(cpu, PLENTY))
         without = srn_settings(theta="none", batch_size=4)
         plain = open_stream(SrnMaterial(tiny.hr, tiny.maps), without, without.demand(cpu, PLENTY))
@@ -244,7 +244,7 @@ def test_no_constant_theta_asks_the_calibration(tiny: World) -> None:
     asking = srn_settings(theta="constant", constant_theta_gray=None)
     measured = calibration(tiny.maps, constant_theta_gray=3.0)
     told = srn_settings(theta="constant", constant_theta_gray=3.0)
-    cpu = make_accelerator(asking)
+    cpu = make_accelerator()
     one = open_stream(
         SrnMaterial(tiny.hr, tiny.maps, measured), asking, asking.demand(cpu, PLENTY)
     ).batch(0)
@@ -437,7 +437,7 @@ def test_steps_do_not_depend_on_the_number_of_images(tiny: World) -> None:
     material = SrnMaterial(tiny.hr, pairs=tiny.val)
     for lr_from in ("bicubic", "pairs"):
         settings = srn_settings(lr_from=lr_from, steps=7, epochs=3, halve_every=1)
-        accelerator = make_accelerator(settings)
+        accelerator = make_accelerator()
         demand = settings.demand(accelerator, PLENTY)
         with closing(open_stream(material.used(settings), settings, demand)) as stream:
             trainer = SrnTrainer(stream, compact(), settings, accelerator)

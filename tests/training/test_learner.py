@@ -2,14 +2,13 @@
 
 import copy
 import sys
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Callable, Sequence
 from typing import Any
 
 import numpy as np
 import pytest
 import torch
 import torch.nn.functional as F
-from accelerate.state import AcceleratorState
 from conftest import MACHINE, PLENTY, World, compact, dsn_settings, srn_settings
 from numpy.typing import NDArray
 from torch import Tensor, nn
@@ -32,17 +31,9 @@ Array = NDArray[np.float64]
 Trainer = SrnTrainer | DsnTrainer
 
 
-@pytest.fixture
-def fresh() -> Iterator[None]:
-    """Accelerate keeps a precision for the process; that of another test must not stay."""
-    AcceleratorState._reset_state(True)
-    yield
-    AcceleratorState._reset_state(True)
-
-
 def srn_trainer(tiny: World, **changes: object) -> SrnTrainer:
     settings = srn_settings(**changes)
-    accelerator = make_accelerator(settings)
+    accelerator = make_accelerator()
     stream = open_stream(
         SrnMaterial(tiny.hr, tiny.maps), settings, settings.demand(accelerator, PLENTY)
     )
@@ -267,7 +258,6 @@ def test_a_step_reads_nothing_back(
 
 
 @pytest.mark.arithmetic
-@pytest.mark.usefixtures("fresh")
 @pytest.mark.parametrize("trainer_of", TRAINERS)
 def test_bf16_is_near_float32_but_not_it(trainer_of: Callable[..., Trainer], tiny: World) -> None:
     """Eight bits of mantissa, 2^-9 a rounding: within 2 per cent over six steps."""
@@ -375,7 +365,7 @@ class Small(nn.Module):
 def learner_of(settings: StepSettings) -> Learner:
     with torch.random.fork_rng():
         torch.manual_seed(0)
-        return Learner(Small(), 0.01, settings, make_accelerator(settings))
+        return Learner(Small(), 0.01, settings, make_accelerator())
 
 
 @GRAD_IS_LOOKED_AT
@@ -410,7 +400,6 @@ def test_compiled_networks_learn_the_same(tmp_path: Any, monkeypatch: pytest.Mon
 
 @pytest.mark.slow
 @GRAD_IS_LOOKED_AT
-@pytest.mark.usefixtures("fresh")
 @pytest.mark.parametrize("trainer_of", [*TRAINERS, dsn_trainer_in_turn])
 @pytest.mark.parametrize("precision", ["no", "bf16"])
 def test_compiled_trainings_are_the_eager_ones(
