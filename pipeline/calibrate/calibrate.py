@@ -4,6 +4,7 @@ import logging
 
 import numpy as np
 import torch
+from torch import Tensor
 from tqdm import tqdm
 
 from pipeline.base.seeding import generator
@@ -31,6 +32,29 @@ from pipeline.sampling.stored_camera import stored_camera
 from pipeline.stores.reader import Store, require_same_scale
 
 log = logging.getLogger(__name__)
+
+KEPT = 2**28
+"""Bytes of maps that stay in memory from one round to the next; the others are read again."""
+
+
+class _Maps:
+    """The maps of all images, which every round needs."""
+
+    def __init__(self, store: Store) -> None:
+        self.store, self.ids = store, store.ids
+        self._kept: dict[tuple[str, str], Tensor] = {}
+        self._room = KEPT
+
+    def read(self, image_id: str, name: str) -> Tensor:
+        """An array (1, 3, H, W) in float16."""
+        key = image_id, name
+        if key in self._kept:
+            return self._kept[key]
+        found = torch.from_numpy(self.store.read(image_id, name))[None]
+        if found.nbytes <= self._room:
+            self._room -= found.nbytes
+            self._kept[key] = found
+        return found
 
 
 def calibrate(
@@ -70,11 +94,12 @@ def calibrate(
     if measured.remark is not None:
         log.warning("%s", measured.remark)
     bar = tqdm(range(settings.rounds + 1), "calibrate", unit="round")
+    kept = _Maps(maps)
 
     def draw(added: AddedNoise, number: int) -> Blocks:
         candidate = _calibration(maps, lr, added, settings, means)
         sampler = make_sampler(Draw("calibrated"), candidate)
-        return _sample_blocks(maps, sampler, settings, number)
+        return _sample_blocks(kept, sampler, settings, number)
 
     try:
         found = search(real, own, tables, bar, draw)
@@ -84,7 +109,7 @@ def calibrate(
         real=real.deviation(means),
         mean=own.deviation(means),
         calibrated=found.drawn.deviation(means),
-        **_stored_levels(maps, settings, means),
+        **_stored_levels(kept, settings, means),
     )
     _warn(levels)
     calibration = _calibration(maps, lr, found.added, settings, means, levels)
@@ -108,10 +133,10 @@ def calibrate(
 
 
 def _stored_levels(
-    maps: Store, settings: CalibrateSettings, means: Blocks
+    maps: _Maps, settings: CalibrateSettings, means: Blocks
 ) -> dict[str, float | None]:
     """Noise levels of samples with the theta of the maps, for ``NoiseLevels``."""
-    camera = stored_camera(maps)
+    camera = stored_camera(maps.store)
     samplers = {"raw": make_sampler(Draw("raw"))}
     if camera is not None:
         samplers["camera"] = make_sampler(Draw("camera"), camera=camera)
@@ -176,12 +201,12 @@ def _faulty(maps: Store, lr: Store, fault: str) -> tuple[Calibration, dict[str, 
     return calibration, {"fault": fault}
 
 
-def _sample_blocks(maps: Store, sampler: Sampler, settings: CalibrateSettings, step: int) -> Blocks:
+def _sample_blocks(maps: _Maps, sampler: Sampler, settings: CalibrateSettings, step: int) -> Blocks:
     """Blocks of one sample of every image of the maps."""
     limit = max(settings.blocks // len(maps.ids), 1)
     parts = []
     for number, image_id in enumerate(maps.ids):
-        stored = {n: torch.from_numpy(maps.read(image_id, n)).float()[None] for n in sampler.reads}
+        stored = {name: maps.read(image_id, name).float() for name in sampler.reads}
         source = generator(step, "calibrate/sample", number)
         drawn = sampler.sample(stored, source)[0].mul(255).round()
         parts.append(cut_blocks(drawn.numpy(), limit))
