@@ -5,6 +5,7 @@ import re
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 import pytest
@@ -13,6 +14,7 @@ from click.testing import CliRunner, Result
 from numpy.typing import NDArray
 
 from pipeline.base.errors import UserError
+from pipeline.calibrate import calibrate as module
 from pipeline.calibrate.calibrate import calibrate
 from pipeline.calibrate.settings import CalibrateSettings
 from pipeline.images.io import Subsampling, jpeg_round_trip, write_jpeg
@@ -241,6 +243,29 @@ def test_it_repeats(tmp_path: Path) -> None:
     first = calibrate(tiny.maps, tiny.lr, SETTINGS)
     torch.manual_seed(1)
     assert calibrate(tiny.maps, tiny.lr, SETTINGS) == first
+
+
+@pytest.mark.parametrize("room", [2**28, 2 * 6 * SIDE**2, 0])
+def test_maps_that_fit_into_memory_are_read_once(
+    room: int, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Beside the measurement of their means; where there is no room, results are the same."""
+    world = write(tmp_path, gaussian(6))
+    expected = calibrate(world.maps, world.lr, SETTINGS)
+    reads: list[str] = []
+    read = Store.read
+
+    def counted_read(self: Store, image_id: str, name: str, *more: Any) -> NDArray[Any]:
+        reads.append(f"{image_id} {name}")
+        return read(self, image_id, name, *more)
+
+    monkeypatch.setattr(module, "KEPT", room)
+    monkeypatch.setattr(Store, "read", counted_read)
+    assert calibrate(world.maps, world.lr, SETTINGS) == expected
+    samplings = SETTINGS.rounds + 2  # and the samples with the theta of the maps
+    kept = min(room // (6 * SIDE**2), IMAGES)
+    means = [reads.count(f"m{n} mean") for n in range(IMAGES)]
+    assert means == [2] * kept + [1 + samplings] * (IMAGES - kept)
 
 
 def test_the_scales_must_agree(tmp_path: Path) -> None:
