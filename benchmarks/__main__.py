@@ -28,6 +28,7 @@ ROWS = {
     "h": ("many", "many", "100,000 images"),
     "i": ("long_run", "long_run", "long trainings"),
     "j": ("draws", "draws", "Laplace draws of a batch"),
+    "k": ("waiting", "waiting", "evaluate, camera and calibrate"),
 }
 """Module of ``benchmarks.rows``, function and description of each row."""
 

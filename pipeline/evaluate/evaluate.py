@@ -18,7 +18,7 @@ from tqdm import tqdm
 from pipeline.base.errors import UserError
 from pipeline.base.files import make_folder, whole
 from pipeline.base.settings import Count, Settings
-from pipeline.evaluate.full_reference import HAAR_SIDE, MEASURES, Lpips
+from pipeline.evaluate.full_reference import HAAR_SIDE, MEASURES, Lpips, score
 from pipeline.evaluate.niqe import BLOCK, enough, niqe
 from pipeline.evaluate.niqe_model import load_model
 from pipeline.evaluate.protocols import Name, Protocol, protocol
@@ -121,10 +121,8 @@ class Scorer:
         """All scores of one SR image; without an HR image, NIQE alone."""
         found = []
         if hr is not None:
-            for one in self.protocols:
-                scores = {name: measure(sr, hr, one) for name, measure in MEASURES.items()}
-                if self.lpips:
-                    scores["lpips"] = self.lpips(sr, hr, one)
+            scored = score(sr, hr, self.protocols, self.lpips)
+            for one, scores in zip(self.protocols, scored, strict=True):
                 found.append(ImageScores(image_id, method, one.name, scores))
         if self.niqe:
             found.append(ImageScores(image_id, method, NIQE, {"niqe": niqe(sr, self.niqe)}))

@@ -1,7 +1,7 @@
 """How close an SR image is to its HR image under a protocol: PSNR, SSIM, HaarPSI and LPIPS."""
 
 import warnings
-from collections.abc import Callable, Mapping
+from collections.abc import Sequence
 from pathlib import Path
 
 import lpips
@@ -58,12 +58,37 @@ def haarpsi(sr: Image, hr: Image, protocol: Protocol) -> float:
     return float(piq.haarpsi(*pair, data_range=1.0))
 
 
-MEASURES: Mapping[str, Callable[[Image, Image, Protocol], float]] = {
-    "psnr": psnr,
-    "ssim": ssim,
-    "haarpsi": haarpsi,
-}
+MEASURES = ("psnr", "ssim", "haarpsi")
 """Scores of an SR image beside its HR image that need no weights, by their name in tables."""
+
+
+def score(
+    sr: Image, hr: Image, protocols: Sequence[Protocol], lpips: "Lpips | None"
+) -> list[dict[str, float]]:
+    """Score an SR image under several protocols.
+
+    HaarPSI and LPIPS see the same pixels under all protocols of one border, and are computed once
+    for it.
+
+    Args:
+        sr: The SR image (3, H, W).
+        hr: The HR image, of the same shape.
+        protocols: How they are compared.
+        lpips: None to leave LPIPS out.
+
+    Returns:
+        For every protocol, the scores by name.
+
+    """
+    of_border: dict[int, dict[str, float]] = {}
+    found = []
+    for one in protocols:
+        if one.border not in of_border:
+            shared = {"haarpsi": haarpsi(sr, hr, one)}
+            of_border[one.border] = shared | ({"lpips": lpips(sr, hr, one)} if lpips else {})
+        own = {"psnr": psnr(sr, hr, one), "ssim": ssim(sr, hr, one)}
+        found.append(own | of_border[one.border])
+    return found
 
 
 class Lpips:

@@ -18,8 +18,9 @@ from torch import Tensor, nn
 from torchvision.models import AlexNet_Weights, alexnet
 
 from pipeline.base.errors import UserError
-from pipeline.evaluate.full_reference import Lpips, haarpsi, psnr, ssim
-from pipeline.evaluate.protocols import USRDU, Name, protocol
+from pipeline.evaluate import full_reference
+from pipeline.evaluate.full_reference import Lpips, haarpsi, psnr, score, ssim
+from pipeline.evaluate.protocols import USRDU, Name, Protocol, protocol
 from pipeline.images.io import Image
 from pipeline.reading.files import read_image
 
@@ -445,3 +446,30 @@ def test_the_figures_of_the_authors_of_lpips(name: str, expected: float) -> None
     assert Lpips(weights)(images[0], images[1], protocol("rwsr2020", 4)) == pytest.approx(
         expected, abs=1e-4
     )
+
+
+def test_protocols_of_one_border_share_what_they_see(
+    metric: Lpips, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """At scale 4 two of three protocols cut four pixels."""
+    sr, hr = picture(90, 84, 5), picture(90, 84, 6)
+    protocols = [protocol(name, 4) for name in CUT]
+    expected = [
+        {
+            "psnr": psnr(sr, hr, one),
+            "ssim": ssim(sr, hr, one),
+            "haarpsi": haarpsi(sr, hr, one),
+            "lpips": metric(sr, hr, one),
+        }
+        for one in protocols
+    ]
+    assert score(sr, hr, protocols, None)[0].keys() == {"psnr", "ssim", "haarpsi"}
+    borders: list[int] = []
+
+    def counted(sr: Image, hr: Image, one: Protocol) -> float:
+        borders.append(one.border)
+        return haarpsi(sr, hr, one)
+
+    monkeypatch.setattr(full_reference, "haarpsi", counted)
+    assert score(sr, hr, protocols, metric) == expected
+    assert borders == [4, 0]
