@@ -2,6 +2,7 @@
 
 import csv
 import json
+import logging
 from dataclasses import dataclass
 from functools import partial
 from pathlib import Path
@@ -19,6 +20,8 @@ from pipeline.uncertainty.pairs import score_pairs
 from pipeline.uncertainty.results import FLAT_AREAS, PAIRS, Results, draw_results, summed
 from pipeline.uncertainty.sources import make_sources
 
+log = logging.getLogger(__name__)
+
 FILES = ("scores.json", "scores.csv", "scores.png")
 TILE = 128
 """LR pixels that the DSN sees at a time."""
@@ -35,7 +38,7 @@ class Inputs:
     dsn: Path | None
     """The DSN that the maps were exported with; needed for pairs."""
     val: Store | None
-    """Pairs of any scenes, of kind val."""
+    """Pairs of any scenes, of kind val; of kind lr or empty where there are none."""
     calibration: Path | None
     """Of the maps."""
 
@@ -56,7 +59,7 @@ def score_uncertainty(inputs: Inputs, folder: Path) -> Results:
         raise UserError(f"{folder}: holds other files ({foreign[0]}); name a new or empty folder")
     stores = [each for each in (inputs.maps, inputs.lr, inputs.val) if each is not None]
     require_same_scale(*stores)
-    for store in stores:
+    for store in (inputs.maps, inputs.lr):
         if not store.ids:
             raise UserError(f"{store.path}: holds no images")
     calibration = None
@@ -67,7 +70,11 @@ def score_uncertainty(inputs: Inputs, folder: Path) -> Results:
     degrader = _degrader(inputs)
     parts = {}
     if inputs.val is not None and degrader is not None:
-        parts[PAIRS] = summed(score_pairs(inputs.val, partial(degrader.tiled, tile=TILE), sources))
+        if inputs.val.kind == "val" and inputs.val.ids:
+            degrade = partial(degrader.tiled, tile=TILE)
+            parts[PAIRS] = summed(score_pairs(inputs.val, degrade, sources))
+        else:
+            log.warning("%s: holds no pairs; flat areas alone are scored", inputs.val.path)
     parts[FLAT_AREAS] = summed(score_flat_areas(inputs.lr, inputs.maps, sources))
     results = Results({name: source.words for name, source in sources.items()}, parts)
     _write(folder, results)

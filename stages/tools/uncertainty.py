@@ -41,7 +41,7 @@ def command(
     from pipeline.stores.reader import Store
     from pipeline.uncertainty.uncertainty import Inputs, score_uncertainty
 
-    pairs = None if val is None else Store(val, "val")
+    pairs = None if val is None else Store(val, "val", "lr")
     inputs = Inputs(Store(maps, "maps"), Store(lr, "lr"), dsn, pairs, calibration)
     results = score_uncertainty(inputs, out)
     for sentence in results.sentences:

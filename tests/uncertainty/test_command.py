@@ -2,6 +2,7 @@
 
 import json
 from pathlib import Path
+from typing import Literal
 
 import numpy as np
 import pytest
@@ -73,6 +74,19 @@ def test_all_sources_stand_side_by_side(run_folder: Path, tmp_path: Path) -> Non
     again = run(run_folder, out)  # replaces its own result
     assert again.exit_code == 0
     assert {row["compared with"] for row in read_rows(out / "scores.csv")} == {"flat areas"}
+
+
+@pytest.mark.parametrize("kind", ["val", "lr"])
+def test_without_pairs_in_the_store_flat_areas_are_scored(
+    run_folder: Path, tmp_path: Path, kind: Literal["val", "lr"]
+) -> None:
+    """So that the command of the documents runs whatever images prepare was given."""
+    images = {} if kind == "val" else {"a": {"image": np.zeros((3, 9, 9), np.uint8)}}
+    none = write(tmp_path / "none.zarr", kind, images)
+    result = run(run_folder, tmp_path / "out", dsn="dsn.safetensors", val=str(none.path))
+    assert result.exit_code == 0 and "none.zarr: holds no pairs" in result.output, result.output
+    found = {row["compared with"] for row in read_rows(tmp_path / "out" / "scores.csv")}
+    assert found == {"flat areas"}
 
 
 def test_what_does_not_belong_together_is_refused(run_folder: Path, tmp_path: Path) -> None:
