@@ -122,7 +122,8 @@ def audit(
         summary = _summarise(inputs, settings, measured, scores, metrics, fault)
         bar.update()
     rows = [_named(inputs.hr, row) for row in measured.rows]
-    page = render(summary, rows, take_pictures(inputs, measured.rows, summary, samplers))
+    pictures = take_pictures(inputs, measured.rows, summary, settings, samplers)
+    page = render(summary, rows, pictures)
     _write(folder, rows, summary, page)
     scored = {name: _plain(found) for name, found in scores.items() if name in GENERATED[:4]}
     return {**metrics, **summary.verdicts.metrics(), "scores": scored}

@@ -14,7 +14,7 @@ from tqdm import tqdm
 
 from pipeline.audit import tables
 from pipeline.audit.graph import AuditInputs
-from pipeline.audit.histograms import Figures
+from pipeline.audit.histograms import AuditSettings, Figures
 from pipeline.audit.noise_laws import FittedLaws
 from pipeline.audit.tables import ImageRow, Outlier
 from pipeline.audit.verdicts import FLOOR_TIMES, Verdicts, amount
@@ -111,6 +111,7 @@ def take_pictures(
     inputs: AuditInputs,
     rows: Sequence[ImageRow],
     summary: Summary,
+    settings: AuditSettings,
     samplers: Mapping[str, Sampler],
 ) -> Pictures:
     """Read what is pictured, with a progress bar.
@@ -122,6 +123,7 @@ def take_pictures(
         inputs: The stores.
         rows: Every image, under its id.
         summary: Names the outliers and what differs from B.
+        settings: The section ``audit``.
         samplers: What draws the calibrated sample and that of the camera, by their name.
 
     Raises:
@@ -129,7 +131,7 @@ def take_pictures(
 
     """
     named = {inputs.hr.file_name(row.id): row for row in rows}
-    count = int(summary.settings["worst_images"])
+    count = settings.worst_images
     shown = sorted(named, key=lambda name: -named[name].figures["theta_mean"])[:count]
     if summary.against is not None:
         differing = [str(cells[0]) for cells in summary.against.table.rows[: count // 2 + count]]

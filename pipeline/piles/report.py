@@ -134,6 +134,8 @@ def _named(finding: Finding) -> list[str]:
 def write_report(report: Report, folder: Path) -> list[Path]:
     """Write ``piles.md`` and ``piles.json`` into a folder.
 
+    They hold names of files and not of folders, so that DVC sees no change where these are renamed.
+
     Raises:
         UserError: They cannot be written.
 
@@ -183,7 +185,7 @@ def _content(report: Report) -> dict[str, object]:
             "pile": each.pile,
             "kind": each.kind,
             "sentence": sentence(each),
-            "files": [{"file": printable(str(f)), "note": printable(n)} for f, n in each.files],
+            "files": [{"file": printable(f.name), "note": printable(n)} for f, n in each.files],
         }
         for each in report.findings
     ]
@@ -203,4 +205,4 @@ def _measured(picture: Picture) -> dict[str, object]:
         "black": look.exposure.black,
     }
     rounded = {name: None if v is None else round(v, 4) for name, v in figures.items()}
-    return {"file": printable(str(picture.file)), "size": look.size, **rounded}
+    return {"file": printable(picture.file.name), "size": look.size, **rounded}
