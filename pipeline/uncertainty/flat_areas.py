@@ -28,8 +28,9 @@ IMAGES = 200
 """Of a set that are read, at most, evenly spread over it."""
 POOL = 20_000
 """Values of a channel and class of intensity that real ones are ranked among, at most."""
-FEWEST = 640
-"""Values of samples, ten blocks, without which a class is left out."""
+FEWEST = 10
+"""Blocks of a class of intensity that count as flat, if it has so many; a class of samples that has
+fewer is left out."""
 
 
 @dataclass(frozen=True, eq=False)
@@ -61,17 +62,21 @@ def _flat(blocks: Blocks, limits: NDArray[np.float64]) -> FlatValues:
 
 
 def _limits(blocks: Blocks, name: object) -> NDArray[np.float64]:
-    """(5,): the variance below which the calmest tenth of every class of intensity lies."""
+    """(5,): the variance below which the calmest tenth of every class of intensity lies.
+
+    In a small class it is that of the calmest ``FEWEST`` blocks.
+    """
     usable = blocks.usable
     if not usable.any():
         raise UserError(f"{name}: holds no area of 24x24 pixels that is neither black nor white")
     around, place = blocks.surroundings[usable].mean(axis=1), _class(blocks)[usable]
-    return np.array(
-        [
-            np.quantile(around[place == i], FLAT_SHARE) if (place == i).any() else 0.0
-            for i in range(len(INTENSITIES) + 1)
-        ]
-    )
+    limits = np.zeros(len(INTENSITIES) + 1)
+    for i in range(len(limits)):
+        ordered = np.sort(around[place == i])
+        if len(ordered):
+            kept = max(round(FLAT_SHARE * len(ordered)), min(FEWEST, len(ordered)))
+            limits[i] = ordered[kept - 1]
+    return limits
 
 
 def real_flat_values(lr: Store) -> list[FlatValues]:
@@ -148,7 +153,7 @@ def _pools(
     for channel, (values, level) in enumerate(zip(sampled.values, sampled.level, strict=True)):
         for stratum, chosen in intensity_strata(level).items():
             pool = values[chosen]
-            if len(pool) >= FEWEST:
+            if len(pool) >= FEWEST * SIDE * SIDE:
                 pools[channel, stratum] = random.permutation(pool)[:POOL]
     return pools
 

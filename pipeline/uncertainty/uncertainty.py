@@ -76,6 +76,11 @@ def score_uncertainty(inputs: Inputs, folder: Path) -> Results:
         else:
             log.warning("%s: holds no pairs; flat areas alone are scored", inputs.val.path)
     parts[FLAT_AREAS] = summed(score_flat_areas(inputs.lr, inputs.maps, sources))
+    if not any(strata for scores in parts.values() for strata in scores.values()):
+        raise UserError(
+            f"{inputs.lr.path} and {inputs.maps.path}: have no flat areas of like intensity; add "
+            "more or larger images, or pairs (--val)"
+        )
     results = Results({name: source.words for name, source in sources.items()}, parts)
     _write(folder, results)
     return results

@@ -98,6 +98,10 @@ def test_what_does_not_belong_together_is_refused(run_folder: Path, tmp_path: Pa
     assert "scale" in refused(run(run_folder, out, lr=str(other.path)))
     dark = write(tmp_path / "dark.zarr", "lr", {"a": {"image": np.zeros((3, 99, 99), np.uint8)}})
     assert "neither black nor white" in refused(run(run_folder, out, lr=str(dark.path)))
+    bright = np.full((3, 99, 99), 235, np.uint8)
+    bright[:, ::2] = 230
+    other = write(tmp_path / "bright.zarr", "lr", {"a": {"image": bright}})
+    assert "no flat areas of like intensity" in refused(run(run_folder, out, lr=str(other.path)))
     assert not out.exists()
 
 
