@@ -113,6 +113,10 @@ def test_every_command_of_the_documents_runs(reader: Path, experiments: bool) ->
         if "--theta camera" in command:  # after the demo, as the page says, and not the paper's DSN
             ok(reader, "usrdu", "params", "use", "demo", "--force")
             ok(reader, "dvc", "repro", "export")
+        if command.startswith("python docs/scripts/figures.py"):  # its camera is known
+            demo = {name: f"data/raw/demo/{name}" for name in ("hr", "lr", "val")}
+            edit_params(reader, {"folders": demo})
+            ok(reader, "dvc", "repro", "export")
         if command.startswith("usrdu niqe-fit"):  # it wants more blocks than small crops have
             shutil.copytree(reader / "data/raw/demo/hr", reader / own["hr"], dirs_exist_ok=True)
         follow(reader, command)
