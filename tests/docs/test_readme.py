@@ -115,7 +115,7 @@ def test_every_command_of_the_documents_runs(reader: Path, experiments: bool) ->
             ok(reader, "dvc", "repro", "export")
         if command.startswith("python docs/scripts/figures.py"):  # its camera is known
             demo = {name: f"data/raw/demo/{name}" for name in ("hr", "lr", "val")}
-            edit_params(reader, {"folders": demo})
+            edit_params(reader, {"folders": dict(demo)})
             ok(reader, "dvc", "repro", "export")
         if command.startswith("usrdu niqe-fit"):  # it wants more blocks than small crops have
             shutil.copytree(reader / "data/raw/demo/hr", reader / own["hr"], dirs_exist_ok=True)
