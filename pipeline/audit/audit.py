@@ -38,7 +38,7 @@ from pipeline.audit.tables import ImageRow
 from pipeline.audit.tasks import HELD_OUT, TRAINING, StatisticsBySet
 from pipeline.audit.verdicts import Evidence, Verdicts, verdicts
 from pipeline.base.errors import UserError
-from pipeline.base.files import whole_folder
+from pipeline.base.files import require_own_folder, whole_folder
 from pipeline.noise.statistics import LrScores, LrStatistics, compare
 from pipeline.passport.passport import passport_of
 from pipeline.report.tables import Cell, Table
@@ -105,7 +105,7 @@ def audit(
         _require_fit(inputs.against, inputs.hr)
     if not inputs.lr.ids:
         raise UserError(f"{inputs.lr.path}: holds no images")
-    _require_ours(folder)
+    require_own_folder(folder, {*FILES, AGAINST_FILE})
     samplers, fault = _samplers(inputs)
     with workers(scheduler, report) as where:
         measured = measure(inputs, settings, samplers, where)
@@ -185,15 +185,6 @@ def _samplers(inputs: AuditInputs) -> tuple[dict[str, Sampler], str | None]:
     if calibration.fault:
         return samplers, calibration.fault
     return {**samplers, "calibrated": make_sampler(Draw("calibrated"), calibration)}, None
-
-
-def _require_ours(folder: Path) -> None:
-    """Check that the folder, which will be replaced, holds nothing but an earlier audit."""
-    if folder.exists() and not folder.is_dir():
-        raise UserError(f"{folder}: is a file, expected a folder")
-    foreign = sorted({path.name for path in folder.glob("*")} - {*FILES, AGAINST_FILE})
-    if foreign:
-        raise UserError(f"{folder}: holds other files ({foreign[0]}); name a new or empty folder")
 
 
 def _summarise(

@@ -10,10 +10,8 @@ from functools import reduce
 from operator import add
 
 import numpy as np
-import torch
 from numpy.typing import NDArray
 from pydantic import Field
-from torch import Tensor
 
 from pipeline.audit.verdicts import VerdictSettings
 from pipeline.base.boxes import Box, tiles
@@ -194,7 +192,9 @@ def theta_histograms(
     )
 
 
-def structure(reference: NDArray[np.floating]) -> tuple[Tensor, Tensor]:
+def structure(
+    reference: NDArray[np.floating],
+) -> tuple[NDArray[np.float64], NDArray[np.float64]]:
     """Gradient and coherence around every pixel, from the structure tensor.
 
     The tensor holds the products of the central differences, averaged over the channels and over
@@ -217,7 +217,7 @@ def structure(reference: NDArray[np.floating]) -> tuple[Tensor, Tensor]:
     )
     trace = xx + yy
     coherence = np.sqrt((xx - yy) ** 2 + 4 * xy**2) / np.maximum(trace, 1e-12)
-    return torch.from_numpy(np.sqrt(trace)), torch.from_numpy(coherence)
+    return np.sqrt(trace), coherence
 
 
 def _mean_of_5(plane: NDArray[np.float32]) -> NDArray[np.float64]:
@@ -247,7 +247,7 @@ def theta_by_gradient(
     shape = (len(STRUCTURES), len(GRADIENTS), 3)
     if min(reference.shape[1:]) < 7:
         return np.zeros(shape)
-    gradient, coherence = (part.numpy() for part in structure(reference))
+    gradient, coherence = structure(reference)
     index = (coherence < COHERENT) * np.intp(len(GRADIENTS)) - 1
     for lower in GRADIENTS:
         index += gradient >= lower

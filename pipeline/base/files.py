@@ -1,7 +1,7 @@
 """Files and folders that appear only when they are complete; locks of folders."""
 
 import shutil
-from collections.abc import Iterator
+from collections.abc import Collection, Iterator
 from contextlib import contextmanager, suppress
 from pathlib import Path
 
@@ -79,6 +79,24 @@ def replace_folder(new: Path, path: Path) -> None:
             old.rename(path)
         raise
     shutil.rmtree(old, ignore_errors=True)
+
+
+def require_own_folder(folder: Path, names: Collection[str]) -> None:
+    """Check that a folder, which will be replaced, holds nothing but an earlier result.
+
+    Args:
+        folder: It need not exist.
+        names: Of the files of a result.
+
+    Raises:
+        UserError: It holds other files, or is a file.
+
+    """
+    if folder.exists() and not folder.is_dir():
+        raise UserError(f"{folder}: is a file, expected a folder")
+    foreign = sorted({path.name for path in folder.glob("*")} - {*names})
+    if foreign:
+        raise UserError(f"{folder}: holds other files ({foreign[0]}); name a new or empty folder")
 
 
 @contextmanager

@@ -13,9 +13,10 @@ from functools import lru_cache
 import numpy as np
 from numpy.typing import NDArray
 
-from pipeline.noise.matching import RINGS, Indices
+from pipeline.noise.estimate import plane_basis
+from pipeline.noise.matching import RINGS, Indices, luma_of
 from pipeline.noise.statistics import LrStatistics
-from pipeline.sampling.jpeg import BLOCK, LUMA_50, TO_YCBCR, cosines, tables_of_quality
+from pipeline.sampling.jpeg import BLOCK, LUMA_50, cosines, tables_of_quality
 
 Array = NDArray[np.float64]
 
@@ -100,14 +101,14 @@ def at_like_compression(
 
 def _in_luma(lr_set: LrStatistics, table: list[int] | None) -> LrStatistics:
     """The set with luma for every channel of its blocks, compressed with a table."""
-    luma = np.tensordot(lr_set.blocks.residual, _luma(), ((1,), (0,)))
+    luma = luma_of(lr_set.blocks.residual)
     if table is not None:
         basis = cosines().numpy().astype(np.float32)
         quantised = np.array(table, dtype=np.float32).reshape(BLOCK, BLOCK)
         levels = np.rint(basis @ luma @ basis.T / quantised) * quantised
-        plane = _planes()
+        plane = plane_basis().astype(np.float32)
         flat = np.rint(basis.T @ levels @ basis).reshape(len(luma), -1)
-        luma = (flat - (flat @ plane.T) @ plane).reshape(luma.shape)
+        luma = (flat - (flat @ plane) @ plane.T).reshape(luma.shape)
     residual = np.repeat(luma[:, None], 3, axis=1)
     blocks = replace(lr_set.blocks, residual=residual)
     return replace(lr_set, blocks=blocks, measured=lr_set.noise)
@@ -163,7 +164,7 @@ def _coefficients(lr_set: LrStatistics) -> tuple[Indices, Indices]:
     """
     every = -(-len(lr_set.blocks) // BLOCKS) or 1
     residual = lr_set.blocks.residual[::every]
-    luma = np.tensordot(residual, _luma(), ((1,), (0,)))
+    luma = luma_of(residual)
     basis = cosines()[1:].numpy().astype(np.float32)
     found = np.abs(basis @ luma @ basis.T).reshape(-1, FREQUENCIES)
     bins = np.minimum(np.rint(found / COMB_BIN), COMB_BINS - 1).astype(np.intp)
@@ -185,19 +186,6 @@ def _combs_of_images(image: Indices, bins: Indices, images: int) -> tuple[Array,
         parts.append((histograms @ laws).reshape(count, FREQUENCIES, -1))
     found = np.concatenate(parts).transpose(0, 2, 1)
     return found[:, : len(STEPS)].astype(np.float64), found[:, len(STEPS) :].astype(np.float64)
-
-
-def _luma() -> NDArray[np.float32]:
-    return np.array(TO_YCBCR[0], dtype=np.float32)
-
-
-@lru_cache(maxsize=1)
-def _planes() -> NDArray[np.float32]:
-    """Orthonormal constant and slopes (3, 64) of a block."""
-    place = (np.arange(BLOCK) - (BLOCK - 1) / 2) / np.sqrt(BLOCK * 42)
-    slope = np.broadcast_to(place, (BLOCK, BLOCK))
-    found = np.stack([np.full((BLOCK, BLOCK), 1 / BLOCK), slope.T, slope])
-    return found.reshape(3, -1).astype(np.float32)
 
 
 def _half() -> Array:

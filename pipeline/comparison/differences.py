@@ -22,7 +22,7 @@ from pipeline.comparison.flat_areas import FlatAreas, flat_areas
 from pipeline.comparison.sharpness import blur_variance
 from pipeline.noise.estimate import Noise
 from pipeline.noise.matching import FEWEST_IMAGES as FEWEST_IN_HALF
-from pipeline.noise.matching import draws, standard_error
+from pipeline.noise.matching import REACH, draws, standard_error
 from pipeline.noise.statistics import LrStatistics
 from pipeline.sampling.noise_level import NO_NOISE
 
@@ -43,8 +43,6 @@ ALIKE = SceneErrors(0.01, 0.02, 0.1)
 """Of sets that were compressed alike: what a scene has of noise and texture of its own."""
 COMPRESSED = SceneErrors(0.06, 0.05, 0.4)
 """Of sets that were brought to one compression."""
-REACH = 1.96
-"""Standard errors from the middle of a 95 % interval to its ends."""
 FEWEST_IMAGES = 20
 """Outliers are told from the others if there are this many images at least."""
 

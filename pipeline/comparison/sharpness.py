@@ -18,12 +18,12 @@ from pipeline.noise.matching import (
     FEWEST_IMAGES,
     LOW,
     RINGS,
-    WINDOW,
     Indices,
     draws,
     standard_error,
     strata,
 )
+from pipeline.noise.signature import WINDOW, rings
 from pipeline.noise.statistics import LrStatistics
 from pipeline.sampling.jpeg import TO_YCBCR
 
@@ -189,7 +189,5 @@ def _luma_noise(noise: Noise, blocks: Blocks) -> Array:
     lags = np.arange(-LAGS, LAGS + 1)
     waves = np.exp(2j * np.pi * np.outer(np.fft.fftfreq(WINDOW), lags))
     power = (waves @ correlation @ waves.T).real
-    frequency = np.fft.fftfreq(WINDOW, 1 / WINDOW)
-    radius = np.rint(np.hypot(frequency, frequency[:, None]))
-    rings = [power[radius == r + 1].mean() for r in range(len(RINGS))]
-    return np.asarray(np.maximum(rings, 0), dtype=np.float64)
+    half = power[:, : WINDOW // 2 + 1]  # the rest mirrors it
+    return np.asarray(np.maximum(rings(half)[: len(RINGS)], 0))

@@ -52,7 +52,7 @@ def edge_contrast(
         raise ValueError(
             f"both must be (3, H, W) of at least 7x7, got {reference.shape} and {values.shape}"
         )
-    gradient = structure(reference)[0].numpy().ravel()
+    gradient = structure(reference)[0].ravel()
     inside = slice(BORDER, -BORDER)
     level = values[:, inside, inside].mean(axis=0, dtype=np.float64).ravel()
     low, high = np.percentile(gradient, [TENTH, 100 - TENTH])

@@ -172,7 +172,7 @@ def _less_plane(pixels: NDArray[np.floating] | NDArray[np.uint8]) -> _Plain:
     """Subtract from blocks (n, 3, 8, 8) their planes of least squares."""
     flat = pixels.astype(np.float64).reshape(-1, SIDE * SIDE)
     level = flat.mean(axis=1).reshape(-1, 3).astype(np.float32)
-    plane = _plane_basis()
+    plane = plane_basis()
     flat -= (flat @ plane) @ plane.T
     variance = (np.einsum("np,np->n", flat, flat) / _freedom()).reshape(-1, 3)
     return _Plain(level, flat.astype(np.float32).reshape(pixels.shape), variance)
@@ -419,7 +419,7 @@ def _excess_kurtosis(unit: NDArray[np.floating]) -> float:
 
 
 @lru_cache(maxsize=1)
-def _plane_basis() -> Array:
+def plane_basis() -> Array:
     """Orthonormal planes over the pixels of a block: (64, 3)."""
     y, x = np.indices((SIDE, SIDE)).reshape(2, -1) - (SIDE - 1) / 2
     return np.linalg.qr(np.stack([np.ones(SIDE * SIDE), y, x], axis=1))[0]
@@ -439,7 +439,7 @@ def plane_system() -> Array:
 
     """
     window = 2 * LAGS + 1
-    rest = np.eye(SIDE * SIDE) - _plane_basis() @ _plane_basis().T
+    rest = np.eye(SIDE * SIDE) - plane_basis() @ plane_basis().T
     y, x = np.indices((SIDE, SIDE)).reshape(2, -1)
     dy, dx = y[None] - y[:, None], x[None] - x[:, None]
     pairs = np.stack(

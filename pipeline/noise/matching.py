@@ -15,21 +15,26 @@ All intensities are in gray levels.
 
 from collections.abc import Sequence
 from dataclasses import dataclass
-from functools import lru_cache
 from typing import NamedTuple
 
 import numpy as np
 from numpy.typing import NDArray
 from scipy.special import stdtrit
 
+from pipeline.noise.signature import (
+    FREQUENCIES,
+    WINDOW,
+    periodogram,
+    rings,
+    white_noise,
+    window_plane,
+)
 from pipeline.sampling.jpeg import TO_YCBCR
 
 Array = NDArray[np.float64]
 Indices = NDArray[np.intp]
 
-WINDOW = 16
-"""Side in pixels of a window."""
-RINGS = np.arange(1, 9) / WINDOW
+RINGS = FREQUENCIES[:8]
 """Frequencies of the rings of power of a window, in cycles per pixel."""
 LOW = 2
 """The contrast of a window is its power in this many rings, from the lowest on: up to 0.16 cycles
@@ -40,6 +45,8 @@ REPLICATES = 100
 """Draws of images with replacement."""
 FEWEST_IMAGES = 4
 """Sets with fewer images have no interval."""
+REACH = 1.96
+"""Standard errors from the middle of a 95 % interval to its ends."""
 LEVEL_STRATA, CONTRAST_STRATA, GRADIENT_STRATA = 3, 3, 2
 """Parts of equal number into which the classifier's windows are cut by intensity, contrast and
 gradient."""
@@ -96,18 +103,20 @@ def content(image: NDArray[np.number], limit: int, blocks: int) -> Content:
     cut = inner.reshape(3, rows, WINDOW, columns, WINDOW).transpose(1, 3, 0, 2, 4)
     every = cut.reshape(-1, 3, WINDOW, WINDOW)
     kept = np.unique(np.linspace(0, max(len(every) - 1, 0), min(limit, len(every))).astype(int))
-    luma = np.tensordot(every[kept].astype(np.float32), _luma(), ((1,), (0,)))
+    luma = luma_of(every[kept])
     return Content(ring_power(luma), np.array([len(kept)]), np.array([blocks]))
+
+
+def luma_of(pixels: NDArray[np.number]) -> NDArray[np.float32]:
+    """Luma (n, H, W) of parts (n, 3, H, W) of images."""
+    weights = np.array(TO_YCBCR[0], dtype=np.float32)
+    return np.tensordot(pixels.astype(np.float32), weights, ((1,), (0,)))
 
 
 def ring_power(windows: NDArray[np.float32]) -> NDArray[np.float32]:
     """Power (n, 8) in the ``RINGS`` of windows (n, 16, 16) less their plane, Hann windowed."""
-    plane, hann = _plane(), _hann()
-    flat = windows.reshape(-1, WINDOW * WINDOW)
-    rest = (flat - (flat @ plane.T) @ plane).reshape(-1, WINDOW, WINDOW) * hann
-    waves = np.fft.rfft2(rest).astype(np.complex64)
-    power = (waves.real**2 + waves.imag**2).reshape(len(flat), WINDOW * (WINDOW // 2 + 1))
-    return np.asarray(power @ _ring_weights(), dtype=np.float32)
+    power = rings(periodogram(windows)) / white_noise()
+    return power[:, : len(RINGS)].astype(np.float32)
 
 
 class Weights(NamedTuple):
@@ -161,7 +170,7 @@ def draws(images: int, seed: int) -> Array:
 def standard_error(values: Array, images: int) -> float | None:
     """Standard error of a value of which there is one (replicates + 1,) for every draw.
 
-    It is widened by what few images make a standard error too small: so 1.96 of it is the 95 %
+    It is widened by what few images make a standard error too small: so ``REACH`` of it is the 95 %
     interval of Student's law.  None if there are too few images.
 
     Args:
@@ -171,7 +180,7 @@ def standard_error(values: Array, images: int) -> float | None:
     """
     if images < FEWEST_IMAGES:
         return None
-    widened = stdtrit(images - 1, 0.975) / 1.96 * np.sqrt(images / (images - 1))
+    widened = stdtrit(images - 1, 0.975) / REACH * np.sqrt(images / (images - 1))
     return float(values[1:].std(ddof=1) * widened)
 
 
@@ -216,8 +225,8 @@ def _fewer(
 
 def _shown(windows: NDArray[np.uint8]) -> Array:
     """Intensity, contrast at low frequencies, and slope (n, 3) of windows."""
-    luma = np.tensordot(windows.astype(np.float32), _luma(), ((1,), (0,)))
-    level, *slope = (luma.reshape(len(luma), -1) @ _plane().T).T
+    luma = luma_of(windows)
+    level, *slope = (luma.reshape(len(luma), -1) @ window_plane().T.astype(np.float32)).T
     contrast = ring_power(luma)[:, :LOW].mean(axis=1)
     return np.stack([level, contrast, np.hypot(*slope)], axis=1).astype(np.float64)
 
@@ -229,37 +238,3 @@ def _weights(cells: Indices, share: Array, images: Indices, count: int, seed: in
     total = drawn @ inside
     found = drawn * (share / np.maximum(total, 1e-9))[:, cells]
     return np.asarray(found / np.maximum(found.sum(axis=1, keepdims=True), 1e-9))
-
-
-def _luma() -> NDArray[np.float32]:
-    return np.array(TO_YCBCR[0], dtype=np.float32)
-
-
-@lru_cache(maxsize=1)
-def _plane() -> NDArray[np.float32]:
-    """Orthonormal constant and slopes (3, 256)."""
-    place = np.arange(WINDOW) - (WINDOW - 1) / 2
-    slope = np.broadcast_to(place / np.sqrt(WINDOW * np.sum(place**2)), (WINDOW, WINDOW))
-    found = np.stack([np.full((WINDOW, WINDOW), 1 / WINDOW), slope.T, slope])
-    return found.reshape(3, -1).astype(np.float32)
-
-
-@lru_cache(maxsize=1)
-def _hann() -> NDArray[np.float32]:
-    line = np.cos(np.pi * (np.arange(WINDOW) - (WINDOW - 1) / 2) / WINDOW) ** 2
-    return np.asarray(np.outer(line, line), dtype=np.float32)
-
-
-@lru_cache(maxsize=1)
-def _ring_weights() -> NDArray[np.float32]:
-    """From |rfft2|^2 (16 x 9) to the mean in every ring over that of white noise: (144, 8)."""
-    down, across = np.fft.fftfreq(WINDOW, 1 / WINDOW), np.arange(WINDOW // 2 + 1)
-    radius = np.rint(np.hypot(down[:, None], across)).ravel()
-    twice = np.tile(np.where((across == 0) | (across == WINDOW // 2), 1.0, 2.0), WINDOW)
-    inside: Array = (radius[:, None] == np.arange(1, len(RINGS) + 1)) * twice[:, None]
-    mean = inside / inside.sum(axis=0)
-    pixels = np.eye(WINDOW**2)
-    rest = pixels - (pixels @ _plane().T) @ _plane()
-    waves = np.fft.rfft2(rest.reshape(-1, WINDOW, WINDOW) * _hann())
-    white = (np.abs(waves) ** 2).sum(axis=0).ravel() @ mean
-    return np.asarray(mean / white, dtype=np.float32)

@@ -87,9 +87,9 @@ def signature(image: NDArray[np.floating] | NDArray[np.uint8]) -> Signature:
     windows = cut(pixels)
     power = np.zeros((3, WINDOW, WINDOW // 2 + 1))
     for start in range(0, len(windows), AT_ONCE):
-        found = _periodogram(windows[start : start + AT_ONCE])
+        found = periodogram(windows[start : start + AT_ONCE])
         power += found.sum(axis=0, dtype=np.float64)
-    return Signature(_histogram(pixels), _rings(power) / _white_noise(), len(windows))
+    return Signature(_histogram(pixels), rings(power) / white_noise(), len(windows))
 
 
 def high_pass_values(image: Real) -> Real:
@@ -133,7 +133,15 @@ def _histogram(pixels: NDArray[np.floating]) -> NDArray[np.int64]:
     return counts.reshape(3, BINS)
 
 
-def _periodogram(windows: NDArray[np.floating]) -> NDArray[np.floating]:
+def window_plane() -> Floats:
+    """Orthonormal constant, slope across and slope down over the pixels of a window: (3, 256)."""
+    place = np.arange(WINDOW) - (WINDOW - 1) / 2
+    slope = np.broadcast_to(place / np.sqrt(WINDOW * np.sum(place**2)), (WINDOW, WINDOW))
+    level = np.full((WINDOW, WINDOW), 1 / WINDOW)
+    return np.stack([level, slope, slope.T]).reshape(3, -1)
+
+
+def periodogram(windows: NDArray[np.floating]) -> NDArray[np.floating]:
     """|FFT|^2 under a Hann window of windows (..., 16, 16) less their plane of least squares.
 
     The plane holds shading and blurred edges, which would leak into all frequencies.
@@ -142,11 +150,8 @@ def _periodogram(windows: NDArray[np.floating]) -> NDArray[np.floating]:
         (..., 16, 9): of the columns of frequencies, those from 0 to 1/2; the others mirror them.
 
     """
-    place = np.arange(WINDOW) - (WINDOW - 1) / 2
-    slope = np.broadcast_to(place / np.sqrt(WINDOW * np.sum(place**2)), (WINDOW, WINDOW))
-    level = np.full((WINDOW, WINDOW), 1 / WINDOW)
-    plane = np.stack([level, slope, slope.T]).reshape(3, -1).astype(windows.dtype)  # orthonormal
-    hann = np.cos(np.pi * place / WINDOW) ** 2
+    plane = window_plane().astype(windows.dtype)
+    hann = np.cos(np.pi * (np.arange(WINDOW) - (WINDOW - 1) / 2) / WINDOW) ** 2
     flat = windows.reshape(-1, WINDOW * WINDOW)
     rest = (flat - (flat @ plane.T) @ plane).reshape(windows.shape)
     rest *= (hann * hann[:, None]).astype(windows.dtype)
@@ -154,25 +159,31 @@ def _periodogram(windows: NDArray[np.floating]) -> NDArray[np.floating]:
     return np.asarray(spectrum.real**2 + spectrum.imag**2)
 
 
-def _rings(power: Floats) -> Floats:
-    """Mean of power (..., 16, 9) over each ring of ``FREQUENCIES``: (..., RADII)."""
+@lru_cache(maxsize=1)
+def _ring_weights() -> Floats:
+    """From power (16 x 9) to its mean over each ring: (144, RADII)."""
     down = np.fft.fftfreq(WINDOW, 1 / WINDOW)[:, None]
     across = np.arange(WINDOW // 2 + 1)
     radius = np.rint(np.hypot(down, across))
     twice = np.where((across > 0) & (across < WINDOW // 2), 2.0, 1.0)
-    weights = np.stack([(radius == r + 1) * twice for r in range(RADII)])
-    weights /= weights.sum(axis=(1, 2), keepdims=True)
-    return np.asarray(np.einsum("...yx,ryx->...r", power, weights))
+    weights = np.stack([((radius == r + 1) * twice).ravel() for r in range(RADII)], axis=1)
+    return np.asarray(weights / weights.sum(axis=0))
+
+
+def rings(power: Real) -> Real:
+    """Mean of power (..., 16, 9) over each ring of ``FREQUENCIES``: (..., RADII)."""
+    weights = _ring_weights().astype(power.dtype)
+    return np.asarray(power.reshape(*power.shape[:-2], len(weights)) @ weights)
 
 
 @lru_cache(maxsize=1)
-def _white_noise() -> Floats:
-    """Expectation of ``_rings(_periodogram(x))`` for white noise of variance one: (RADII,).
+def white_noise() -> Floats:
+    """Expectation of ``rings(periodogram(x))`` for white noise of variance one: (RADII,).
 
     The transform is linear, so the expectation is the sum over images of a single pixel.
     """
     pixels = np.eye(WINDOW**2).reshape(-1, WINDOW, WINDOW)
-    return _rings(_periodogram(pixels).sum(axis=0))
+    return rings(periodogram(pixels).sum(axis=0))
 
 
 def wasserstein(first: Signature, second: Signature) -> Floats:

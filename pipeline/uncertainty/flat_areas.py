@@ -14,12 +14,19 @@ from tqdm import tqdm
 
 from pipeline.base.errors import UserError
 from pipeline.base.seeding import generator
+from pipeline.images.io import to_uint8
 from pipeline.noise.estimate import FLAT_SHARE, SIDE, Blocks, cut_blocks, join
 from pipeline.stores.reader import Store
 from pipeline.stores.split import training_box
-from pipeline.uncertainty.pairs import INTENSITIES, Tallies, channel_strata, intensity_strata
+from pipeline.uncertainty.pairs import (
+    INTENSITIES,
+    Tallies,
+    channel_strata,
+    evenly,
+    intensity_strata,
+)
 from pipeline.uncertainty.scoring import ValueScores, score_pool
-from pipeline.uncertainty.sources import Source, eight_bits
+from pipeline.uncertainty.sources import Source
 from pipeline.uncertainty.tally import tallies
 
 BLOCKS = 60_000
@@ -41,11 +48,6 @@ class FlatValues:
     """(3, n): by channel, in gray levels, less the planes."""
     level: NDArray[np.float64]
     """(3, n): mean of the block that a value lies in."""
-
-
-def _chosen(ids: Sequence[str]) -> list[str]:
-    places = np.unique(np.linspace(0, len(ids) - 1, min(IMAGES, len(ids))).round().astype(int))
-    return [ids[i] for i in places]
 
 
 def _class(blocks: Blocks) -> NDArray[np.int64]:
@@ -86,11 +88,11 @@ def real_flat_values(lr: Store) -> list[FlatValues]:
         UserError: There are none.
 
     """
-    ids = _chosen(lr.ids)
+    ids = evenly(lr.ids, IMAGES)
     parts = []
     for image_id in tqdm(ids, "real LR", unit="image"):
         image = lr.read(image_id, "image", training_box(lr, image_id))
-        parts.append(cut_blocks(image.astype(np.float64), max(BLOCKS // len(ids), 1)))
+        parts.append(cut_blocks(image, max(BLOCKS // len(ids), 1)))
     limits = _limits(join(parts), lr.path)
     return [_flat(blocks, limits) for blocks in parts]
 
@@ -102,15 +104,15 @@ def sampled_flat_values(maps: Store, source: Source, name: str) -> FlatValues:
         UserError: There are none.
 
     """
-    ids = _chosen(maps.ids)
+    ids = evenly(maps.ids, IMAGES)
     parts = []
     for number, image_id in enumerate(tqdm(ids, f"samples, {name}", unit="image")):
         stored = {
             key: torch.from_numpy(maps.read(image_id, key)).float()[None]
             for key in source.sampler.reads
         }
-        drawn = eight_bits(source.sampler, stored, generator(0, "uncertainty/flat", number))
-        parts.append(cut_blocks(drawn[0].numpy(), max(BLOCKS // len(ids), 1)))
+        drawn = source.sampler.sample(stored, generator(0, "uncertainty/flat", number))
+        parts.append(cut_blocks(to_uint8(drawn[0]), max(BLOCKS // len(ids), 1)))
     blocks = join(parts)
     return _flat(blocks, _limits(blocks, maps.path))
 

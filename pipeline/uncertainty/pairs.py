@@ -3,6 +3,7 @@
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from functools import reduce
 from itertools import pairwise
+from typing import TypeVar
 
 import numpy as np
 import torch
@@ -12,15 +13,16 @@ from tqdm import tqdm
 from pipeline.audit.histograms import structure
 from pipeline.base.boxes import Box
 from pipeline.base.seeding import generator
-from pipeline.images.io import Image
+from pipeline.images.io import Image, to_uint8
 from pipeline.stores.format import CHANNELS
 from pipeline.stores.reader import Store
 from pipeline.uncertainty.scoring import score_draws
-from pipeline.uncertainty.sources import Source, eight_bits
+from pipeline.uncertainty.sources import Source
 from pipeline.uncertainty.tally import Tally, merge, tallies
 
 Tallies = Mapping[str, Tally]
 Mask = NDArray[np.bool_]
+T = TypeVar("T")
 Floats = NDArray[np.float64]
 Degrade = Callable[[Image], Mapping[str, NDArray[np.float32]]]
 
@@ -61,21 +63,26 @@ def channel_strata(shape: Sequence[int]) -> dict[str, Mask]:
 
 def _gradient_class(mean: Floats) -> NDArray[np.int64]:
     """Of every pixel (H, W) of a mean in gray levels: 0 flat, 1 between, 2 edges; -1 at borders."""
-    gradient = structure(mean)[0].numpy()
+    gradient = structure(mean)[0]
     low, high = np.quantile(gradient, [TENTH, 1 - TENTH])
     found = np.full(mean.shape[1:], -1)
     found[3:-3, 3:-3] = np.where(gradient <= low, 0, np.where(gradient >= high, 2, 1))
     return found
 
 
+def evenly(items: Sequence[T], most: int) -> list[T]:
+    """At most so many of some items, spread over all."""
+    places = np.linspace(0, len(items) - 1, min(most, len(items))).round().astype(int)
+    return [items[place] for place in np.unique(places)]
+
+
 def _patches(height: int, width: int) -> list[Box]:
     """Patches of an LR image, spread evenly; a small image is one patch."""
     corners = [[*range(0, max(length - SIDE, 0) + 1, SIDE)] for length in (height, width)]
     every = [(top, left) for top in corners[0] for left in corners[1]]
-    chosen = np.unique(np.linspace(0, len(every) - 1, min(PATCHES, len(every))).round().astype(int))
     return [
         Box(top, min(top + SIDE, height), left, min(left + SIDE, width))
-        for top, left in (every[i] for i in chosen)
+        for top, left in evenly(every, PATCHES)
     ]
 
 
@@ -117,9 +124,9 @@ def _score_image(
             key: torch.from_numpy(maps[key][outer.slices]).expand(DRAWS, -1, -1, -1)
             for key in source.sampler.reads
         }
-        drawn = eight_bits(source.sampler, seen, generator(0, seed, number))
+        drawn = to_uint8(source.sampler.sample(seen, generator(0, seed, number)))
         inner = patch.within(outer).slices
-        draws = drawn.numpy()[(slice(None), *inner)]
+        draws = drawn[(slice(None), *inner)]
         real = lr[patch.slices].astype(np.float64)
         scores = score_draws(real.ravel(), draws.reshape(DRAWS, -1), random)
         likelihood = None

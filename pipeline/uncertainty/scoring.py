@@ -36,7 +36,7 @@ class ValueScores:
 
 
 def score_draws(
-    real: NDArray[np.floating], draws: NDArray[np.floating], random: np.random.Generator
+    real: NDArray[np.floating], draws: NDArray[np.number], random: np.random.Generator
 ) -> ValueScores:
     """Score values, each of which has draws of its own.
 

@@ -60,8 +60,3 @@ def make_sources(passport: Passport | None, calibration: Calibration | None) -> 
             "theta, correlation, tails and JPEG of the calibration",
         )
     return found
-
-
-def eight_bits(sampler: Sampler, maps: Maps, generator: torch.Generator) -> Tensor:
-    """Draw LR images as files hold them: (N, 3, H, W), whole gray levels, 0 to 255."""
-    return sampler.sample(maps, generator).mul(255).round().clamp(0, 255)

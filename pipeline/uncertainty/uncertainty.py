@@ -8,7 +8,7 @@ from functools import partial
 from pathlib import Path
 
 from pipeline.base.errors import UserError
-from pipeline.base.files import whole_folder
+from pipeline.base.files import require_own_folder, whole_folder
 from pipeline.base.hashes import file_hash
 from pipeline.dsn.file import load_dsn
 from pipeline.export.degrader import Degrader
@@ -54,9 +54,7 @@ def score_uncertainty(inputs: Inputs, folder: Path) -> Results:
         UserError: The files do not belong together, or the folder holds other files.
 
     """
-    foreign = sorted({path.name for path in folder.glob("*")} - {*FILES})
-    if foreign:
-        raise UserError(f"{folder}: holds other files ({foreign[0]}); name a new or empty folder")
+    require_own_folder(folder, FILES)
     stores = [each for each in (inputs.maps, inputs.lr, inputs.val) if each is not None]
     require_same_scale(*stores)
     for store in (inputs.maps, inputs.lr):
