@@ -33,7 +33,8 @@ def requirements() -> list[Requirement]:
     extras = PROJECT["project"]["optional-dependencies"].values()
     listed = [PROJECT["project"]["dependencies"], *extras]
     library = [Requirement(text) for texts in listed for text in texts]
-    return library + [one for name in PROJECT["dependency-groups"] for one in group(name)]
+    groups = [one for name in PROJECT["dependency-groups"] for one in group(name)]
+    return library + [one for one in groups if one.name != PROJECT["project"]["name"]]
 
 
 def test_constraints_are_names_and_versions_and_nothing_else() -> None:
@@ -48,6 +49,11 @@ def test_constraints_are_names_and_versions_and_nothing_else() -> None:
 def test_every_requirement_is_met_by_its_pin(requirement: Requirement) -> None:
     pin = PINS[canonicalize_name(requirement.name)]
     assert requirement.specifier.contains(pin), f"{requirement} is pinned to {pin}"
+
+
+def test_the_environment_of_the_tests_has_every_extra() -> None:
+    own = [one for one in group("dev") if one.name == PROJECT["project"]["name"]]
+    assert [one.extras for one in own] == [set(PROJECT["project"]["optional-dependencies"])]
 
 
 def test_the_library_states_ranges() -> None:
