@@ -9,6 +9,7 @@ from collections.abc import Iterator
 from contextlib import contextmanager
 
 import torch
+from threadpoolctl import threadpool_limits
 
 
 def generator(
@@ -36,7 +37,7 @@ def of_share(purpose: str, share: int) -> str:
 
 @contextmanager
 def one_thread() -> Iterator[None]:
-    """Let torch compute in one thread, here and in threads that have not used torch yet.
+    """Let torch and BLAS compute in one thread, here and in threads that have not used torch yet.
 
     So sums have one order on any machine.  Small tensors are also many times faster: threads that
     wait for each other cost more than what they compute.
@@ -44,6 +45,7 @@ def one_thread() -> Iterator[None]:
     threads = torch.get_num_threads()
     torch.set_num_threads(1)
     try:
-        yield
+        with threadpool_limits(1, user_api="blas"):
+            yield
     finally:
         torch.set_num_threads(threads)
