@@ -39,10 +39,16 @@ def load_yaml(path: Path) -> dict[str, object]:
         UserError: The file is missing, is not such YAML, or is not a mapping.
 
     """
-    return _parse(_read(path), path)
+    return _parse(yaml_text(path), path)
 
 
-def _read(path: Path) -> str:
+def yaml_text(path: Path) -> str:
+    """The text of a file of at most ``LARGEST`` bytes.
+
+    Raises:
+        UserError: It cannot be read, is larger, or is not UTF-8.
+
+    """
     try:
         with path.open("rb") as file:
             data = file.read(LARGEST + 1)
@@ -65,7 +71,7 @@ def _parse(text: str, path: Path) -> dict[str, object]:
 def _value(text: str, name: str) -> object:
     """The value of a YAML text; ``name`` is its origin in messages."""
     try:
-        if fault := _trap(text):
+        if fault := trap(text):
             raise UserError(f"{name}: is not valid YAML: {fault}")
         content: object = YAML(typ="safe", pure=True).load(text)
     except UserError:
@@ -75,7 +81,7 @@ def _value(text: str, name: str) -> object:
     return content
 
 
-def _trap(text: str) -> str | None:
+def trap(text: str) -> str | None:
     """Why a text must not be loaded, or None; a few aliases can make a billion values."""
     depth, merged = 0, None
     for event in YAML(typ="safe", pure=True).parse(text):
@@ -108,7 +114,7 @@ def load_lines(path: Path) -> list[Line]:
         UserError: See ``load_yaml``.
 
     """
-    return parse_lines(_read(path), path)
+    return parse_lines(yaml_text(path), path)
 
 
 def parse_lines(text: str, path: Path) -> list[Line]:
@@ -141,7 +147,7 @@ def with_values(text: str, values: Mapping[str, object]) -> str:
     for key, value, row, column in _places(YAML(pure=True).load(text), ""):
         if key in values and value != values[key] and _is_whole(value, rows[row][column:]):
             comment = rows[row].partition(" # ")[2].strip()
-            line = f"{rows[row][:column].rstrip()} {_in_yaml(values[key])}"
+            line = f"{rows[row][:column].rstrip()} {in_yaml(values[key])}"
             if comment:
                 line = (f"{line}   " if len(line) >= COMMENT else line.ljust(COMMENT)) + "# "
             rows[row] = line + comment
@@ -177,7 +183,7 @@ def _is_whole(value: object, text: str) -> bool:
         return False
 
 
-def _in_yaml(value: object) -> str:
+def in_yaml(value: object) -> str:
     """A value on one line."""
     match value:
         case bool() | None:
@@ -185,7 +191,9 @@ def _in_yaml(value: object) -> str:
         case float():
             return format(Decimal(repr(value)), "f")
         case list():
-            return f"[{', '.join(_in_yaml(item) for item in value)}]"
+            return f"[{', '.join(in_yaml(item) for item in value)}]"
+        case dict():
+            return f"{{{', '.join(f'{key}: {in_yaml(item)}' for key, item in value.items())}}}"
         case str() if not re.fullmatch(r"[A-Za-z][\w./-]*", value) or value in AMBIGUOUS:
             return json.dumps(value)
         case _:

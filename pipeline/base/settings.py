@@ -20,10 +20,16 @@ class Settings(BaseModel):
     """Base of every settings class: frozen, strictly typed, unknown keys refused.
 
     The defaults of a section are the values that ``params.yaml`` comes with.  A key without a
-    default must be given.
+    default must be given.  The docstring under a field is its description in the JSON schema.
     """
 
-    model_config = ConfigDict(frozen=True, extra="forbid", strict=True, allow_inf_nan=False)
+    model_config = ConfigDict(
+        frozen=True,
+        extra="forbid",
+        strict=True,
+        allow_inf_nan=False,
+        use_attribute_docstrings=True,
+    )
 
 
 S = TypeVar("S", bound=Settings)
@@ -96,18 +102,23 @@ def _validated(content: object, kind: type[S], params: Path | Params, section: s
 def _sentence(section: str, fault: object) -> str:
     assert isinstance(fault, dict)
     key = ".".join([section, *(str(part) for part in fault["loc"])])
+    return f"{section if fault['type'] == 'value_error' else key}{predicate(fault)}"
+
+
+def predicate(fault: Mapping[str, Any]) -> str:
+    """What a fault that pydantic found says of a setting, to stand behind its name."""
     match fault["type"]:
         case "extra_forbidden":
-            return f"{key} is not a known setting"
+            return " is not a known setting"
         case "missing":
-            return f"{key} is missing"
+            return " is missing"
         case "model_type":
-            return f"{key} must be a mapping of settings, found {_short(fault['input'])}"
+            return f" must be a mapping of settings, found {_short(fault['input'])}"
         case "value_error":
-            return f"{section}: {str(fault['msg']).removeprefix('Value error, ')}"
+            return f": {str(fault['msg']).removeprefix('Value error, ')}"
         case _:
             message = str(fault["msg"])
-            return f"{key}: {message[0].lower()}{message[1:]}, found {_short(fault['input'])}"
+            return f": {message[0].lower()}{message[1:]}, found {_short(fault['input'])}"
 
 
 def _short(value: object) -> str:

@@ -11,7 +11,13 @@ from typing import Any, Literal, NamedTuple
 
 import torch
 import torch.nn.functional as F
-from pydantic import Field, SerializerFunctionWrapHandler, model_serializer, model_validator
+from pydantic import (
+    ConfigDict,
+    Field,
+    SerializerFunctionWrapHandler,
+    model_serializer,
+    model_validator,
+)
 from torch import Tensor
 
 from pipeline.base.seeding import generator as seeded
@@ -59,8 +65,19 @@ class Transfer(NamedTuple):
     """(n,), float64; the same for both colour differences."""
 
 
+def _noise_or_processor(schema: dict[str, Any]) -> None:
+    """Say in the JSON schema that an entry has the settings of noise or a processor."""
+    schema["required"] = [name for name in schema["required"] if name not in NO_NOISE]
+    developed = {"properties": {"processor": {"type": "object"}}, "required": ["processor"]}
+    noise = [{"required": [name]} for name in NO_NOISE]
+    plain = {"required": list(NO_NOISE), "not": developed}
+    schema["oneOf"] = [plain, {**developed, "not": {"anyOf": noise}}]
+
+
 class Camera(Settings):
     """The parameters of a simulated camera."""
+
+    model_config = ConfigDict(json_schema_extra=_noise_or_processor)
 
     blur_along: float = Field(ge=0)
     """Standard deviation of the Gaussian blur along ``blur_angle``, in HR pixels."""

@@ -41,6 +41,20 @@ from pipeline.training.run import run
 from pipeline.training.vgg import VGG19Features, weights_hash
 
 
+def require_patch(settings: TrainDsnSettings, scale: int) -> None:
+    """Check that the networks can halve the LR image of a crop four times.
+
+    Raises:
+        UserError: They cannot.
+
+    """
+    if settings.hr_patch % (16 * scale):
+        raise UserError(
+            f"train_dsn.hr_patch is {settings.hr_patch}, not a multiple of {16 * scale} "
+            f"(16 times the scale {scale})"
+        )
+
+
 @dataclass(frozen=True)
 class DsnMaterial:
     """What a DSN is trained on."""
@@ -82,11 +96,7 @@ class DsnTrainer:
             settings.reference, material.kernels, self.scale, self.passport
         )
         self.settings = settings = with_prior(settings, lr)
-        if settings.hr_patch % (16 * self.scale):
-            raise UserError(
-                f"train_dsn.hr_patch is {settings.hr_patch}, not a multiple of {16 * self.scale} "
-                f"(16 times the scale {self.scale})"
-            )
+        require_patch(settings, self.scale)
         self.accelerator = make_accelerator()
         self.device = self.accelerator.device
         memory = allowed(machine, self.device, self.accelerator.num_processes)

@@ -128,7 +128,7 @@ class SrnTrainer:
         self.data, self.schedule = stream, stream.schedule
         steps = settings.steps or self.schedule.steps(settings.epochs)
         self.steps = steps if architecture.train else 0
-        _require_blocks(settings, stream.scale)
+        require_blocks(settings, stream.scale)
         with torch.random.fork_rng(devices=[]):
             torch.manual_seed(settings.seed)
             self.network = build(
@@ -136,7 +136,7 @@ class SrnTrainer:
             )
             self.discriminator = settings.build_discriminator(stream.scale)
         if architecture.warm_start:
-            _warm_start(self.network, Path(architecture.warm_start), stream.scale)
+            load_start(self.network, Path(architecture.warm_start), stream.scale)
         self.learner = Learner(self.network, settings.learning_rate, settings, accelerator)
         self.discriminator_learner = Learner(
             self.discriminator, settings.discriminator_learning_rate, settings, accelerator
@@ -327,8 +327,13 @@ def open_stream(material: SrnMaterial, settings: TrainSrnSettings, demand: Deman
     return SampleStream(hr, maps, patch, sampler, demand)
 
 
-def _require_blocks(settings: TrainSrnSettings, scale: int) -> None:
-    """Check that a crop holds a block of the spectrum term, if there is one."""
+def require_blocks(settings: TrainSrnSettings, scale: int) -> None:
+    """Check that a crop holds a block of the spectrum term, if there is one.
+
+    Raises:
+        UserError: It does not.
+
+    """
     if settings.spectrum_weight and settings.lr_patch * scale < BLOCK:
         raise UserError(
             f"train_srn.lr_patch is {settings.lr_patch}, but train_srn.spectrum_weight needs crops "
@@ -336,8 +341,13 @@ def _require_blocks(settings: TrainSrnSettings, scale: int) -> None:
         )
 
 
-def _warm_start(network: nn.Module, path: Path, scale: int) -> None:
-    """Load the weights of an SR model file, in any key style spandrel reads."""
+def load_start(network: nn.Module, path: Path, scale: int) -> None:
+    """Load the weights of an SR model file, in any key style spandrel reads.
+
+    Raises:
+        UserError: The file cannot be opened, or does not fit the network or the scale.
+
+    """
     model = open_model(path)
     if model.scale != scale:
         raise UserError(f"{path} has the scale {model.scale}, but the training has {scale}")

@@ -1,10 +1,11 @@
-"""The commands ``params show`` and ``params use``: the settings in force, and profiles."""
+"""The commands ``params``: settings in force, profiles, faults, and schemas for editors."""
 
+import sys
 from pathlib import Path
 
 import click
 
-from stages.options import FOLDER, params_file_option, plain_errors
+from stages.options import FILE, FOLDER, params_file_option, plain_errors
 
 profiles_option = click.option(
     "--profiles",
@@ -17,7 +18,7 @@ profiles_option = click.option(
 
 @click.group("params", epilog="Example: usrdu params show")
 def command() -> None:
-    """Show the settings in force, or take those of a profile."""
+    """Show or check the settings, take those of a profile, write schemas for editors."""
 
 
 @command.command(
@@ -79,3 +80,51 @@ def use(name: str, force: bool, profiles: Path, params: Path) -> None:
         )
     take(params, profile)
     click.echo(f"{params} has the settings of {profile.path}")
+
+
+@command.command(
+    "check",
+    short_help="Print every fault of a params file.",
+    epilog="Example: usrdu params check params.yaml",
+)
+@click.argument("file", type=FILE, default="params.yaml")
+@plain_errors
+def check(file: Path) -> None:
+    """Print every fault of a params FILE, or of a cameras file, with line and column.
+
+    Faults are unknown, missing and wrong settings, settings that contradict each other, networks
+    that cannot be built, and files and folders that neither exist nor are made by a stage.  The
+    exit status is 1 if there are any.  Networks are built for that, which takes seconds.
+    """
+    from pipeline.project.faults import faults_of_cameras, faults_of_params
+
+    is_cameras = file.name == "cameras.yaml"
+    found = faults_of_cameras(file) if is_cameras else faults_of_params(file)
+    for fault in found:
+        click.echo(fault.at(file))
+    if found:
+        sys.exit(1)
+    click.echo(f"{file}: no fault was found")
+
+
+@command.command(
+    "schema",
+    short_help="Write JSON schemas of the settings, for editors.",
+    epilog="Example: usrdu params schema --out docs/schema",
+)
+@click.option("--out", type=FOLDER, default="docs/schema", show_default=True, help="Folder.")
+@plain_errors
+def schema(out: Path) -> None:
+    """Write params.json and cameras.json, the JSON schemas of params.yaml and cameras.yaml.
+
+    An editor that knows YAML completes, explains and checks settings with them; the first line of
+    both files names its schema.
+    """
+    from pipeline.base.files import whole
+    from pipeline.project.schema import FILES, schema_text
+
+    out.mkdir(parents=True, exist_ok=True)
+    for name, kind in FILES.items():
+        with whole(out / name) as partial:
+            partial.write_text(schema_text(kind), encoding="utf-8")
+        click.echo(f"wrote {out / name}")
