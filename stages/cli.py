@@ -23,7 +23,8 @@ STAGES = {
 """Modules of ``stages``, in the order of ``dvc.yaml``."""
 TOOLS = {
     "piles": "Say what is wrong with two folders of images, before anything.",
-    "params": "Show the settings in force, or take those of a profile.",
+    "init": "Write a params file for your folders and this machine.",
+    "params": "Show or check the settings, or take those of a profile.",
     "degrade": "Write sampled LR images, which any paired training reads.",
     "uncertainty": "Check whether real LR images fall where theta says they will.",
     "niqe-fit": "Fit a pristine model of NIQE on your own sharp photographs.",

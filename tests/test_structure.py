@@ -29,7 +29,7 @@ PACKAGES = [
     "base", "images", "reading", "stores", "writing", "sampling", "noise", "comparison", "parallel",
     "crops", "training", "passport", "dsn", "srn", "demo", "piles", "prepare", "camera",
     "train_dsn", "export", "calibrate", "report", "audit", "uncertainty", "figures", "train_srn",
-    "library", "evaluate", "tools", "recovery",
+    "library", "evaluate", "tools", "recovery", "project",
 ]  # fmt: skip
 """From the bottom up: a package imports itself and what stands before it."""
 FACE = {"stages/options.py", "stages/messages.py", "stages/cli.py"}
@@ -413,7 +413,7 @@ HOMES = {
     "zarr": {"pipeline/stores", "pipeline/writing"},
     "numcodecs": {"pipeline/writing"},
     "fsspec": {"pipeline/stores"},
-    "psutil": {"pipeline/crops", "pipeline/tools"},
+    "psutil": {"pipeline/crops", "pipeline/tools", "pipeline/project"},
     "bokeh": {"pipeline/parallel"},
     "dask": {"pipeline/parallel", "pipeline/audit", "pipeline/library"},
     "distributed": {"pipeline/parallel"},
@@ -440,7 +440,7 @@ HOMES = {
     "onnx": {"pipeline/tools"},
     "onnxruntime": {"pipeline/tools"},
     "matplotlib": {"pipeline/images", "pipeline/camera"},
-    "ruamel": {"pipeline/base"},
+    "ruamel": {"pipeline/base", "pipeline/project"},
     "vl_convert": {"stages/tools"},
     "xarray": {"pipeline/library"},
 }
@@ -479,7 +479,7 @@ def test_help_imports_no_heavy_library() -> None:
 
 OTHERS = ["upscale", "degrade", "convert", "niqe_fit", "recovery_table", "plots_page", "verify"]
 OTHERS += ["doctor", "piles", "uncertainty", "recovery_cell", "recovery_pairs", "table1_table"]
-OTHERS += ["params", "params show", "params use"]
+OTHERS += ["params", "params show", "params use", "params check", "params schema", "init"]
 
 
 @pytest.mark.parametrize("stage", [*STAGES, *OTHERS])

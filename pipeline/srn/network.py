@@ -15,7 +15,7 @@ from spandrel import Architecture
 from torch import nn
 
 from pipeline.base.errors import UserError, one_line
-from pipeline.srn.file import keep_input
+from pipeline.srn.file import SrModel, keep_input
 from pipeline.srn.trial import require_same_from_file
 
 SCALE_NAMES = ("scale", "upscale", "up_scale", "upscale_factor", "upscaling_factor")
@@ -77,6 +77,20 @@ def build(name: str, scale: int, options: Mapping[str, object], side: int = 64) 
             raise UserError(f"{chosen} cannot be built: {one_line(error, 200)}") from error
         require_same_from_file(network, chosen, scale, side)
     return network.train()
+
+
+def options_of(model: SrModel) -> dict[str, object]:
+    """The options with which ``build`` makes the network of a file, as far as they are no defaults.
+
+    The scale is none of them.
+    """
+    parameters = inspect.signature(type(model.model)).parameters
+    given: Mapping[str, object] = getattr(model.model, "hyperparameters", {})
+    return {
+        name: value
+        for name, value in given.items()
+        if name not in SCALE_NAMES and name in parameters and parameters[name].default != value
+    }
 
 
 def _in_words(name: str, options: Mapping[str, object]) -> str:

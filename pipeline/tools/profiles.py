@@ -201,9 +201,21 @@ def take(params: Path, profile: Profile) -> None:
         profile: The profile.
 
     Raises:
+        UserError: See ``taken``.
+        OSError: The file cannot be written.
+
+    """
+    text = taken(params, profile)
+    with whole(params) as partial:
+        partial.write_text(text, encoding="utf-8")
+
+
+def taken(params: Path, profile: Profile) -> str:
+    """The text of a params file with the values of a profile in it; see ``take``.
+
+    Raises:
         UserError: A file cannot be read, or the params file lacks a section or a line, or has a
             line that is no setting.
-        OSError: It cannot be written.
 
     """
     _current(params)
@@ -223,8 +235,7 @@ def take(params: Path, profile: Profile) -> None:
             f"{params}: {', '.join(left)}: {profile.path} cannot change them; every setting "
             "must have a line of its own, and every line must be a setting"
         )
-    with whole(params) as partial:
-        partial.write_text(text, encoding="utf-8")
+    return text
 
 
 def load_network(profile: Profile, name: str) -> Architecture:
