@@ -27,9 +27,9 @@ STAGES = [
 ]
 PACKAGES = [
     "base", "images", "reading", "stores", "writing", "sampling", "noise", "comparison", "parallel",
-    "crops", "training", "passport", "dsn", "srn", "demo", "piles", "prepare", "camera",
-    "train_dsn", "export", "calibrate", "report", "audit", "uncertainty", "figures", "train_srn",
-    "library", "evaluate", "tools", "recovery", "project",
+    "crops", "optimisation", "training", "passport", "dsn", "srn", "demo", "piles", "prepare",
+    "camera", "train_dsn", "export", "calibrate", "report", "audit", "uncertainty", "figures",
+    "train_srn", "library", "evaluate", "tools", "recovery", "project",
 ]  # fmt: skip
 """From the bottom up: a package imports itself and what stands before it."""
 FACE = {"stages/options.py", "stages/messages.py", "stages/cli.py"}
@@ -231,6 +231,7 @@ EDITS = {
     "pipeline/srn/network.py": {"train_srn", "evaluate"},
     "pipeline/evaluate/niqe.py": {"evaluate"},
     "pipeline/crops/window.py": {"train_dsn", "train_srn"},
+    "pipeline/optimisation/rates.py": {"train_dsn", "train_srn"},
     "pipeline/training/loop.py": {"train_dsn", "train_srn"},
     "pipeline/sampling/calibration.py": ALL - {"prepare", "evaluate"},
     "pipeline/passport/passport.py": {"camera", "train_dsn", "export", "audit", "train_srn"},
@@ -424,7 +425,8 @@ HOMES = {
     "tifffile": {"pipeline/reading", "pipeline/tools"},
     "torchvision": {"pipeline/training"},
     "lpips": {"pipeline/evaluate"},
-    "piq": {"pipeline/evaluate"},
+    "piq": {"pipeline/evaluate", "pipeline/train_srn"},
+    "schedulefree": {"pipeline/optimisation"},
     "skimage": {"pipeline/evaluate"},
     "spandrel": {"pipeline/srn"},
     "safetensors": {"pipeline/stores"},

@@ -26,7 +26,14 @@ NAME = re.compile(r"[A-Za-z0-9_-]+")
 """Names of architectures, which are part of paths and of commands."""
 NO_FILE = ("imagenet", "random", "none", None)
 """Values of the settings of ``WEIGHTS`` that name no file."""
-WEIGHTS = ("perceptual_weights", "lpips_weights", "niqe_model", "warm_start")
+WEIGHTS = (
+    "perceptual_weights",
+    "dists_weights",
+    "dists_vgg16",
+    "lpips_weights",
+    "niqe_model",
+    "warm_start",
+)
 """Settings that may name a file of weights."""
 AMBIGUOUS = {"true", "false", "null", "yes", "no", "on", "off"}
 """Words that are no strings in YAML 1.1 or 1.2 unless they are quoted."""

@@ -22,8 +22,9 @@ from pipeline.project.step_time import measure
 from pipeline.srn.file import SrModel, open_model
 from pipeline.srn.network import options_of
 from pipeline.tools.profiles import Profile, Stated, find_profile, load_profile
-from pipeline.train_srn.losses import BLOCK
+from pipeline.train_srn.losses import least_patch
 from pipeline.train_srn.settings import Architecture, TrainSrnSettings
+from pipeline.train_srn.terms import TERMS
 
 NO_PAIRS = "data/raw/no-pairs"
 """Stands for pairs that nobody has."""
@@ -221,7 +222,7 @@ def _choose_crops(plan: Plan, scale: int) -> None:
     """Choose crops that nine tenths of the HR images hold; smaller images are left out."""
     wanted = plan.profile.settings("train_srn", TrainSrnSettings)
     held = sorted(side // scale for side in sides(plan.piles["HR"]).values())
-    least = -(-BLOCK // scale) if wanted.spectrum_weight else SMALLEST
+    least = max(SMALLEST, *(least_patch(term, wanted, scale) for term in TERMS))
     most = held[len(held) // 10] // STEP * STEP
     side = max(least, min(wanted.lr_patch, most))
     if side != wanted.lr_patch:

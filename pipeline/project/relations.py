@@ -19,8 +19,10 @@ from pipeline.srn.network import build
 from pipeline.train_dsn.reference import find_kernels
 from pipeline.train_dsn.settings import TrainDsnSettings
 from pipeline.train_dsn.train import require_patch
+from pipeline.train_srn.losses import require_crop
 from pipeline.train_srn.settings import Architecture, TrainSrnSettings
-from pipeline.train_srn.train import load_start, require_blocks
+from pipeline.train_srn.terms import TERMS
+from pipeline.train_srn.train import load_start
 
 STAGES, CAMERAS = "dvc.yaml", "cameras.yaml"
 """Files beside the params file: the stages, and the simulated cameras."""
@@ -54,7 +56,9 @@ def _dsn(root: Path, prepare: PrepareSettings, dsn: TrainDsnSettings) -> Iterato
 
 def _srn(root: Path, prepare: PrepareSettings, srn: TrainSrnSettings) -> Iterator[Remark]:
     del root
-    yield from _refused(("train_srn", "spectrum_weight"), require_blocks, srn, prepare.scale)
+    for term in TERMS:
+        key = ("train_srn", f"{term}_weight")
+        yield from _refused(key, require_crop, term, srn, prepare.scale)
 
 
 def _samples(root: Path, dsn: TrainDsnSettings, srn: TrainSrnSettings) -> Iterator[Remark]:

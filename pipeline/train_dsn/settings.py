@@ -6,7 +6,7 @@ from pydantic import Field, model_validator
 
 from pipeline.base.settings import Count, Positive, Weight
 from pipeline.images.filters import Borders
-from pipeline.training.learner import StepSettings
+from pipeline.optimisation.settings import StepSettings
 
 
 class TrainDsnSettings(StepSettings):
@@ -32,9 +32,9 @@ class TrainDsnSettings(StepSettings):
     epochs: int = Field(0, ge=0)
     """Epochs of the training; 0: none, mean and theta are those of the camera's passport."""
     learning_rate: Positive = 0.001
-    """Adam's rate at the start."""
+    """The optimiser's rate at the start."""
     discriminator_learning_rate: Positive = 0.0005
-    """Adam's rate at the start, for the discriminator."""
+    """The optimiser's rate at the start, for the discriminator."""
     halve_every: Count = 22
     """Epochs between two halvings of the rate."""
     content: Literal["full_band", "low_pass"] = "full_band"

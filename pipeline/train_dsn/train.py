@@ -15,6 +15,7 @@ from pipeline.dsn.file import CAMERA, DsnDescription, save_dsn
 from pipeline.dsn.network import Degradation
 from pipeline.images import drawing
 from pipeline.images.filters import high_pass
+from pipeline.optimisation.rates import Moment
 from pipeline.passport.model import CameraModel
 from pipeline.sampling.laplace import Maps
 from pipeline.sampling.sampler import Draw, make_sampler
@@ -188,8 +189,8 @@ class DsnTrainer:
 
     def step(self, step: int) -> dict[str, Tensor]:
         """Train both networks on one batch; returns the unweighted terms and theta statistics."""
-        decay = self.settings.decay(self.schedule.epoch(step))
-        return self.adversaries.step(decay, lambda share: self._generate(step, share))
+        factor = self.settings.rate_factor(Moment(step, self.schedule.epoch(step), self.steps))
+        return self.adversaries.step(factor, lambda share: self._generate(step, share))
 
     def draw_reference(self, step: int, hr: Tensor, share: int = 0) -> Tensor:
         """y_b of the HR crops of a share."""
@@ -227,7 +228,8 @@ class DsnTrainer:
         epoch, following = self.schedule.epoch(step), self.schedule.epoch(step + 1)
         ended = following > epoch and following % self.settings.score_every == 0
         if ended or self.best.latest is None or step + 1 == self.steps:
-            self.best.update(epoch, self.monitor.score(self.maps), self.dsn.state_dict())
+            with self.learner.averaged():
+                self.best.update(epoch, self.monitor.score(self.maps), self.dsn.state_dict())
         return self.best.logged()
 
     def maps(self, hr: Tensor) -> dict[str, Tensor]:
@@ -245,7 +247,8 @@ class DsnTrainer:
     def contact_sheet(self, path: Path) -> None:
         """Draw HR, reference, mean, theta, two samples and real LR, the same at every call."""
         hr, real = self.pictured
-        maps = self.maps(hr)
+        with self.learner.averaged():
+            maps = self.maps(hr)
         source = generator(self.settings.seed, "train_dsn/sheet", 0, self.device)
         samples = [self.sampler.sample(maps, source) for _ in range(2)]
         columns = (hr, self.draw_reference(0, hr), maps["mean"], None, *samples, real)
@@ -296,6 +299,7 @@ class DsnTrainer:
     def finish(self, weights: Path) -> dict[str, object]:
         """Write the DSN of the last or the best epoch; returns its scores and statistics."""
         settings, best = self.settings, self.best
+        self.learner.finish()
         if self.steps == 0:
             best.update(0, self.monitor.score(self.maps), self.dsn.state_dict())
         if settings.keep == "best":

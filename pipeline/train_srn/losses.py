@@ -1,25 +1,17 @@
-"""The terms of Eq. 12 that need no discriminator.
+"""The loss of an SR network: the terms that need no discriminator, each with its weight."""
 
-A new term has a weight in the settings, an entry of ``SrnLoss.weights`` and a line in
-``SrnLoss.terms``.
-"""
+from collections.abc import Callable
 
-import torch
 import torch.nn.functional as F
 from torch import Tensor, nn
 
-from pipeline.images.filters import low_pass
+from pipeline.base.errors import UserError
 from pipeline.train_srn.settings import TrainSrnSettings
-
-LOW_PASS_SIZE = 9
-"""Taps of the Gaussian of the low-passed content term."""
-BLOCK = 32
-"""Side of a block of the spectrum term, in HR pixels; blocks overlap by half of it.  Smaller and
-larger ones kept less detail (docs/recovery.md)."""
+from pipeline.train_srn.terms import TERMS, Images
 
 
 class SrnLoss(nn.Module):
-    """The terms of Eq. 12, in the unit of the image.
+    """The terms of Eq. 12 and those of ``terms.TERMS``, in the unit of the image.
 
     Args:
         settings: Weights of the terms.
@@ -29,55 +21,54 @@ class SrnLoss(nn.Module):
 
     def __init__(self, settings: TrainSrnSettings, vgg: nn.Module | None) -> None:
         super().__init__()
-        self.vgg, self.borders = vgg, settings.borders
-        self.weights = {
-            "content": settings.content_weight,
-            "low_pass": settings.low_pass_weight,
-            "spectrum": settings.spectrum_weight,
-            "perceptual": settings.perceptual_weight,
+        self.weights = {"content": settings.content_weight}
+        """Weight of every term that is computed, by its name in the curves."""
+        for name in TERMS:
+            if weight := settings.weight_of(name):
+                self.weights[name] = weight
+        self._terms = {
+            name: TERMS[name].make(settings, vgg) for name in self.weights if name in TERMS
         }
-        """Weight of every term, by its name in the curves."""
 
-    def terms(self, sr: Tensor, hr: Tensor) -> dict[str, Tensor]:
+    def terms(
+        self, sr: Tensor, hr: Tensor, averaged: Callable[[], Tensor] | None = None
+    ) -> dict[str, Tensor]:
         """The content term and all others that have a weight, as unweighted scalars.
 
         Args:
             sr: (N, 3, H, W).
             hr: The same shape, in [0, 1].
+            averaged: Makes the SR images of the averaged network, which ``ldl`` needs.
 
         """
-        terms = {"content": F.l1_loss(sr, hr)}
-        if self.weights["low_pass"]:
-            terms["low_pass"] = low_pass(sr - hr, LOW_PASS_SIZE, self.borders).abs().mean()
-        if self.weights["spectrum"]:
-            terms["spectrum"] = F.l1_loss(block_spectra(sr), block_spectra(hr))
-        if self.vgg is not None:
-            with torch.no_grad():
-                features = self.vgg(hr)
-            terms["perceptual"] = F.l1_loss(self.vgg(sr), features)
-        return terms
+        images = Images(sr, hr, averaged)
+        return {
+            "content": F.l1_loss(sr, hr),
+            **{name: term(images) for name, term in self._terms.items()},
+        }
 
 
-def block_spectra(images: Tensor) -> Tensor:
-    """How much of every frequency a block holds, wherever in the block it is.
+def require_crops(settings: TrainSrnSettings, scale: int) -> None:
+    """Check that a crop is large enough for every term that has a weight.
 
-    The amplitudes of the Fourier transform of overlapping blocks, each without its mean and under
-    a Hann window.  An SR network that cannot know where a detail is loses least here with a detail
-    of the right amplitude, where the L1 distance of pixels is lowest without it.  Fuoli et al.
-    (ICCV 2021) compare the amplitudes and phases of whole images.
-
-    Args:
-        images: (N, C, H, W), sides of at least ``BLOCK``; what is beyond the last whole half block
-            is not seen.
-
-    Returns:
-        (N, C, rows, columns, BLOCK, BLOCK / 2 + 1) in the unit of the image: white noise of the
-        standard deviation s has the root mean square s.
+    Raises:
+        UserError: It is not.
 
     """
-    blocks = images.unfold(2, BLOCK, BLOCK // 2).unfold(3, BLOCK, BLOCK // 2)
-    centred = blocks - blocks.mean(dim=(-2, -1), keepdim=True)
-    taps = torch.hann_window(BLOCK, periodic=False, dtype=images.dtype, device=images.device)
-    taps = taps / taps.square().mean().sqrt()
-    amplitudes: Tensor = torch.fft.rfft2(centred * taps[:, None] * taps, norm="ortho").abs()
-    return amplitudes
+    for name in TERMS:
+        require_crop(name, settings, scale)
+
+
+def require_crop(name: str, settings: TrainSrnSettings, scale: int) -> None:
+    """The same for one of ``terms.TERMS``."""
+    least = least_patch(name, settings, scale)
+    if settings.lr_patch < least:
+        raise UserError(
+            f"train_srn.lr_patch is {settings.lr_patch}, but train_srn.{name}_weight needs crops "
+            f"of {TERMS[name].least_side} HR pixels: at the scale {scale} at least {least}"
+        )
+
+
+def least_patch(name: str, settings: TrainSrnSettings, scale: int) -> int:
+    """Smallest side of an LR crop for a term, in LR pixels; 0 for one without a weight."""
+    return -(-TERMS[name].least_side // scale) if settings.weight_of(name) else 0

@@ -10,9 +10,12 @@ from torch import Tensor, nn
 from pipeline.base.settings import Count, Positive, Settings, Weight
 from pipeline.base.units import GRAY_LEVEL
 from pipeline.images.filters import Borders, gradient_map, gradient_map_l1
+from pipeline.optimisation.settings import StepSettings
 from pipeline.sampling.sampler import Draw, Theta
 from pipeline.training.discriminators import UNetDiscriminator, VGGDiscriminator
-from pipeline.training.learner import StepSettings
+
+SUFFICIENT = ("content", "low_pass", "charbonnier", "ms_ssim", "fft", "dists", "perceptual")
+"""Terms of the loss that a network can be trained on alone: they see where things are."""
 
 
 class Architecture(Settings):
@@ -59,9 +62,9 @@ class TrainSrnSettings(StepSettings):
     """Steps of the training, whatever the number of images; the epochs are equal parts of them.
     None: an epoch is ``crops_per_image`` crops of every image."""
     learning_rate: Positive = 0.002
-    """Adam's rate at the start."""
+    """The optimiser's rate at the start."""
     discriminator_learning_rate: Positive = 0.0001
-    """Adam's rate at the start, for the discriminator."""
+    """The optimiser's rate at the start, for the discriminator."""
     halve_every: Count = 19
     """Epochs between two halvings of the rate."""
     ema_decay: float = Field(0.98, ge=0, lt=1)
@@ -76,8 +79,23 @@ class TrainSrnSettings(StepSettings):
     """Factor of the L1 distance of 9x9 Gaussian low-passed images (released code); zero: not
     used."""
     spectrum_weight: Weight = 0.0
-    """Factor of the L1 distance of the amplitudes of local spectra (see ``losses.block_spectra``),
+    """Factor of the L1 distance of the amplitudes of local spectra (see ``terms.block_spectra``),
     which keeps detail without a discriminator; zero: not used."""
+    charbonnier_weight: Weight = 0.0
+    """Factor of the Charbonnier distance, a smooth L1 (see ``terms.charbonnier``)."""
+    ms_ssim_weight: Weight = 0.0
+    """Factor of MS-SSIM mixed with L1 (see ``terms.ms_ssim``); crops of 31 HR pixels or more."""
+    ldl_weight: Weight = 0.0
+    """Factor of the L1 distance where the network makes artifacts, compared with its average (see
+    ``terms.ldl``)."""
+    fft_weight: Weight = 0.0
+    """Factor of the L1 distance of whole crops' Fourier transforms (see ``terms.fft``)."""
+    dists_weight: Weight = 0.0
+    """Factor of DISTS (see ``dists.open_dists``)."""
+    dists_weights: str | None = None
+    """File of DISTS' weights; None: piq's, downloaded once."""
+    dists_vgg16: str | None = None
+    """File of torchvision's ``vgg16``, for DISTS; None: torchvision's, downloaded once."""
     perceptual_weight: Weight = 0.0
     """beta_2 of Eq. 12, a factor; zero switches the term and VGG19 off."""
     adversarial_weight: Weight = 0.001
@@ -98,9 +116,25 @@ class TrainSrnSettings(StepSettings):
 
     @model_validator(mode="after")
     def _some_loss(self) -> "TrainSrnSettings":
-        if not (self.content_weight or self.low_pass_weight or self.perceptual_weight):
-            raise ValueError("content_weight, low_pass_weight and perceptual_weight are all zero")
+        if not any(self.weight_of(name) for name in SUFFICIENT):
+            *names, last = (f"{name}_weight" for name in SUFFICIENT)
+            raise ValueError(f"{', '.join(names)} and {last} are all zero")
         return self
+
+    @model_validator(mode="after")
+    def _one_average(self) -> "TrainSrnSettings":
+        if self.optimiser == "schedulefree" and self.ema_decay:
+            raise ValueError(
+                "the optimiser schedulefree averages the weights itself, which needs ema_decay: 0"
+            )
+        if self.ldl_weight and not self.ema_decay and self.optimiser != "schedulefree":
+            raise ValueError("ldl_weight needs averaged weights, but ema_decay is 0")
+        return self
+
+    def weight_of(self, term: str) -> float:
+        """Weight of a term of the loss by its name in the curves."""
+        weight: float = getattr(self, f"{term}_weight")
+        return weight
 
     @property
     def draw(self) -> Draw:

@@ -14,6 +14,7 @@ from pipeline.crops.batches import Demand
 from pipeline.crops.memory import MachineSettings, allowed
 from pipeline.images import drawing
 from pipeline.images.filters import bicubic_upsample
+from pipeline.optimisation.rates import Moment
 from pipeline.passport.passport import Passport, passport_of
 from pipeline.sampling.calibration import Calibration
 from pipeline.sampling.sampler import make_sampler
@@ -21,7 +22,8 @@ from pipeline.srn.file import SRN_FORMAT, open_model
 from pipeline.srn.network import build
 from pipeline.stores.reader import Store
 from pipeline.stores.weights import save_weights
-from pipeline.train_srn.losses import BLOCK, SrnLoss
+from pipeline.train_srn.dists import dists_hashes
+from pipeline.train_srn.losses import SrnLoss, require_crops
 from pipeline.train_srn.noise_check import check_noise
 from pipeline.train_srn.settings import Architecture, TrainSrnSettings
 from pipeline.train_srn.streams import (
@@ -110,7 +112,7 @@ class SrnTrainer:
 
     Raises:
         UserError: The network cannot be built, the warm start does not fit it, or a crop is smaller
-            than a block of the spectrum term.
+            than a term of the loss needs.
 
     """
 
@@ -128,7 +130,7 @@ class SrnTrainer:
         self.data, self.schedule = stream, stream.schedule
         steps = settings.steps or self.schedule.steps(settings.epochs)
         self.steps = steps if architecture.train else 0
-        require_blocks(settings, stream.scale)
+        require_crops(settings, stream.scale)
         with torch.random.fork_rng(devices=[]):
             torch.manual_seed(settings.seed)
             self.network = build(
@@ -181,11 +183,12 @@ class SrnTrainer:
 
     def step(self, step: int) -> dict[str, Tensor]:
         """Train both networks on one batch; returns the unweighted terms of Eq. 12."""
-        decay = self.settings.decay(self._epoch(step))
+        factor = self.settings.rate_factor(Moment(step, self._epoch(step), self.steps))
         terms = self.adversaries.step(
-            decay, lambda share: self._generate(self.data.batch(step, share))
+            factor, lambda share: self._generate(self.data.batch(step, share))
         )
-        self.ema.update(self.network)
+        with self.learner.averaged():
+            self.ema.update(self.network)
         return terms
 
     def _epoch(self, step: int) -> int:
@@ -197,9 +200,15 @@ class SrnTrainer:
     def _generate(self, pair: Pair) -> Generated:
         """Run the network on a share."""
         sr = self.learner(pair.lr)
-        terms = self.loss.terms(sr, pair.hr)
+        terms = self.loss.terms(sr, pair.hr, lambda: self._averaged_sr(pair.lr))
         total = weighted_sum(terms, self.loss.weights)
         return Generated(terms, total, sr, pair.hr)
+
+    @torch.no_grad()
+    def _averaged_sr(self, lr: Tensor) -> Tensor:
+        """SR images of the averaged weights."""
+        sr: Tensor = self.ema.module(lr)
+        return sr
 
     def score(self, step: int) -> dict[str, float | None]:
         """No scores: ``usrdu evaluate`` scores an SRN."""
@@ -295,9 +304,10 @@ def _key(
     source = material.calibration or material.camera
     measured = source and source.model_dump()
     vgg = weights_hash(settings.perceptual_weights) if settings.perceptual_weight else None
+    dists = [dists_hashes(settings.dists_weights, settings.dists_vgg16)]
     return fingerprint(
         settings.model_dump(), architecture.model_dump(), hashes, vgg, material.digests(), measured,
-        processes,
+        processes, *(dists if settings.dists_weight else []),
     )  # fmt: skip
 
 
@@ -325,20 +335,6 @@ def open_stream(material: SrnMaterial, settings: TrainSrnSettings, demand: Deman
         settings.draw, material.calibration, maps, demand.device, material.camera
     )
     return SampleStream(hr, maps, patch, sampler, demand)
-
-
-def require_blocks(settings: TrainSrnSettings, scale: int) -> None:
-    """Check that a crop holds a block of the spectrum term, if there is one.
-
-    Raises:
-        UserError: It does not.
-
-    """
-    if settings.spectrum_weight and settings.lr_patch * scale < BLOCK:
-        raise UserError(
-            f"train_srn.lr_patch is {settings.lr_patch}, but train_srn.spectrum_weight needs crops "
-            f"of {BLOCK} HR pixels: at the scale {scale} at least {-(-BLOCK // scale)}"
-        )
 
 
 def load_start(network: nn.Module, path: Path, scale: int) -> None:

@@ -8,88 +8,21 @@ process with ``accumulate`` doubled.
 
 import copy
 from collections.abc import Callable, Iterator, Mapping
-from contextlib import ExitStack, contextmanager
-from typing import Annotated, Any, Literal, NamedTuple, TypeVar
+from contextlib import AbstractContextManager, ExitStack, contextmanager
+from typing import Any, NamedTuple, TypeVar
 
 import torch
 from accelerate import Accelerator, DistributedDataParallelKwargs
-from pydantic import BeforeValidator, Field
 from torch import Tensor, nn
-from torch.optim import Adam, Optimizer
 from torch.optim.swa_utils import get_ema_multi_avg_fn
 
 from pipeline.base.errors import UserError, one_line
-from pipeline.base.settings import Count, Positive, Settings
-from pipeline.crops.batches import Demand
-from pipeline.crops.memory import Memory
+from pipeline.optimisation.optimisers import averaged, finish, make_optimiser, set_learning_rate
+from pipeline.optimisation.settings import StepSettings
 from pipeline.training.adversarial import discriminate, discriminator_loss
 from pipeline.training.precision import run_in_bf16
 
 T = TypeVar("T")
-Decay = Annotated[float, Field(ge=0, lt=1)]
-AdamBetas = Annotated[
-    tuple[Decay, Decay], BeforeValidator(lambda v: tuple(v) if isinstance(v, list) else v)
-]
-"""Adam's two decay rates; a list in the params file."""
-
-
-class StepSettings(Settings):
-    """The settings of a step, which the sections of both trainings have.
-
-    A field without a default here has one in each of the two sections.
-    """
-
-    seed: int = Field(0, ge=0)
-    """Seed of weights, crops and samples."""
-    crops_per_image: Count
-    """Crops of every image in one epoch."""
-    window: Count = 256
-    """Images that are shuffled together; at most twice as many are in memory."""
-    batch_size: Count
-    """Crops in a share, the part of a batch that one process holds at a time."""
-    accumulate: Count = 1
-    """Shares that a process takes in a step, one after the other."""
-    learning_rate: Positive
-    """Adam's rate at the start."""
-    discriminator_learning_rate: Positive
-    """Adam's rate at the start, for the discriminator."""
-    halve_every: Count
-    """Epochs between two halvings of the rate."""
-    adam_betas: AdamBetas = (0.9, 0.999)
-    """Adam's decay of the mean and of the square of the gradient, for both networks."""
-    clip_gradient: float = Field(0.0, ge=0)
-    """Largest L2 norm of a network's gradient; a larger one is scaled down to it; 0: no limit."""
-    precision: Literal["no", "bf16", "auto"] = "no"
-    """``bf16``: networks and VGG19 run in mixed precision, losses and weights stay float32;
-    ``auto``: if that is faster on this device, which is measured at the start."""
-    channels_last: bool
-    """Channels innermost in memory, the layout that tensor cores prefer."""
-    compile: bool = False
-    """``torch.compile`` both networks: minutes at the start, faster steps."""
-    fused: bool = True
-    """Adam as one kernel."""
-
-    def own_shares(self, accelerator: Accelerator) -> range:
-        """Which shares of a step's batch this process takes."""
-        first = accelerator.process_index * self.accumulate
-        return range(first, first + self.accumulate)
-
-    def demand(self, accelerator: Accelerator, memory: Memory) -> Demand:
-        """The crops that the training needs."""
-        return Demand(
-            self.batch_size,
-            self.crops_per_image,
-            self.window,
-            self.seed,
-            accelerator.device,
-            memory,
-            self.accumulate * accelerator.num_processes,
-            self.own_shares(accelerator),
-        )
-
-    def decay(self, epoch: int) -> float:
-        """The factor of both learning rates in an epoch."""
-        return float(0.5 ** (epoch // self.halve_every))
 
 
 class _BuffersStay(DistributedDataParallelKwargs):  # type: ignore[misc]
@@ -125,7 +58,7 @@ class Learner:
 
     Args:
         network: Every parameter that requires a gradient must get one in every step.
-        rate: Adam's rate at the start.
+        rate: The optimiser's rate at the start.
         settings: Settings of the step.
         accelerator: From ``make_accelerator``.
 
@@ -140,9 +73,8 @@ class Learner:
     ) -> None:
         self.settings, self.accelerator, self.rate = settings, accelerator, rate
         self.network = _fast(network, settings, accelerator.device)
-        parameters, betas = network.parameters(), settings.adam_betas
-        adam = Adam(parameters, rate, betas, fused=settings.fused or None)
-        self._prepared, self.optimiser = accelerator.prepare(network, adam)
+        optimiser = make_optimiser(network, rate, settings)
+        self._prepared, self.optimiser = accelerator.prepare(network, optimiser)
 
     def __call__(self, images: Tensor, **options: bool) -> Any:
         """Run the network on (N, C, H, W).
@@ -180,6 +112,14 @@ class Learner:
         if self.settings.clip_gradient:
             nn.utils.clip_grad_norm_(self.network.parameters(), self.settings.clip_gradient)
         self.optimiser.step()
+
+    def averaged(self) -> AbstractContextManager[None]:
+        """A block in which the network has the weights to use, not those to train on."""
+        return averaged(self.optimiser, self.network)
+
+    def finish(self) -> None:
+        """Give the network the weights to use for good: nothing is trained any more."""
+        finish(self.optimiser)
 
 
 def frozen(network: nn.Module, settings: StepSettings, accelerator: Accelerator) -> nn.Module:
@@ -385,9 +325,3 @@ class Average:
         """Restore the state of a checkpoint."""
         self.updates = state_dict["updates"]
         self.module.load_state_dict(state_dict["module"])
-
-
-def set_learning_rate(optimiser: Optimizer, rate: float) -> None:
-    """Set the rate of every parameter group."""
-    for group in optimiser.param_groups:
-        group["lr"] = rate

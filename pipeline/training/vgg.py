@@ -81,3 +81,23 @@ class VGG19Features(nn.Module):
 def weights_hash(weights: str) -> str | None:
     """SHA-256 of the file that ``VGG19Features`` reads; None for weights without a file."""
     return None if weights in ("imagenet", "random") else file_hash(Path(weights))
+
+
+def vgg16_layers(path: Path) -> nn.Module:
+    """Torchvision's ``vgg16().features``, frozen, from a file with its state dict.
+
+    Raises:
+        UserError: The file is missing, damaged, or no state dict.
+        RuntimeError: It is one of another network.
+
+    """
+    layers = make_layers(cfgs["D"], batch_norm=False)
+    for layer in layers:
+        if isinstance(layer, nn.ReLU):
+            layer.inplace = False
+    state, _ = load_foreign(path)
+    prefix = "features."
+    found = {k.removeprefix(prefix): v for k, v in state.items() if k.startswith(prefix)}
+    layers.load_state_dict(found)
+    frozen: nn.Module = layers.eval().requires_grad_(False)
+    return frozen

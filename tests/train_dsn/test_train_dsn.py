@@ -26,6 +26,7 @@ from numpy.typing import NDArray
 from PIL import Image
 from pydantic import ValidationError
 from safetensors import safe_open
+from safetensors.torch import load_file
 from scipy.integrate import quad
 from scipy.ndimage import gaussian_filter
 from torch import Tensor, nn
@@ -600,6 +601,40 @@ def test_an_interrupted_run_over_the_real_images_ends_like_a_straight_one(
     for name in ("dsn.safetensors", "curves.csv"):
         files = [(tmp_path / run_of / name).read_bytes() for run_of in ("straight", "again")]
         assert files[0] == files[1], name
+
+
+FREE: dict[str, object] = {"optimiser": "schedulefree", "schedule": "constant", "log_every": 1}
+
+
+@pytest.mark.usefixtures("no_sheets")
+@pytest.mark.parametrize("keep", ["last", "best"])
+def test_the_schedule_free_average_is_scored_and_written(
+    keep: str, tiny: World, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, steps: list[int]
+) -> None:
+    """After a kill too; the first score, after one step, is the best here."""
+    seen: list[dict[str, Tensor]] = []
+
+    def score(_monitor: Monitor, maps: Any) -> DsnScores:
+        trainer: DsnTrainer = maps.__self__
+        seen.append({name: value.clone() for name, value in trainer.dsn.state_dict().items()})
+        steps_made = trainer.learner.optimiser.param_groups[0]["k"]
+        return DsnScores(float(steps_made), None, None, None, 1.0, 1.0)
+
+    monkeypatch.setattr(Monitor, "score", score)
+    settings = dsn_settings(**FREE, keep=keep)
+    straight = run(tiny, settings, tmp_path / "straight")
+    written = load_file(tmp_path / "straight" / "dsn.safetensors")
+    for name, value in seen[0 if keep == "best" else -1].items():
+        assert torch.equal(written[name], value), name
+    with monkeypatch.context() as patch:
+        interrupt(patch, at=4)
+        with pytest.raises(KeyboardInterrupt):
+            run(tiny, settings, tmp_path / "again")
+    steps.clear()
+    assert run(tiny, settings, tmp_path / "again")["total"] == straight["total"]
+    assert steps == [4, 5]
+    files = [(tmp_path / of / "dsn.safetensors").read_bytes() for of in ("straight", "again")]
+    assert files[0] == files[1]
 
 
 @pytest.mark.usefixtures("no_sheets")

@@ -11,7 +11,8 @@ from scipy.signal.windows import hann
 from torch import Tensor
 
 from pipeline.base.errors import UserError
-from pipeline.train_srn.losses import BLOCK, SrnLoss, block_spectra
+from pipeline.train_srn.losses import SrnLoss
+from pipeline.train_srn.terms import BLOCK, block_spectra
 from pipeline.train_srn.train import SrnMaterial, SrnTrainer, open_stream
 from pipeline.training.learner import make_accelerator
 

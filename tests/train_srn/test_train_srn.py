@@ -32,6 +32,7 @@ from crop_threads import crop_threads
 from numpy.typing import NDArray
 from pydantic import ValidationError
 from safetensors import safe_open
+from safetensors.torch import load_file
 from scipy.ndimage import gaussian_filter
 from spandrel import ImageModelDescriptor, ModelLoader
 from torch import Tensor, nn
@@ -42,9 +43,9 @@ from pipeline.sampling.calibration import Calibration
 from pipeline.sampling.sampler import Draw, make_sampler
 from pipeline.stores.reader import Store
 from pipeline.train_srn import train as module
-from pipeline.train_srn.losses import block_spectra
 from pipeline.train_srn.settings import Architecture, TrainSrnSettings
 from pipeline.train_srn.streams import SampleStream
+from pipeline.train_srn.terms import block_spectra
 from pipeline.train_srn.train import SrnMaterial, SrnTrainer, open_stream, train_srn
 from pipeline.training.description import Places
 from pipeline.training.learner import Learner, make_accelerator
@@ -616,6 +617,53 @@ def test_an_interrupted_run_ends_like_a_straight_one(
         assert (tmp_path / "out" / name).read_bytes() == straight.read_bytes(), name
 
 
+FREE: dict[str, object] = {"optimiser": "schedulefree", "schedule": "constant", "warm_up": 2}
+FREE |= {"ema_decay": 0.0, "ldl_weight": 0.5, "log_every": 1}
+
+
+@pytest.mark.usefixtures("no_sheets")
+@pytest.mark.parametrize("changes", [FREE, {"optimiser": "adamw", "schedule": "cosine"}])
+def test_a_killed_run_ends_like_a_straight_one_whatever_optimises(
+    changes: dict[str, object],
+    tiny: World,
+    tmp_path: Path,
+    monkeypatch: pytest.MonkeyPatch,
+    steps: list[int],
+) -> None:
+    settings = srn_settings(**changes)
+    straight = run(tiny, settings, tmp_path / "straight", compact())
+    with monkeypatch.context() as patch:
+        interrupt(patch, at=3)
+        with pytest.raises(KeyboardInterrupt):
+            run(tiny, settings, tmp_path / "again", compact())
+    steps.clear()
+    assert run(tiny, settings, tmp_path / "again", compact()) == straight
+    assert steps == [2, 3, 4, 5]
+    for name in ("srn.safetensors", "curves.csv"):
+        files = [
+            (tmp_path / run_of / "out" / name).read_bytes() for run_of in ("straight", "again")
+        ]
+        assert files[0] == files[1], name
+
+
+def test_the_schedule_free_average_is_what_is_written_and_drawn(
+    tiny: World, tmp_path: Path
+) -> None:
+    """X of y = (1 - beta) z + beta x, where z is the optimiser's and y the weights to train on."""
+    trainer = trainer_of(tiny.hr, tiny.maps, compact(), srn_settings(**FREE))
+    for step in range(3):
+        trainer.step(step)
+    trainer.finish(tmp_path / "srn.safetensors")
+    written = load_file(tmp_path / "srn.safetensors")
+    state = trainer.learner.optimiser.state
+    for name, y in trainer.network.named_parameters():
+        z = state[y]["z"]
+        x = (y.detach() - (1 - 0.9) * z) / 0.9
+        assert torch.allclose(written[name], x, atol=1e-6), name
+        assert torch.equal(written[name], trainer.ema.module.state_dict()[name])
+        assert not torch.equal(written[name], y)
+
+
 @pytest.mark.usefixtures("no_sheets")
 def test_other_settings_networks_maps_or_calibrations_start_afresh(
     tiny: World, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, steps: list[int]
@@ -852,7 +900,7 @@ def test_command_interrupted(
         (
             "mine",
             {"content_weight": 0.0},
-            ["train_srn: content_weight, low_pass_weight and perceptual_weight are all zero"],
+            ["train_srn: content_weight, low_pass_weight, ", " and perceptual_weight are all zero"],
         ),
         ("idle", {}, ["architectures.idle: train is false, but there is no warm_start"]),
         ("mine", {"adam_betas": [0.9]}, ["train_srn.adam_betas"]),

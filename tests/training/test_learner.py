@@ -16,6 +16,7 @@ from torch.overrides import TorchFunctionMode
 from torch.utils._python_dispatch import TorchDispatchMode
 
 from pipeline.base.errors import UserError
+from pipeline.optimisation.settings import StepSettings
 from pipeline.train_dsn.train import DsnMaterial, DsnTrainer
 from pipeline.train_srn.train import SrnMaterial, SrnTrainer, open_stream
 from pipeline.training.adversarial import discriminate, discriminator_loss, generator_loss
@@ -23,7 +24,6 @@ from pipeline.training.discriminators import UNetDiscriminator, VGGDiscriminator
 from pipeline.training.learner import (
     Average,
     Learner,
-    StepSettings,
     make_accelerator,
 )
 
@@ -336,11 +336,6 @@ def test_clipping_scales_the_gradient_of_each_network(
             factor = min(limit, 1.0)
             for a, b in zip(found, clipped, strict=True):
                 assert b == pytest.approx(factor * a, rel=1e-4, abs=1e-9)
-
-
-def test_the_rate_is_halved_for_both() -> None:
-    settings = srn_settings(halve_every=3)
-    assert [settings.decay(epoch) for epoch in (0, 2, 3, 5, 6)] == [1, 1, 0.5, 0.5, 0.25]
 
 
 # --- compiled

@@ -19,9 +19,9 @@ from pipeline.base.errors import UserError
 from pipeline.base.files import claim
 from pipeline.base.seeding import generator
 from pipeline.crops.schedule import BatchShape, Schedule
+from pipeline.optimisation.optimisers import set_learning_rate
 from pipeline.training.checkpoints import Stateful, save_state
 from pipeline.training.description import Training
-from pipeline.training.learner import set_learning_rate
 from pipeline.training.loop import TrainingLoop, Waits
 
 STEPS, LOG, CHECKPOINT = 11, 2, 3
