@@ -25,6 +25,7 @@ TOOLS = {
     "piles": "Say what is wrong with two folders of images, before anything.",
     "init": "Write a params file for your folders and this machine.",
     "params": "Show or check the settings, or take those of a profile.",
+    "report": "Gather what a run made into one page to send to a colleague.",
     "degrade": "Write sampled LR images, which any paired training reads.",
     "uncertainty": "Check whether real LR images fall where theta says they will.",
     "niqe-fit": "Fit a pristine model of NIQE on your own sharp photographs.",

@@ -1,9 +1,9 @@
-"""Charts of theta, noise and spectra: inline SVG that takes the colour of the text around it."""
+"""Charts of theta, noise, spectra and trainings: inline SVG in the colour of the text around it."""
 
 import re
 from collections.abc import Mapping, Sequence
 from html import escape
-from typing import Any
+from typing import Any, NamedTuple
 
 import numpy as np
 from markupsafe import Markup
@@ -27,6 +27,14 @@ SET_COLOURS = (
     "#ff4fd8",
 )
 """Colours of the sets of LR images in order; the real images have the colour of the text."""
+SMALL_CHART = (3.7, 2.5)
+"""Inches of a chart that stands in a row with others."""
+MANY_STEPS = 10_000
+"""Steps of a training from which they are counted in thousands."""
+FEW_POINTS = 20
+"""Points of a line that are marked, if it has fewer."""
+WIDE_RANGE = 30
+"""Ratio of the largest to the smallest value from which an axis is logarithmic."""
 LOWEST_SHARE = 1e-7
 """Lower end of the log axis of a histogram."""
 
@@ -161,6 +169,29 @@ def difference_chart(name: str, table: Table, prefix: str) -> Markup:
     axes.set_ylabel("share per gray level")
     _legend(axes, 3)
     return _svg(figure, prefix, f"Histogram of {name} with fitted Laplace and Gaussian laws")
+
+
+class Line(NamedTuple):
+    """A line of a chart."""
+
+    steps: NDArray[np.float64]
+    values: NDArray[np.float64]
+    colour: str
+
+
+def steps_chart(name: str, lines: Sequence[Line], prefix: str) -> Markup:
+    """Something over the steps of a training, a line for every network; the page names them."""
+    figure, axes = _chart()
+    figure.set_size_inches(*SMALL_CHART)
+    unit = 1000 if max(line.steps[-1] for line in lines) >= MANY_STEPS else 1
+    for line in lines:
+        marker = "o" if len(line.steps) < FEW_POINTS else None
+        axes.plot(line.steps / unit, line.values, color=line.colour, lw=1.4, marker=marker, ms=3)
+    values = np.concatenate([line.values for line in lines])
+    if values.min() > 0 and values.max() > WIDE_RANGE * values.min():
+        axes.set_yscale("log")
+    axes.set_xlabel("step" if unit == 1 else "step, thousands")
+    return _svg(figure, prefix, f"{name} over the steps of the training")
 
 
 def colour_bar(highest: float, prefix: str) -> Markup:

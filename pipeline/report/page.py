@@ -19,7 +19,8 @@ def render(template: Path, content: Mapping[str, object]) -> str:
 
     Args:
         template: A template that extends ``frame.html.jinja``; it finds its neighbours and the
-            templates of this package by their names.
+            templates of this package by their names.  A ``style.css`` and a ``script.js`` beside it
+            follow those of this package.
         content: What it shows, by name.
 
     """
@@ -30,10 +31,16 @@ def render(template: Path, content: Mapping[str, object]) -> str:
         trim_blocks=True,
         lstrip_blocks=True,
     )
-    script = (HERE / "script.js").read_text(encoding="utf-8")
+    script = _texts(template.parent, "script.js")
     return environment.get_template(template.name).render(
         content,
-        style=Markup((HERE / "style.css").read_text(encoding="utf-8")),
+        style=Markup(_texts(template.parent, "style.css")),
         script=Markup(script),
         script_hash=b64encode(sha256(script.encode()).digest()).decode(),
     )
+
+
+def _texts(folder: Path, name: str) -> str:
+    """The file of a name in this package, and the one in a folder if there is one."""
+    paths = [HERE / name, folder / name]
+    return "".join(path.read_text(encoding="utf-8") for path in paths if path.is_file())

@@ -59,7 +59,10 @@ def examine(params: Path, data: Path) -> Report:
     facts["disk"] = _gib(disk.total, disk.free)
     if disk.free < LITTLE_DISK:
         remarks.append(f"less than {LITTLE_DISK // GIB} GiB of free disk space")
-    facts |= {"git": _git(params.absolute().parent), "dvc state": _dvc(params.absolute().parent)}
+    facts |= {
+        "git": git_state(params.absolute().parent),
+        "dvc state": _dvc(params.absolute().parent),
+    }
     if facts["git"] == NO_GIT:
         missing.append("git, or a clone made with it: DVC needs both")
     missing += _named_files(params)
@@ -100,7 +103,7 @@ def _devices() -> Iterator[str]:
 NO_GIT = "none"
 
 
-def _git(folder: Path) -> str:
+def git_state(folder: Path) -> str:
     """The commit, and the number of files that differ from it."""
     try:
         commit, changes = (
