@@ -3,7 +3,7 @@
 UV := $(or $(shell command -v uv 2>/dev/null),.uv/bin/uv)
 RUN := $(UV) run --no-sync
 
-.PHONY: demo test test-all test-arithmetic lint docs picture setup constraints plots table1 audit-deps licences fuzz clean
+.PHONY: demo test test-all test-arithmetic lint docs picture report setup constraints plots table1 audit-deps licences fuzz clean
 
 demo: .venv/ready  ## the whole pipeline on the demo camera
 	$(RUN) dvc repro
@@ -12,6 +12,7 @@ demo: .venv/ready  ## the whole pipeline on the demo camera
 	@ls data/train_srn/*/contact_sheet.png data/evaluate/*/side_by_side.png | sed 's/^/           /'
 	@echo "audit:     data/audit/page/index.html"
 	@echo "metrics:   data/*/metrics.json, data/*/*/metrics.json (all at once: uv run dvc metrics show)"
+	@echo "all of it: make report writes data/report/index.html, one page to send"
 	@echo "models:    data/train_srn/*/srn.safetensors (open in chaiNNer or ComfyUI, or: usrdu upscale)"
 
 test: .venv/ready  ## all tests but the slow ones
@@ -47,6 +48,9 @@ picture: .venv/ready  ## docs/images/demo.png, from a finished demo
 
 plots: .venv/ready  ## dvc_plots/index.html, without network
 	$(RUN) dvc plots show
+
+report: .venv/ready  ## data/report/index.html, what dvc repro made on one page to send
+	$(RUN) usrdu report
 
 # Rows of Table 1 and two baselines: name, then what differs from the profile in force.
 DSN_L1 := train_dsn.learn_theta=false train_dsn.learn_sigma=false
@@ -105,5 +109,5 @@ constraints: | $(UV)  ## rewrite constraints.txt after pyproject.toml changed; U
 	.uv/bin/pip install --quiet uv
 
 clean:  ## everything the stages wrote
-	rm -rf data/demo data/prepare data/camera data/train_dsn data/export data/calibrate data/audit data/train_srn data/evaluate
+	rm -rf data/demo data/prepare data/camera data/train_dsn data/export data/calibrate data/audit data/train_srn data/evaluate data/report
 	rm -rf data/work data/raw/demo dvc_plots site

@@ -120,11 +120,11 @@ def _audit(files: RunFiles) -> dict[str, Any] | None:
     summary = read_part(folder / "page" / "summary.json", _Summary)
     words = summary.verdicts.by_theta.get(metrics.verdict_theta, []) if summary else []
     page = folder / "page" / "index.html"
-    link = _link(page, files.out, files.params.absolute().parent) if page.is_file() else None
-    return {"metrics": metrics, "verdicts": words, "link": link}
+    way = link(page, files.out, files.params.absolute().parent) if page.is_file() else None
+    return {"metrics": metrics, "verdicts": words, "link": way}
 
 
-def _link(target: Path, page: Path, root: Path) -> str | None:
+def link(target: Path, page: Path, root: Path) -> str | None:
     """The way from a page to another file, if both are in the project."""
     to = target.absolute()
     for up, folder in enumerate(page.absolute().parents):
