@@ -209,6 +209,7 @@ EDITS = {
     "pipeline/tools/strip_writer.py": set(),
     "pipeline/tools/degrade.py": set(),
     "pipeline/recovery/table.py": set(),
+    "pipeline/run_page/page.html.jinja": set(),
     "pipeline/__init__.py": set(),
     "pipeline/library/dataset.py": set(),
     "stages/options.py": set(),

@@ -15,6 +15,7 @@ from pipeline.images.io import Image, size_text, to_float, to_uint8, webp
 from pipeline.reading.files import read_image
 from pipeline.run_page.scores import image_scores
 from pipeline.stores.reader import Store
+from pipeline.uncertainty.pairs import evenly
 
 IMAGES = 6
 """Most images that are shown."""
@@ -103,16 +104,12 @@ def _choose(
     psnr = {image: scores.get((val.file_name(image), "model"), {}).get("psnr") for image in val.ids}
     known = {image: value for image, value in psnr.items() if value is not None}
     if len(known) < IMAGES:
-        return _spread(val.ids), f"{IMAGES} of {len(val.ids)} validation images, evenly by name"
+        return evenly(val.ids, IMAGES), f"{IMAGES} of {len(val.ids)} validation images, evenly by name"
     ordered = sorted(known, key=lambda image: (known[image], image))
-    return _spread(ordered), (
+    return evenly(ordered, IMAGES), (
         f"{IMAGES} of {len(val.ids)} validation images, evenly from the lowest to the highest PSNR "
         "of the first network"
     )
-
-
-def _spread(ids: Sequence[str]) -> list[str]:
-    return [ids[round(place)] for place in np.linspace(0, len(ids) - 1, IMAGES)]
 
 
 def _crops(val: Store, image: str, folders: Mapping[str, Path]) -> tuple[Box, dict[str, Image]]:

@@ -28,6 +28,17 @@ def test_the_policy_names_the_script_of_the_page(tmp_path: Path) -> None:
     assert f"script-src 'sha256-{hashed}'" in policy and "unsafe-eval" not in policy
 
 
+def test_files_beside_the_template_follow(tmp_path: Path) -> None:
+    """The policy is of the whole script."""
+    (tmp_path / "style.css").write_text("b { color: red; }", encoding="utf-8")
+    (tmp_path / "script.js").write_text("// own", encoding="utf-8")
+    text = page_of(tmp_path, name="x")
+    (script,) = re.findall(r"<script>(.*?)</script>", text, re.DOTALL)
+    assert script == (HERE / "script.js").read_text(encoding="utf-8") + "// own"
+    assert f"sha256-{b64encode(sha256(script.encode()).digest()).decode()}'" in text
+    assert (HERE / "style.css").read_text(encoding="utf-8") + "b { color: red; }" in text
+
+
 def test_style_and_script_load_nothing() -> None:
     for name in ("style.css", "script.js", "frame.html.jinja", "parts.html.jinja"):
         text = (HERE / name).read_text(encoding="utf-8")

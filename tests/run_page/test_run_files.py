@@ -6,6 +6,7 @@ from pathlib import Path
 import pytest
 
 from pipeline.base.errors import UserError
+from pipeline.report.charts import Line
 from pipeline.run_page.curves import POINTS, charts_of, colours_of, read_logs
 from pipeline.run_page.files import Part, read_curves, read_part, read_rows, without_folders
 
@@ -118,9 +119,9 @@ def test_every_column_has_a_chart_with_a_line_of_every_network(tmp_path: Path) -
 def test_a_long_log_is_drawn_by_means(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     rows = "".join(f"{step},{step % 7}\n" for step in range(1, 2 * POINTS + 1))
     write_log(tmp_path / "one/curves.csv", "step,total\n" + rows)
-    drawn = []
+    drawn: list[Line] = []
 
-    def keep(name: str, lines: list[object], prefix: str) -> str:
+    def keep(name: str, lines: list[Line], prefix: str) -> str:
         del name, prefix
         drawn.extend(lines)
         return ""
