@@ -5,25 +5,22 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any, NamedTuple
 
-from pipeline.audit.histograms import AuditSettings
 from pipeline.base.hashes import file_hash
 from pipeline.base.params import flat, load_yaml
 from pipeline.base.settings import Settings, load_section
-from pipeline.calibrate.settings import CalibrateSettings
-from pipeline.export.export import ExportSettings
-from pipeline.prepare.prepare import PrepareSettings
+from pipeline.project.sections import ParamsFile
 from pipeline.run_page.files import without_folders
 from pipeline.stores.weights import load_foreign
-from pipeline.tools.profiles import KINDS, in_force
+from pipeline.tools.profiles import in_force
 
+NOT_OF_RESULTS = {"profile", "folders", "machine", "demo", "architectures"}
+"""Sections that are shown elsewhere, or change no result of one's own images."""
 SECTIONS: dict[str, type[Settings]] = {
-    "prepare": PrepareSettings,
-    "export": ExportSettings,
-    "calibrate": CalibrateSettings,
-    "audit": AuditSettings,
-    **KINDS,
+    name: field.annotation
+    for name, field in ParamsFile.model_fields.items()
+    if field.annotation is not None and name not in NOT_OF_RESULTS
 }
-"""Sections whose settings decide results, besides those of the demo's photographs."""
+"""The others, in the order of the params file, with their settings."""
 
 
 class Changed(NamedTuple):

@@ -104,7 +104,9 @@ def _choose(
     psnr = {image: scores.get((val.file_name(image), "model"), {}).get("psnr") for image in val.ids}
     known = {image: value for image, value in psnr.items() if value is not None}
     if len(known) < IMAGES:
-        return evenly(val.ids, IMAGES), f"{IMAGES} of {len(val.ids)} validation images, evenly by name"
+        return evenly(
+            val.ids, IMAGES
+        ), f"{IMAGES} of {len(val.ids)} validation images, evenly by name"
     ordered = sorted(known, key=lambda image: (known[image], image))
     return evenly(ordered, IMAGES), (
         f"{IMAGES} of {len(val.ids)} validation images, evenly from the lowest to the highest PSNR "
