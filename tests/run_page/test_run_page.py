@@ -90,13 +90,14 @@ def finished(tiny: World, tmp_path_factory: pytest.TempPathFactory) -> Path:
     (data / "camera").mkdir()
     write_passport(data / "camera/camera.json", plain_passport())
     draw_passport(data / "camera/camera.png", plain_passport())
-    for name in ("one", "two"):
-        (data / "train_srn" / name).mkdir(parents=True)
-        model = data / "train_srn" / name / "srn.safetensors"
-        write_model(model, 4)
-        write_curves(model.with_name("curves.csv"), 12)
-        result = evaluate(tiny.val, model, EvaluateSettings(), data / "evaluate" / name)
-        write_json(data / "evaluate" / name / "metrics.json", {**result, "files": {}})
+    (data / "train_srn/one").mkdir(parents=True)
+    model = data / "train_srn/one/srn.safetensors"
+    write_model(model, 4)
+    write_curves(model.with_name("curves.csv"), 12)
+    result = evaluate(tiny.val, model, EvaluateSettings(), data / "evaluate/one")
+    write_json(data / "evaluate/one/metrics.json", {**result, "files": {}})
+    for stage in ("train_srn", "evaluate"):
+        shutil.copytree(data / stage / "one", data / stage / "two")
     write_dsn(data / "train_dsn/dsn.safetensors")
     write_json(data / "train_dsn/metrics.json", {"step": 0, "theta_mean": None})
     write_curves(data / "train_dsn/curves.csv", 1)
