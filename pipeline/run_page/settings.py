@@ -18,7 +18,9 @@ NOT_OF_RESULTS = {"profile", "folders", "machine", "demo", "architectures"}
 SECTIONS: dict[str, type[Settings]] = {
     name: field.annotation
     for name, field in ParamsFile.model_fields.items()
-    if field.annotation is not None and name not in NOT_OF_RESULTS
+    if isinstance(field.annotation, type)
+    and issubclass(field.annotation, Settings)
+    and name not in NOT_OF_RESULTS
 }
 """The others, in the order of the params file, with their settings."""
 
