@@ -65,10 +65,10 @@ def command(
     """
     from pipeline.base.settings import load_section
     from pipeline.crops.memory import MachineSettings
+    from pipeline.runs.description import Places
     from pipeline.stores.reader import Store
     from pipeline.train_dsn.settings import TrainDsnSettings
     from pipeline.train_dsn.train import DsnMaterial, train_dsn
-    from pipeline.training.description import Places
     from pipeline.training.learner import leave
 
     settings = load_section(params, "train_dsn", TrainDsnSettings)

@@ -33,13 +33,14 @@ from stages.options import (  # fmt: skip
     help="The camera's passport, for theta: camera.  [default: that in the maps]",
 )  # fmt: skip
 @click.option("--pairs", type=STORE, help="Store of real pairs, for lr_from: pairs.")
+@click.option("--val", type=STORE, help="Store of images to validate on, for validate_every.")
 @click.option("--out", type=FOLDER, help="Folder for the results.  [default: data/train_srn/NAME]")
 @click.option("--metrics", type=FILE, help="JSON file for the metrics.  [default: in OUT]")
 @click.option(
     "--start", type=FILE,
     help="Checkpoint of another run of the same networks to go on from, after a divergence.",
 )  # fmt: skip
-@params_option("train_srn", "architectures", "folders", "machine")
+@params_option("train_srn", "architectures", "evaluate", "folders", "machine")
 @work_option
 @plain_errors
 def command(
@@ -49,6 +50,7 @@ def command(
     calibration: Path | None,
     camera: Path | None,
     pairs: Path | str | None,
+    val: Path | str | None,
     out: Path | None,
     metrics: Path | None,
     start: Path | None,
@@ -58,19 +60,21 @@ def command(
     """Train an SR network on sampled degradations.
 
     The noise of every crop of every step is drawn anew on the training device.  The setting lr_from
-    also allows a training on bicubic LR images or on real pairs.  Writes contact_sheet.png,
-    curves.csv, metrics.json and srn.safetensors.  chaiNNer, ComfyUI and every other program that
-    uses spandrel can open the last one.
+    also allows a training on bicubic LR images or on real pairs.  With validate_every the network
+    is scored on VAL during the training, as the section evaluate says.  Writes contact_sheet.png,
+    progress.png, curves.csv, metrics.json and srn.safetensors.  chaiNNer, ComfyUI and every other
+    program that uses spandrel can open the last one.
     """
-    from pipeline.base.settings import load_section
+    from pipeline.base.settings import load_section, load_value
     from pipeline.crops.memory import MachineSettings
     from pipeline.passport.passport import read_passport
+    from pipeline.runs.description import Places
     from pipeline.sampling.calibration import load_calibration
+    from pipeline.scores.scorer import Names, ScoreSettings
     from pipeline.stores.reader import Store
     from pipeline.train_srn.noise_check import levels_of
     from pipeline.train_srn.settings import Architecture, TrainSrnSettings
     from pipeline.train_srn.train import SrnMaterial, train_srn
-    from pipeline.training.description import Places
     from pipeline.training.learner import leave
 
     settings = load_section(params, "train_srn", TrainSrnSettings)
@@ -78,7 +82,16 @@ def command(
     architecture = load_section(params, f"architectures.{arch}", Architecture)
     click.echo(f"train_srn: {architecture!r} {settings!r}")
     out = out or Path("data/train_srn", arch)
-    files = weights_of(params, "train_srn", f"architectures.{arch}")
+    sections = ["train_srn", f"architectures.{arch}"]
+    scoring = ScoreSettings()
+    if settings.validate_every and val:
+        scoring = ScoreSettings(
+            protocols=load_value(params, "evaluate.protocols", Names)[:1],
+            lpips_weights=load_value(params, "evaluate.lpips_weights", str),
+            niqe_model=load_value(params, "evaluate.niqe_model", str),
+        )
+        sections.append("evaluate")
+    files = weights_of(params, *sections)
     material = SrnMaterial(
         Store(hr, "hr") if hr else None,
         Store(maps, "maps") if maps else None,
@@ -86,6 +99,8 @@ def command(
         Store(pairs, "val") if pairs else None,
         read_passport(camera) if camera and settings.camera else None,
         levels_of(calibration),
+        Store(val, "val", "lr") if val and settings.validate_every else None,
+        scoring,
     )
     result = train_srn(
         material, arch, architecture, settings, machine, Places(out, work / "train_srn", start)
@@ -96,4 +111,5 @@ def command(
     metrics = metrics or out / "metrics.json"
     result |= {"files": files}
     write_json(metrics, result)
-    report(result, out / "srn.safetensors", out / "contact_sheet.png", out / "curves.csv", metrics)
+    names = ("srn.safetensors", "contact_sheet.png", "progress.png", "curves.csv")
+    report(result, *(out / name for name in names), metrics)

@@ -224,6 +224,7 @@ def srn_settings(**changes: object) -> TrainSrnSettings:
         "compile": False,
         "fused": False,
         "log_every": 2,
+        "validate_every": 0,
     }
     return TrainSrnSettings.model_validate({**plain, **changes})
 

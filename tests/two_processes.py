@@ -15,13 +15,13 @@ from conftest import MACHINE, compact, dsn_settings, srn_settings
 from torch import Tensor
 
 from pipeline.base.errors import UserError
+from pipeline.runs.description import Places
 from pipeline.stores.reader import Store
 from pipeline.train_dsn.losses import DsnLoss
 from pipeline.train_dsn.settings import TrainDsnSettings
 from pipeline.train_dsn.train import DsnMaterial, train_dsn
 from pipeline.train_srn.settings import TrainSrnSettings
 from pipeline.train_srn.train import SrnMaterial, SrnTrainer, train_srn
-from pipeline.training.description import Places
 from pipeline.training.learner import leave
 
 RANK = int(os.environ.get("RANK", "-1"))
@@ -29,6 +29,7 @@ SRN: dict[str, dict[str, object]] = {
     "doubled": {"theta": "none"},
     "noise": {"theta": "raw", "clip_gradient": 0.05},
     "shares": {"theta": "raw", "accumulate": 2, "batch_size": 1},
+    "validated": {"theta": "none", "validate_every": 2, "keep": "best"},
 }
 """Trainings of two processes, by name."""
 DSN: dict[str, dict[str, object]] = {
@@ -41,7 +42,11 @@ DSN: dict[str, dict[str, object]] = {
 
 def run_srn(stores: Path, folder: Path, settings: TrainSrnSettings) -> dict[str, object] | None:
     """One whole training."""
-    material = SrnMaterial(Store(stores / "hr.zarr", "hr"), Store(stores / "maps.zarr", "maps"))
+    material = SrnMaterial(
+        Store(stores / "hr.zarr", "hr"),
+        Store(stores / "maps.zarr", "maps"),
+        val=Store(stores / "val.zarr", "val"),
+    )
     places = Places(folder / "out", folder / "work")
     return train_srn(material, "mine", compact(), settings, MACHINE, places)
 

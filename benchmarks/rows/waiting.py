@@ -18,10 +18,10 @@ from benchmarks.race import Entry, Line, race
 from pipeline.calibrate.calibrate import calibrate
 from pipeline.calibrate.settings import CalibrateSettings
 from pipeline.camera.estimate import CameraSettings, passport_or_fault
-from pipeline.evaluate.full_reference import Lpips, score
-from pipeline.evaluate.protocols import Protocol, protocol
 from pipeline.images.filters import bicubic_upsample
 from pipeline.images.io import Image, to_float, to_uint8
+from pipeline.scores.full_reference import Lpips, score
+from pipeline.scores.protocols import Protocol, protocol
 from pipeline.stores.reader import Store
 
 OURS, NAIVE = "usrdu evaluate's scores", "scikit-image, piq and lpips, one call a score"

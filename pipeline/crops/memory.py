@@ -12,6 +12,10 @@ PART = 0.5
 """Share of the free memory that is used if the settings name no number."""
 
 
+LoggerKind = Literal["none", "tensorboard", "dvclive"]
+"""Programs that show a training while it runs."""
+
+
 class MachineSettings(Settings):
     """The section ``machine``: settings that change no result, so no stage runs again for them."""
 
@@ -20,6 +24,9 @@ class MachineSettings(Settings):
     ``auto``: half of what is free."""
     checkpoint_every: Count = 500
     """Steps between checkpoints and contact sheets of a training."""
+    logger: LoggerKind = "none"
+    """What the trainings log into, beside curves and pictures: ``none``, ``tensorboard`` or
+    ``dvclive``, each an extra of this package."""
 
 
 class Memory(NamedTuple):

@@ -7,141 +7,40 @@ LR images without HR are scored by NIQE alone.
 import csv
 import logging
 from collections.abc import Iterator, Sequence
-from dataclasses import dataclass, replace
+from dataclasses import replace
 from pathlib import Path
-from typing import Any, NamedTuple
+from typing import NamedTuple
 
-import numpy as np
-from pydantic import Field, field_validator
+from pydantic import Field
 from tqdm import tqdm
 
 from pipeline.base.errors import UserError
 from pipeline.base.files import make_folder, whole
-from pipeline.base.settings import Count, Settings
-from pipeline.evaluate.full_reference import HAAR_SIDE, MEASURES, Lpips, score
-from pipeline.evaluate.niqe import BLOCK, enough, niqe
-from pipeline.evaluate.niqe_model import load_model
-from pipeline.evaluate.protocols import Name, Protocol, protocol
+from pipeline.base.settings import Count
 from pipeline.evaluate.tiled import Tiling, enlarge, on_device
 from pipeline.images import drawing
 from pipeline.images.filters import bicubic_upsample
 from pipeline.images.io import Image, to_float, to_uint8, write_png
 from pipeline.parallel.background import read_ahead, write_behind
+from pipeline.scores.scorer import METHODS, NIQE, ImageScores, Scorer, ScoreSettings
 from pipeline.srn.file import open_model
 from pipeline.stores.reader import Store
 
 PICTURE_ROWS = 16
 """Number of images in the side-by-side picture, the first ones of the store."""
 
-ALEXNET_SIDE = 31
-"""Least side in HR pixels, without the border, that LPIPS needs."""
-
-METHODS = ("bicubic", "model")
-NIQE = "niqe"
-"""Value of the column ``protocol`` in rows of NIQE, which sees the whole image in any protocol."""
-
 log = logging.getLogger(__name__)
 
 
-class EvaluateSettings(Settings):
+class EvaluateSettings(ScoreSettings):
     """The section ``evaluate``."""
 
-    protocols: list[Name] = Field(["usrdu", "rwsr2020", "y"], min_length=1)
-    """How pairs are compared; the side-by-side picture shows the figures of the first."""
-    lpips_weights: str = "none"
-    """AlexNet for LPIPS: ``imagenet``, a file, or ``none`` to leave LPIPS out."""
-    niqe_model: str = "none"
-    """Pristine model of NIQE: a file, or ``none`` to leave NIQE out."""
     tile: Count = 256
     """Side of a tile in LR pixels."""
     halo: int = Field(32, ge=0)
     """LR pixels around a tile that the network also sees."""
     picture_crop: Count = 200
     """Side in HR pixels of the centre crop shown in the side-by-side pictures."""
-
-    @field_validator("protocols")
-    @classmethod
-    def _nothing_twice(cls, names: list[Name]) -> list[Name]:
-        if len(set(names)) < len(names):
-            raise ValueError(f"protocols names something twice: {names}")
-        return names
-
-
-@dataclass(frozen=True)
-class ImageScores:
-    """The scores of one image."""
-
-    image: str
-    method: str
-    """``bicubic`` or ``model``."""
-    protocol: str
-    """Its name, or ``niqe``."""
-    scores: dict[str, float]
-
-
-class Scorer:
-    """Scores images as the settings say; reads and checks everything it needs when it is made.
-
-    Args:
-        val: The images that will be scored.
-        settings: The section ``evaluate``.
-
-    Raises:
-        UserError: Weights or a model cannot be read, or an image is too small for a score.
-
-    """
-
-    def __init__(self, val: Store, settings: EvaluateSettings) -> None:
-        paired = val.kind == "val"
-        names = settings.protocols if paired else []
-        self.protocols = [protocol(name, val.scale) for name in names]
-        self.lpips_weights = settings.lpips_weights if paired else "none"
-        self.niqe = None if settings.niqe_model == "none" else load_model(Path(settings.niqe_model))
-        self._require_sizes(val)
-        self.lpips = None if self.lpips_weights == "none" else Lpips(self.lpips_weights)
-        self.columns = [*MEASURES] if paired else []
-        self.columns += ["lpips"] if self.lpips else []
-        self.columns += ["niqe"] if self.niqe else []
-
-    def _require_sizes(self, val: Store) -> None:
-        sides = [2 * one.border + self._side(one) for one in self.protocols]
-        grown = 1 if val.kind == "val" else val.scale
-        for image_id in val.ids:
-            height, width = (length * grown for length in val.size(image_id))
-            size = f"{val.path}: the SR image of '{image_id}' is {height}x{width}"
-            if min(height, width) < (side := max(sides, default=0)):
-                raise UserError(f"{size}; scores need {side}x{side}")
-            if self.niqe and not enough(height, width):
-                raise UserError(f"{size}; NIQE needs two blocks of {BLOCK}x{BLOCK}")
-
-    def _side(self, one: Protocol) -> int:
-        return max(one.window_side, HAAR_SIDE if self.lpips_weights == "none" else ALEXNET_SIDE)
-
-    def rows(self, image_id: str, method: str, sr: Image, hr: Image | None) -> list[ImageScores]:
-        """All scores of one SR image; without an HR image, NIQE alone."""
-        found = []
-        if hr is not None:
-            scored = score(sr, hr, self.protocols, self.lpips)
-            for one, scores in zip(self.protocols, scored, strict=True):
-                found.append(ImageScores(image_id, method, one.name, scores))
-        if self.niqe:
-            found.append(ImageScores(image_id, method, NIQE, {"niqe": niqe(sr, self.niqe)}))
-        return found
-
-    def metrics(self, rows: Sequence[ImageScores]) -> dict[str, Any]:
-        """Means of the scores by protocol and method, with the protocols and models used."""
-        described: dict[str, Any] = {"lpips_weights": self.lpips_weights, "niqe": None}
-        described["protocols"] = {
-            one.name: one.describe() | {name: _means(rows, one.name, name) for name in METHODS}
-            for one in self.protocols
-        }
-        if self.niqe:
-            described["niqe"] = {
-                "model_file": self.niqe.file,
-                "model_sha256": self.niqe.sha256,
-                **{name: _means(rows, NIQE, name).get("niqe") for name in METHODS},
-            }
-        return described
 
 
 def evaluate(
@@ -221,12 +120,6 @@ def _read(val: Store) -> Iterator[ValImage]:
             yield ValImage(image_id, val.read(image_id, "lr"), val.read(image_id, "hr"))
         else:
             yield ValImage(image_id, val.read(image_id, "image"), None)
-
-
-def _means(rows: Sequence[ImageScores], name: str, method: str) -> dict[str, float]:
-    """Means of the scores of a protocol and method."""
-    chosen = [row.scores for row in rows if (row.protocol, row.method) == (name, method)]
-    return {key: float(np.mean([one[key] for one in chosen])) for key in (chosen or [{}])[0]}
 
 
 def _write_table(rows: Sequence[ImageScores], columns: Sequence[str], path: Path) -> None:

@@ -23,6 +23,12 @@ Subsampling = Literal["4:4:4", "4:2:2", "4:2:0"]
 """Colour planes of a JPEG: whole, half along the rows, or half along both sides."""
 
 
+def read_written_png(path: Path) -> Image:
+    """Decode an RGB PNG that this project wrote, without its opacity, to (3, H, W) uint8."""
+    pixels = np.asarray(png_decode(path.read_bytes()))
+    return np.ascontiguousarray(np.moveaxis(pixels[..., :3], -1, 0))
+
+
 def read_grey_png(path: Path) -> NDArray[np.float64]:
     """Decode an 8- or 16-bit grey PNG to its values (H, W), not scaled.
 

@@ -155,6 +155,15 @@ def _scores(root: Path, folders: FolderSettings, evaluate: EvaluateSettings) -> 
         yield from _weights(root, folders, ("evaluate", name), value)
 
 
+def _best(root: Path, srn: TrainSrnSettings, evaluate: EvaluateSettings) -> Iterator[Remark]:
+    """Whether the score that chooses the best weights is computed."""
+    del root
+    needs = {"lpips": "lpips_weights", "niqe": "niqe_model"}.get(srn.best_by)
+    if srn.keep == "best" and needs and getattr(evaluate, needs) == "none":
+        sentence = f"train_srn.best_by is {srn.best_by}, but evaluate.{needs} is none"
+        yield Remark(("train_srn", "best_by"), sentence)
+
+
 def _weights(root: Path, folders: FolderSettings, keys: Keys, value: str) -> Iterator[Remark]:
     """What is wrong with a file of weights."""
     if value in NO_FILE:
@@ -189,5 +198,6 @@ RELATIONS: Sequence[tuple[tuple[str, ...], Callable[..., Iterator[Remark]]]] = (
     (("folders", "prepare", "train_srn", "architectures"), _networks),
     (("folders", "train_dsn", "train_srn"), _trainings),
     (("folders", "evaluate"), _scores),
+    (("train_srn", "evaluate"), _best),
 )
 """Sections, and what looks at them together."""

@@ -6,10 +6,10 @@ import numpy as np
 from tqdm import tqdm
 
 from pipeline.base.errors import UserError
-from pipeline.evaluate.niqe import BLOCK, block_features, moments
-from pipeline.evaluate.niqe_model import FEATURES, save_model
 from pipeline.images.io import size_text
 from pipeline.reading.files import find_images, read_image, warn_of_others
+from pipeline.scores.niqe import BLOCK, block_features, moments
+from pipeline.scores.niqe_model import FEATURES, save_model
 
 SHARP = 0.75
 """A block counts as sharp above this share of the highest sharpness of its image."""

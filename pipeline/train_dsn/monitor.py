@@ -1,8 +1,7 @@
 """Scores of the DSN during its training, without pairs: for the best epoch and for warnings."""
 
-from collections.abc import Callable, Mapping
+from collections.abc import Callable
 from dataclasses import asdict, dataclass, replace
-from typing import Any
 
 import numpy as np
 import torch
@@ -14,6 +13,7 @@ from pipeline.images.io import to_float, to_uint8
 from pipeline.noise.estimate import BLOCKS
 from pipeline.noise.measured import measure
 from pipeline.noise.statistics import Allowance, LrStatistics, compare, lr_statistics
+from pipeline.runs.best import BestWeights
 from pipeline.sampling.laplace import Maps
 from pipeline.sampling.noise_law import NoiseSource
 from pipeline.sampling.noise_level import LEAST_MISS, NO_NOISE, miss, noise_ratio
@@ -177,39 +177,16 @@ class Monitor:
         )
 
 
-class BestEpoch:
-    """The weights of the epoch with the lowest score so far; part of a training's state."""
+class BestEpoch(BestWeights[DsnScores]):
+    """The weights of the epoch with the lowest score so far; epochs count from 0."""
 
     def __init__(self) -> None:
-        self.epoch: int | None = None
-        """Counted from 0; None before the first scores."""
-        self.scores: DsnScores | None = None
-        """Scores of that epoch."""
-        self.latest: DsnScores | None = None
-        """Scores of the epoch that was scored last."""
-        self.weights: dict[str, Tensor] = {}
-
-    def update(self, epoch: int, scores: DsnScores, weights: Mapping[str, Tensor]) -> None:
-        """Record the scores of an epoch; keep its weights if it is the best so far."""
-        self.latest = scores
-        if self.scores is None or scores.score < self.scores.score:
-            self.epoch, self.scores = epoch, scores
-            self.weights = {key: value.detach().clone() for key, value in weights.items()}
+        super().__init__(lambda scores: scores.score, asdict, lambda state: DsnScores(**state))
 
     def logged(self) -> dict[str, float | None]:
         """The latest scores for the curves."""
         names = ("wasserstein", "noise_level_difference")
         return {} if self.latest is None else {name: getattr(self.latest, name) for name in names}
-
-    def state_dict(self) -> dict[str, Any]:
-        """The whole state, for a checkpoint."""
-        scores = [one and asdict(one) for one in (self.scores, self.latest)]
-        return {"epoch": self.epoch, "scores": scores, "weights": self.weights}
-
-    def load_state_dict(self, state_dict: dict[str, Any]) -> None:
-        """Restore the state of a checkpoint."""
-        self.epoch, self.weights = state_dict["epoch"], state_dict["weights"]
-        self.scores, self.latest = (one and DsnScores(**one) for one in state_dict["scores"])
 
 
 def _middle(hr: Store, image_id: str) -> Box:

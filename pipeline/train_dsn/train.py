@@ -1,5 +1,6 @@
 """Training of the DSN on HR images and real LR images that are not paired (Sec. 3.1)."""
 
+from collections.abc import Callable
 from dataclasses import asdict, dataclass
 from functools import cached_property, partial
 from pathlib import Path
@@ -17,6 +18,10 @@ from pipeline.images import drawing
 from pipeline.images.filters import high_pass
 from pipeline.optimisation.rates import Moment
 from pipeline.passport.model import CameraModel
+from pipeline.runs.checkpoints import Stateful
+from pipeline.runs.description import Places, Training
+from pipeline.runs.loggers import require_logger
+from pipeline.runs.run import run
 from pipeline.sampling.laplace import Maps
 from pipeline.sampling.sampler import Draw, make_sampler
 from pipeline.stores.reader import Store, require_same_scale
@@ -26,8 +31,6 @@ from pipeline.train_dsn.monitor import BestEpoch, Monitor
 from pipeline.train_dsn.prior import known_prior_gray, with_prior
 from pipeline.train_dsn.reference import open_passport, open_reference
 from pipeline.train_dsn.settings import TrainDsnSettings
-from pipeline.training.checkpoints import Stateful
-from pipeline.training.description import Places, Training
 from pipeline.training.discriminators import UNetDiscriminator
 from pipeline.training.learner import (
     Adversaries,
@@ -38,7 +41,6 @@ from pipeline.training.learner import (
     weighted_sum,
 )
 from pipeline.training.precision import Passes, Precision
-from pipeline.training.run import run
 from pipeline.training.vgg import VGG19Features, weights_hash
 
 
@@ -243,6 +245,11 @@ class DsnTrainer:
             maps["theta"] = torch.full_like(maps["mean"], self.constant_theta)
         return maps
 
+    @property
+    def pictures(self) -> dict[str, Callable[[Path], None]]:
+        """What draws each picture, by the name of its file."""
+        return {"contact_sheet.png": self.contact_sheet}
+
     @torch.no_grad()
     def contact_sheet(self, path: Path) -> None:
         """Draw HR, reference, mean, theta, two samples and real LR, the same at every call."""
@@ -315,7 +322,7 @@ class DsnTrainer:
             "prior_scale_gray": known_prior_gray(settings),
             **self.statistics(8),
             "kept": settings.keep,
-            "kept_epoch": best.epoch if settings.keep == "best" and settings.epochs else last,
+            "kept_epoch": best.at if settings.keep == "best" and settings.epochs else last,
             **asdict(kept),
             "noise_ratio": kept.noise_ratio,
             "warning": "; ".join(kept.warnings()),
@@ -372,16 +379,19 @@ def train_dsn(
         Of several processes the main one alone writes; the others return None.
 
     Raises:
-        UserError: See ``DsnTrainer`` and ``training.run``.
+        UserError: See ``DsnTrainer`` and ``training.run``; or the logger is not installed.
 
     """
+    require_logger(machine.logger)
     trainer = DsnTrainer(material, settings, machine)
+    key = trainer.key(places.start)
     training = Training(
         name="train_dsn",
-        folder=places.work / trainer.key(places.start),
+        folder=places.work / key,
         steps=trainer.steps,
         log_every=settings.log_every,
         checkpoint_every=machine.checkpoint_every,
         start=places.start,
+        log=places.log(machine.logger, "train_dsn", key),
     )
     return run(trainer, training, places.results("dsn.safetensors"), __name__)

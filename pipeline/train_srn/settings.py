@@ -17,6 +17,9 @@ from pipeline.training.discriminators import UNetDiscriminator, VGGDiscriminator
 SUFFICIENT = ("content", "low_pass", "charbonnier", "ms_ssim", "fft", "dists", "perceptual")
 """Terms of the loss that a network can be trained on alone: they see where things are."""
 
+ScoreName = Literal["psnr", "ssim", "haarpsi", "lpips", "niqe"]
+HIGHER_IS_BETTER = ("psnr", "ssim", "haarpsi")
+
 
 class Architecture(Settings):
     """One entry of the section ``architectures``."""
@@ -113,6 +116,20 @@ class TrainSrnSettings(StepSettings):
     """Channels innermost in memory, the layout that tensor cores prefer; faster on a CPU too."""
     log_every: Count = 50
     """Steps per row of the curves."""
+    validate_every: int = Field(250, ge=0)
+    """Steps between two scorings on validation images, under the first protocol of the section
+    ``evaluate``; the last step is scored too.  0: none."""
+    validation_images: Count = 16
+    """Validation images that are scored, at most; which ones follows from hashes of their names."""
+    validation_crop: int = Field(256, ge=48, le=1024)
+    """Largest side of the central part of a validation image that is scored, in HR pixels."""
+    validation_half: bool = False
+    """Hold out half of the validation images, which are scored once, at the end."""
+    keep: Literal["best", "last"] = "last"
+    """Step whose averaged weights are written: the best of those that were scored, or the last."""
+    best_by: ScoreName = "psnr"
+    """The score that is best for ``keep: best``.  PSNR needs no files, and prefers smooth images;
+    ``lpips``, where ``evaluate.lpips_weights`` names weights, is nearer to the eye."""
 
     @model_validator(mode="after")
     def _some_loss(self) -> "TrainSrnSettings":
@@ -129,6 +146,12 @@ class TrainSrnSettings(StepSettings):
             )
         if self.ldl_weight and not self.ema_decay and self.optimiser != "schedulefree":
             raise ValueError("ldl_weight needs averaged weights, but ema_decay is 0")
+        return self
+
+    @model_validator(mode="after")
+    def _the_best_of_something(self) -> "TrainSrnSettings":
+        if self.keep == "best" and not self.validate_every:
+            raise ValueError("keep is best, which needs scores: validate_every is 0")
         return self
 
     def weight_of(self, term: str) -> float:

@@ -1,11 +1,13 @@
 """Training of an SR network on sampled degradations (Sec. 3.2), or on pairs."""
 
-from collections.abc import Mapping
-from dataclasses import dataclass
+import math
+from collections.abc import Callable, Mapping
+from dataclasses import dataclass, field, replace
 from pathlib import Path
 
 import torch
 from accelerate import Accelerator
+from accelerate.utils import broadcast
 from torch import Tensor, nn
 
 from pipeline.base.errors import UserError, one_line
@@ -14,10 +16,18 @@ from pipeline.crops.batches import Demand
 from pipeline.crops.memory import MachineSettings, allowed
 from pipeline.images import drawing
 from pipeline.images.filters import bicubic_upsample
+from pipeline.images.io import to_float
 from pipeline.optimisation.rates import Moment
 from pipeline.passport.passport import Passport, passport_of
+from pipeline.runs.best import BestWeights
+from pipeline.runs.checkpoints import Stateful
+from pipeline.runs.description import Places, Training
+from pipeline.runs.loggers import require_logger
+from pipeline.runs.progress import Progress
+from pipeline.runs.run import run
 from pipeline.sampling.calibration import Calibration
 from pipeline.sampling.sampler import make_sampler
+from pipeline.scores.scorer import ScoreSettings
 from pipeline.srn.file import SRN_FORMAT, open_model
 from pipeline.srn.network import build
 from pipeline.stores.reader import Store
@@ -34,8 +44,13 @@ from pipeline.train_srn.streams import (
     bicubic_stream,
     pairs_stream,
 )
-from pipeline.training.checkpoints import Stateful
-from pipeline.training.description import Places, Training
+from pipeline.train_srn.validation import (
+    OpenedNetwork,
+    Scores,
+    Validation,
+    digests,
+    open_validation,
+)
 from pipeline.training.learner import (
     Adversaries,
     Average,
@@ -46,7 +61,6 @@ from pipeline.training.learner import (
     weighted_sum,
 )
 from pipeline.training.precision import Passes, Precision
-from pipeline.training.run import run
 from pipeline.training.vgg import VGG19Features, weights_hash
 
 
@@ -66,6 +80,10 @@ class SrnMaterial:
     """The camera's passport; None: that which the maps carry, if any."""
     measured: Calibration | None = None
     """What was measured of the noise of samples, for a warning; it changes no weights."""
+    val: Store | None = None
+    """Images to validate on, a store of kind val or lr."""
+    scoring: ScoreSettings = field(default_factory=ScoreSettings)
+    """How they are scored."""
 
     def used(self, settings: TrainSrnSettings) -> "SrnMaterial":
         """The part that the settings need; a change of the rest changes no result.
@@ -74,6 +92,12 @@ class SrnMaterial:
             UserError: A store that is needed was not given.
 
         """
+        part = self._trained_on(settings)
+        if settings.validate_every:
+            part = replace(part, val=self.val, scoring=self.scoring)
+        return part
+
+    def _trained_on(self, settings: TrainSrnSettings) -> "SrnMaterial":
         match settings.lr_from:
             case "maps":
                 stores = _given("hr", self.hr), _given("maps", self.maps)
@@ -89,7 +113,7 @@ class SrnMaterial:
                 return SrnMaterial(pairs=_given("pairs", self.pairs))
 
     def digests(self) -> dict[str, str]:
-        """Digests of the stores, by name."""
+        """Digests of the stores that are trained on, by name."""
         stores = {"hr": self.hr, "maps": self.maps, "pairs": self.pairs}
         return {name: store.digest for name, store in stores.items() if store}
 
@@ -109,6 +133,7 @@ class SrnTrainer:
         settings: The section ``train_srn``.
         accelerator: Device and processes.
         trained_on: Digests of the stores by name, for the file.
+        validation: Scores the network during the training; None: nothing does.
 
     Raises:
         UserError: The network cannot be built, the warm start does not fit it, or a crop is smaller
@@ -123,9 +148,10 @@ class SrnTrainer:
         settings: TrainSrnSettings,
         accelerator: Accelerator,
         trained_on: Mapping[str, str] | None = None,
+        validation: Validation | None = None,
     ) -> None:
         self.settings, self.architecture = settings, architecture
-        self.trained_on = dict(trained_on or {})
+        self.trained_on, self.validation = dict(trained_on or {}), validation
         self.accelerator, self.device = accelerator, accelerator.device
         self.data, self.schedule = stream, stream.schedule
         steps = settings.steps or self.schedule.steps(settings.epochs)
@@ -160,12 +186,17 @@ class SrnTrainer:
         )
         first = settings.own_shares(accelerator)[0]
         self.pictured = Pair(*(part[: drawing.SHEET_ROWS] for part in stream.batch(0, first)))
+        self.opened = OpenedNetwork(self.device)
+        self.progress = self._progress()
+        self.best: BestWeights[Scores] = BestWeights(self._value, dict, dict)
         self.parts: dict[str, Stateful] = {
             "network": self.network,
             "ema": self.ema,
             "discriminator": self.discriminator,
             "optimiser": self.learner.optimiser,
             "discriminator_optimiser": self.discriminator_learner.optimiser,
+            "progress": self.progress,
+            "best": self.best,
         }
 
     def _passes(self, vgg: nn.Module | None) -> list[Passes]:
@@ -181,6 +212,18 @@ class SrnTrainer:
             passes += [Passes(vgg, hr_side), Passes(vgg, hr_side, backward=False)]
         return passes
 
+    def _progress(self) -> Progress:
+        """The crops that are pictured at several steps: of validation images, or of the stream."""
+        lr, hr = list(self.pictured.lr), list(self.pictured.hr)
+        if self.validation is not None:
+            crops = self.validation.crops[: drawing.SHEET_ROWS]
+            lr = [to_float(crop.lr) for crop in crops]
+            hr = [to_float(crop.hr) for crop in crops if crop.hr is not None]
+        return Progress(lr, hr, self.data.scale, self.steps)
+
+    def _value(self, scores: Scores) -> float:
+        return math.nan if self.validation is None else self.validation.value(scores)
+
     def step(self, step: int) -> dict[str, Tensor]:
         """Train both networks on one batch; returns the unweighted terms of Eq. 12."""
         factor = self.settings.rate_factor(Moment(step, self._epoch(step), self.steps))
@@ -189,7 +232,15 @@ class SrnTrainer:
         )
         with self.learner.averaged():
             self.ema.update(self.network)
+        if self.accelerator.is_main_process and self.progress.due(step + 1):
+            self._picture(step + 1)
         return terms
+
+    @torch.no_grad()
+    def _picture(self, made: int) -> None:
+        """Add the SR images of the averaged weights to the pictures of the progress."""
+        network = self.opened.with_weights(self.ema.module.state_dict())
+        self.progress.add(made, network(self.progress.lr.to(self.device)))
 
     def _epoch(self, step: int) -> int:
         """Epoch, from 0, by which the rate is halved."""
@@ -211,9 +262,35 @@ class SrnTrainer:
         return sr
 
     def score(self, step: int) -> dict[str, float | None]:
-        """No scores: ``usrdu evaluate`` scores an SRN."""
-        del step
-        return {}
+        """Scores of the averaged weights on validation images; None at steps that are not scored.
+
+        The main process computes them, and the others wait for them.
+        """
+        validation, made = self.validation, step + 1
+        if validation is None:
+            return {}
+        if made % self.settings.validate_every and made != self.steps:
+            return dict.fromkeys(validation.columns)
+        weights = self.ema.module.state_dict()
+        values = torch.zeros(len(validation.columns), dtype=torch.float64)
+        if self.accelerator.is_main_process:
+            scored = validation.score(self.opened.with_weights(weights))
+            values = torch.tensor(list(scored.values()), dtype=torch.float64)
+        values = broadcast(values.to(self.device))
+        scores = dict(zip(validation.columns, values.tolist(), strict=True))
+        self.best.update(made, scores, weights if self.settings.keep == "best" else {})
+        return {name: None if math.isnan(value) else value for name, value in scores.items()}
+
+    @property
+    def pictures(self) -> dict[str, Callable[[Path], None]]:
+        """What draws each picture, by the name of its file."""
+        return {"contact_sheet.png": self.contact_sheet, "progress.png": self.draw_progress}
+
+    def draw_progress(self, path: Path) -> None:
+        """Draw the same crops at several steps; those of a network that is not trained once."""
+        if not self.steps and not self.progress.made:
+            self._picture(0)
+        self.progress.draw(path)
 
     @torch.no_grad()
     def contact_sheet(self, path: Path) -> None:
@@ -228,7 +305,12 @@ class SrnTrainer:
         drawing.save(figure, path)
 
     def finish(self, weights: Path) -> dict[str, object]:
-        """Write the averaged weights, in the keys of the architecture."""
+        """Write the averaged weights of the last or the best step, in the keys of the architecture.
+
+        Returns:
+            Metrics: what the validation says of these weights, if there is one.
+
+        """
         metadata = {
             "format": SRN_FORMAT,
             "scale": self.data.scale,
@@ -236,8 +318,18 @@ class SrnTrainer:
             "settings": self.settings.model_dump() | self.precision.described,
             "trained_on": self.trained_on,
         }
+        best = self.settings.keep == "best" and self.best.at is not None
+        if best:
+            self.ema.module.load_state_dict(self.best.weights)
+            metadata["chosen"] = {"step": self.best.at, "by": self.settings.best_by}
         save_weights(weights, self.ema.module.state_dict(), metadata)
-        return {}
+        if self.validation is None:
+            return {}
+        network = self.opened.with_weights(self.ema.module.state_dict())
+        scores = self.best.scores if best else self.best.latest
+        scores = self.validation.score(network) if scores is None else scores
+        kept = self.best.at if best else self.steps
+        return {"validation": self.validation.metrics(kept or 0, scores, network)}
 
 
 def train_srn(
@@ -251,7 +343,7 @@ def train_srn(
     """Train an SR network, or go on with an interrupted training of the same settings and stores.
 
     Writes ``srn.safetensors`` (the averaged weights, in the keys of the architecture),
-    ``contact_sheet.png`` and ``curves.csv``.
+    ``contact_sheet.png``, ``progress.png`` and ``curves.csv``.
 
     Args:
         material: What it is trained on.
@@ -263,21 +355,26 @@ def train_srn(
 
     Returns:
         Metrics: the last row of the curves; without a training ``{"step": 0}``; and what
-        ``noise_check`` says.  Of several processes the main one alone writes; the others return
-        None.
+        ``noise_check`` and the validation say.  Of several processes the main one alone writes; the
+        others return None.
 
     Raises:
-        UserError: See ``open_stream``, ``SrnTrainer`` and ``training.run``.
+        UserError: See ``open_stream``, ``open_validation``, ``SrnTrainer`` and ``training.run``; or
+            the logger is not installed.
 
     """
+    require_logger(machine.logger)
     material = material.used(settings)
     accelerator = make_accelerator()
     memory = allowed(machine, accelerator.device, accelerator.num_processes)
+    validation = open_validation(material.val, settings, material.scoring)
     stream = open_stream(material, settings, settings.demand(accelerator, memory))
     noise: dict[str, float | None] = {}
     if material.maps is not None and accelerator.is_main_process:
         noise = check_noise(material.measured, settings, material.maps)
-    trainer = SrnTrainer(stream, architecture, settings, accelerator, material.digests())
+    trainer = SrnTrainer(
+        stream, architecture, settings, accelerator, material.digests(), validation
+    )
     key = _key(material, architecture, settings, accelerator.num_processes, places.start)
     training = Training(
         name=f"train_srn@{name}",
@@ -286,6 +383,7 @@ def train_srn(
         log_every=settings.log_every,
         checkpoint_every=machine.checkpoint_every,
         start=places.start,
+        log=places.log(machine.logger, f"train_srn@{name}", key),
     )
     result = run(trainer, training, places.results("srn.safetensors"), __name__)
     return None if result is None else {**result, **noise}
@@ -305,9 +403,10 @@ def _key(
     measured = source and source.model_dump()
     vgg = weights_hash(settings.perceptual_weights) if settings.perceptual_weight else None
     dists = [dists_hashes(settings.dists_weights, settings.dists_vgg16)]
+    validated = [] if material.val is None else digests(material.val, material.scoring)
     return fingerprint(
         settings.model_dump(), architecture.model_dump(), hashes, vgg, material.digests(), measured,
-        processes, *(dists if settings.dists_weight else []),
+        processes, *validated, *(dists if settings.dists_weight else []),
     )  # fmt: skip
 
 

@@ -1,1 +1,1 @@
-"""What both trainings share: learners, losses, the loop and its checkpoints."""
+"""How the networks of both trainings learn: learners, discriminators, precision, VGG19."""

@@ -21,11 +21,11 @@ from torchvision.models import alexnet
 from pipeline.base.errors import UserError
 from pipeline.evaluate import evaluate as module
 from pipeline.evaluate.evaluate import EvaluateSettings, evaluate
-from pipeline.evaluate.full_reference import haarpsi
-from pipeline.evaluate.niqe import block_features, niqe
-from pipeline.evaluate.niqe_model import load_model
-from pipeline.evaluate.protocols import Name, protocol
 from pipeline.images import drawing
+from pipeline.scores.full_reference import haarpsi
+from pipeline.scores.niqe import block_features, niqe
+from pipeline.scores.niqe_model import load_model
+from pipeline.scores.protocols import Name, protocol
 from pipeline.srn.network import build
 from pipeline.stores.format import Kind
 from pipeline.stores.reader import Store

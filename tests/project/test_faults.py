@@ -128,6 +128,10 @@ def test_what_no_stage_refuses_is_no_fault(params: Path, old: str, new: str) -> 
     ("changes", "words"),
     [
         ([("lr_from: maps", "lr_from: pairs")], "holds no pairs"),
+        (
+            [("keep: last                   # step", "keep: best #"), ("by: psnr", "by: niqe")],
+            "train_srn.best_by is niqe, but evaluate.niqe_model is none",
+        ),
         ([("  epochs: 0 ", "  epochs: 5 "), ("hr_patch: 128", "hr_patch: 100")], "64 (16 times"),
         (
             [("spectrum_weight: 0.0", "spectrum_weight: 0.5"), ("lr_patch: 16", "lr_patch: 8"),

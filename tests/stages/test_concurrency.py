@@ -14,9 +14,9 @@ from torch.utils.data import DataLoader, Dataset
 from pipeline.base.errors import UserError
 from pipeline.base.files import claim, replace_folder
 from pipeline.export.export import ExportSettings, export
+from pipeline.runs.description import Places
 from pipeline.stores.reader import Store
 from pipeline.train_srn.train import SrnMaterial, train_srn
-from pipeline.training.description import Places
 from pipeline.writing.partial import partial_path
 from pipeline.writing.writer import StoreWriter
 

@@ -35,17 +35,17 @@ from PIL import Image
 from pipeline.base.errors import UserError, printable
 from pipeline.base.params import load_lines, load_yaml
 from pipeline.base.settings import load_section
-from pipeline.evaluate.full_reference import Lpips
 from pipeline.prepare.prepare import Folders, prepare
 from pipeline.reading.files import find_images, image_size, read_image
 from pipeline.reading.formats import open_header
+from pipeline.runs.checkpoints import load_state
+from pipeline.scores.full_reference import Lpips
 from pipeline.srn.file import open_model
 from pipeline.stores.format import seal
 from pipeline.stores.reader import Store
 from pipeline.stores.verify import verify
 from pipeline.stores.weights import load_foreign, load_weights
 from pipeline.tools.convert import convert
-from pipeline.training.checkpoints import load_state
 from pipeline.training.vgg import VGG19Features
 from pipeline.writing.writer import StoreWriter
 from stages.cli import main

@@ -4,6 +4,7 @@ import json
 import os
 import subprocess
 import sys
+from functools import partial
 from pathlib import Path
 from typing import Any
 
@@ -12,6 +13,8 @@ import torch
 from conftest import World, dsn_settings, names, read_rows, srn_settings
 from safetensors.torch import load_file
 from two_processes import DSN, SRN, run_dsn, run_srn
+
+from pipeline.base.params import flat
 
 ROOT = Path(__file__).parents[2]
 Started = subprocess.Popen[str]
@@ -58,6 +61,9 @@ def distance(one: Path, other: Path) -> float:
     return float(apart.abs().mean())
 
 
+approx = partial(pytest.approx, rel=1e-4)
+
+
 @pytest.mark.parametrize("name", SRN)
 def test_srn_weights_are_those_of_one_process(
     name: str, two: tuple[Path, list[Any]], tiny: World, tmp_path: Path
@@ -67,12 +73,16 @@ def test_srn_weights_are_those_of_one_process(
     Adam's rate is 1e-3 and there are three steps.
     """
     more = {"doubled": {"batch_size": 4}, "noise": {"accumulate": 2}, "shares": {"accumulate": 4}}
+    more["validated"] = more["doubled"]
     one = run_srn(stores_of(tiny), tmp_path, srn_settings(**{**SRN[name], **more[name]}))
     folder = two[0] / name / "out"
     assert distance(folder / "srn.safetensors", tmp_path / "out" / "srn.safetensors") < 1e-5
-    assert two[1][0][0][name] == pytest.approx(one, rel=1e-4)  # terms are means over both
-    found, expected = (read_rows(path / "curves.csv") for path in (folder, tmp_path / "out"))
-    assert [row["step"] for row in found] == [row["step"] for row in expected] == ["2", "3"]
+    found, expected = (dict(flat(metrics)) for metrics in (two[1][0][0][name], one or {}))
+    assert found.keys() == expected.keys()
+    for key, value in found.items():  # terms are means over both
+        assert value == (approx(expected[key]) if isinstance(value, float) else expected[key]), key
+    rows, alone = (read_rows(path / "curves.csv") for path in (folder, tmp_path / "out"))
+    assert [row["step"] for row in rows] == [row["step"] for row in alone] == ["2", "3"]
 
 
 @pytest.mark.parametrize("name", DSN)
@@ -106,6 +116,7 @@ def test_the_main_process_alone_writes(two: tuple[Path, list[Any]]) -> None:
         assert names(folder / name / "out") == [
             "contact_sheet.png",
             "curves.csv",
+            "progress.png",
             "srn.safetensors",
         ]
         (kept,) = (folder / name / "work").iterdir()
@@ -113,6 +124,7 @@ def test_the_main_process_alone_writes(two: tuple[Path, list[Any]]) -> None:
             "contact_sheet.png",
             "curves.csv",
             "finished.json",
+            "progress.png",
             "srn.safetensors",
         ]
     for file in ("srn.safetensors", "contact_sheet.png"):

@@ -48,6 +48,7 @@ def test_everything_is_there(repo: Path) -> None:
         "data/audit/page/scores.csv",
         "data/train_srn/esrgan/srn.safetensors",
         "data/train_srn/compact/contact_sheet.png",
+        "data/train_srn/compact/progress.png",
         "data/evaluate/esrgan/side_by_side.png",
         "data/evaluate/compact/sr/coffee.png",
     ):

@@ -10,12 +10,12 @@ from conftest import MACHINE, World, compact, dsn_settings, names, srn_settings
 from small_stores import bytes_of
 
 from pipeline.export.export import ExportSettings, export
+from pipeline.runs.description import Places
 from pipeline.stores import kept as module
 from pipeline.stores.kept import NOTE, KeptResults
 from pipeline.stores.reader import Store
 from pipeline.train_dsn.train import DsnMaterial, DsnTrainer, train_dsn
 from pipeline.train_srn.train import SrnMaterial, SrnTrainer, train_srn
-from pipeline.training.description import Places
 
 MODULE = "pipeline.export.export"
 METRICS = {"psnr": 0.1 + 0.2, "niqe": None, "words": "ä"}

@@ -17,12 +17,12 @@ from small_stores import make_older
 from torch import nn
 
 from pipeline.base.errors import UserError
+from pipeline.runs.checkpoints import load_state, save_state
 from pipeline.stores import format
 from pipeline.stores.format import ARRAYS, Kind, seal
 from pipeline.stores.reader import Store
 from pipeline.stores.verify import Verified, verify
 from pipeline.stores.weights import load_foreign, load_weights, require_whole, save_weights
-from pipeline.training.checkpoints import load_state, save_state
 from pipeline.writing.writer import StoreWriter
 from stages.cli import main
 

@@ -21,8 +21,8 @@ from torch import Tensor, nn
 from pipeline.base.errors import UserError
 from pipeline.base.files import make_folder, write_whole
 from pipeline.base.hashes import file_hash, fingerprint
+from pipeline.runs.checkpoints import load_state, save_state
 from pipeline.stores.weights import CHECKSUM, load_foreign, load_weights, save_weights
-from pipeline.training.checkpoints import load_state, save_state
 
 METADATA = {"format": "test", "scale": 4, "settings": {"b": [1.5, None], "a": "x"}, "unit": "°"}
 

@@ -12,8 +12,8 @@ from scipy.signal import convolve2d
 from skimage import data
 
 from pipeline.base.errors import UserError
-from pipeline.evaluate.niqe import block_features, niqe
-from pipeline.evaluate.niqe_model import load_model
+from pipeline.scores.niqe import block_features, niqe
+from pipeline.scores.niqe_model import load_model
 from pipeline.tools.niqe_fit import fit
 from stages.tools.niqe_fit import command
 

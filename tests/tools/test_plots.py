@@ -47,6 +47,7 @@ def write_outputs(repo: Path, curves: str = TERMS) -> None:
         (folder / "curves.csv").write_text(curves)
         write_png(folder / "contact_sheet.png", np.zeros((3, 2, 2), np.uint8))
         if folder in folders:
+            write_png(folder / "progress.png", np.zeros((3, 2, 2), np.uint8))
             shown = repo / "data/evaluate" / folder.name / "side_by_side.png"
             shown.parent.mkdir(parents=True, exist_ok=True)
             write_png(shown, np.zeros((3, 2, 2), np.uint8))
@@ -76,6 +77,7 @@ def expected(names: list[str]) -> set[str]:
         for path in (
             f"data/train_srn/{name}/curves.csv",
             f"data/train_srn/{name}/contact_sheet.png",
+            f"data/train_srn/{name}/progress.png",
             f"data/evaluate/{name}/side_by_side.png",
         )
     }

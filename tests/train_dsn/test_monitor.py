@@ -124,11 +124,11 @@ def test_the_best_epoch_keeps_its_weights(tmp_path: Path) -> None:
     for epoch, distance in enumerate((2.0, 0.7, 0.9)):
         weights += 1  # as an optimiser does: in place
         best.update(epoch, scores(noise_level_difference=distance), {"w": weights})
-    assert best.epoch == 1
+    assert best.at == 1
     assert best.weights["w"].tolist() == [2, 2, 2]
     assert best.latest is not None and best.latest.noise_level_difference == 0.9
     torch.save(best.state_dict(), tmp_path / "state.pt")
     again = BestEpoch()
     again.load_state_dict(torch.load(tmp_path / "state.pt", weights_only=True))
-    assert (again.epoch, again.scores, again.latest) == (1, best.scores, best.latest)
+    assert (again.at, again.scores, again.latest) == (1, best.scores, best.latest)
     assert again.weights["w"].tolist() == [2, 2, 2]

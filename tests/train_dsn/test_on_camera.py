@@ -23,11 +23,11 @@ from pipeline.images.filters import bicubic_downsample
 from pipeline.images.io import to_float
 from pipeline.passport.model import CameraModel
 from pipeline.passport.passport import Passport, write_passport
+from pipeline.runs.description import Places
 from pipeline.sampling.laplace import scale_terms, scaled_divergence
 from pipeline.stores.weights import load_weights, save_weights
 from pipeline.train_dsn.losses import DsnLoss
 from pipeline.train_dsn.train import DsnMaterial, DsnTrainer, train_dsn
-from pipeline.training.description import Places
 from stages.cli import main
 
 MACHINE = MachineSettings(memory="auto", checkpoint_every=2)

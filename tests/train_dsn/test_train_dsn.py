@@ -36,6 +36,7 @@ from pipeline.base.settings import load_section
 from pipeline.dsn.network import Degradation
 from pipeline.images.filters import bicubic_downsample
 from pipeline.reading.files import read_image
+from pipeline.runs.description import Places
 from pipeline.stores.reader import Store
 from pipeline.train_dsn import train as module
 from pipeline.train_dsn.losses import DsnLoss
@@ -43,7 +44,6 @@ from pipeline.train_dsn.monitor import DsnScores, Monitor
 from pipeline.train_dsn.prior import with_prior
 from pipeline.train_dsn.settings import TrainDsnSettings
 from pipeline.train_dsn.train import DsnMaterial, DsnTrainer, train_dsn
-from pipeline.training.description import Places
 from pipeline.training.learner import Learner
 from pipeline.training.vgg import VGG19Features
 from pipeline.writing.writer import StoreWriter

@@ -39,6 +39,7 @@ from torch import Tensor, nn
 
 from pipeline.base.errors import UserError
 from pipeline.reading.files import read_image
+from pipeline.runs.description import Places
 from pipeline.sampling.calibration import Calibration
 from pipeline.sampling.sampler import Draw, make_sampler
 from pipeline.stores.reader import Store
@@ -47,7 +48,6 @@ from pipeline.train_srn.settings import Architecture, TrainSrnSettings
 from pipeline.train_srn.streams import SampleStream
 from pipeline.train_srn.terms import block_spectra
 from pipeline.train_srn.train import SrnMaterial, SrnTrainer, open_stream, train_srn
-from pipeline.training.description import Places
 from pipeline.training.learner import Learner, make_accelerator
 from pipeline.training.vgg import VGG19Features
 from pipeline.writing.writer import StoreWriter
@@ -457,7 +457,12 @@ def test_an_architecture_that_is_not_trained(tiny: World, tmp_path: Path) -> Non
     torch.save({"params": state}, tmp_path / "x4.pth")
     idle = starting_from(tmp_path / "x4.pth").model_copy(update={"train": False})
     assert run(tiny, srn_settings(), tmp_path, idle) == {"step": 0}
-    assert names(tmp_path / "out") == ["contact_sheet.png", "curves.csv", "srn.safetensors"]
+    assert names(tmp_path / "out") == [
+        "contact_sheet.png",
+        "curves.csv",
+        "progress.png",
+        "srn.safetensors",
+    ]
     found = ModelLoader(device="cpu").load_from_file(tmp_path / "out" / "srn.safetensors")
     image = torch.rand(1, 3, 9, 12, generator=torch.Generator().manual_seed(0))
     with torch.no_grad():
@@ -484,7 +489,8 @@ def run(
 @pytest.fixture
 def no_sheets(monkeypatch: pytest.MonkeyPatch) -> None:
     """Leave out the drawing, which takes longer than the training."""
-    monkeypatch.setattr(SrnTrainer, "contact_sheet", lambda _self, _path: None)
+    for name in ("contact_sheet", "draw_progress"):
+        monkeypatch.setattr(SrnTrainer, name, lambda _self, _path: None)
 
 
 @pytest.fixture
@@ -541,7 +547,12 @@ def test_golden_log(golden_run: tuple[Path, SrnTrainer], compare_golden: Compare
 
 def test_results_of_a_run(golden_run: tuple[Path, SrnTrainer], tiny: World) -> None:
     folder, _ = golden_run
-    assert names(folder / "out") == ["contact_sheet.png", "curves.csv", "srn.safetensors"]
+    assert names(folder / "out") == [
+        "contact_sheet.png",
+        "curves.csv",
+        "progress.png",
+        "srn.safetensors",
+    ]
     (left,) = names(folder / "work")
     assert left.endswith(".finished")  # nothing is left to go on with
     assert min(read_image(folder / "out" / "contact_sheet.png").shape[1:]) > 200
@@ -612,7 +623,7 @@ def test_an_interrupted_run_ends_like_a_straight_one(
     metrics = run(tiny, srn_settings(**FULL), tmp_path)
     assert steps == [0, 1, 2, 3, 4, 5, 4, 5]
     assert metrics == json.loads((golden_run[0] / "metrics.json").read_text())
-    for name in ("srn.safetensors", "curves.csv", "contact_sheet.png"):
+    for name in ("srn.safetensors", "curves.csv", "contact_sheet.png", "progress.png"):
         straight = golden_run[0] / "out" / name
         assert (tmp_path / "out" / name).read_bytes() == straight.read_bytes(), name
 
@@ -811,7 +822,7 @@ def one_sentence(result: Result) -> str:
 def test_command(tiny: World, tmp_path: Path) -> None:
     result = call(tiny, tmp_path)
     assert result.exit_code == 0, result.output
-    found = ["contact_sheet.png", "curves.csv", "metrics.json", "srn.safetensors"]
+    found = ["contact_sheet.png", "curves.csv", "metrics.json", "progress.png", "srn.safetensors"]
     assert names(tmp_path / "out") == found
     for name in found:
         assert f"wrote {tmp_path / 'out' / name}" in result.output

@@ -17,11 +17,11 @@ from conftest import (
 from torch import Tensor, nn
 from torch.nn.utils.parametrizations import spectral_norm
 
+from pipeline.runs.description import Places
 from pipeline.train_dsn.monitor import DsnScores, Monitor
 from pipeline.train_dsn.train import DsnMaterial, DsnTrainer, train_dsn
 from pipeline.train_srn.train import SrnMaterial, SrnTrainer, train_srn
 from pipeline.training import precision
-from pipeline.training.description import Places
 from pipeline.training.learner import make_accelerator
 from pipeline.training.precision import Format, Passes, Precision, Trial, run_in_bf16, speedup
 

@@ -6,7 +6,7 @@ import logging
 import math
 import shutil
 import time
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import asdict, dataclass
 from pathlib import Path
 from typing import Any
@@ -14,13 +14,15 @@ from typing import Any
 import torch
 from accelerate import Accelerator
 from torch import Tensor
+from torch.optim import Optimizer
 from tqdm import tqdm
 
 from pipeline.base.errors import UserError
 from pipeline.base.files import claim, write_whole
+from pipeline.runs.checkpoints import Stateful, load_state, save_state
+from pipeline.runs.description import Data, Training
+from pipeline.runs.loggers import Logger, NoLogger, open_logger
 from pipeline.stores.weights import named_tensors
-from pipeline.training.checkpoints import Stateful, load_state, save_state
-from pipeline.training.description import Data, Training
 from pipeline.training.precision import Format, Precision
 
 log = logging.getLogger(__name__)
@@ -90,6 +92,10 @@ class TrainingLoop:
         self.curves: list[CurveRow] = progress["curves"]
         self._interval = [_Outcome(**outcome) for outcome in progress["interval"]]
         self._pending: list[_Step] = []
+        self.logger: Logger = NoLogger()
+        self._shown: CurveRow = {}
+        for row in self.curves:
+            self._note(row)
         found = self._of_all(torch.tensor([self.first_step])).tolist()
         if len(set(found)) > 1:
             raise UserError(
@@ -138,7 +144,8 @@ class TrainingLoop:
         start = f"goes on at step {self.first_step}" if self.first_step else "starts"
         self._say(f"{start}; checkpoint, curves and pictures so far: {folder}")
         self._say(str(self.data))
-        waits = Waits(self.data)
+        self._open_logger()
+        waits, speed = Waits(self.data), Speed(self.first_step)
         with tqdm(
             range(self.first_step, total),
             self.training.name,
@@ -153,12 +160,45 @@ class TrainingLoop:
                 waits.note(step)
                 last = step + 1 == total
                 if last or (step + 1) % self.training.log_every == 0:
-                    bar.set_postfix({**_shown(self._log()), "data wait": f"{waits.latest:.1%}"})
+                    self._log()
+                    bar.set_postfix({**_shown(self._shown), "data wait": f"{waits.latest:.1%}"})
+                    self._log_rates(step, {"data_wait": waits.latest, **speed.since(step)})
                 if last or (step + 1) % self.training.checkpoint_every == 0:
                     self._save(step)
         if lock is not None:
             lock.release()
         self._say(f"waited for data {waits.whole:.1%} of the time, {waits.most:.1%} in one epoch")
+
+    def _open_logger(self) -> None:
+        """Begin the log of the run, or go on with it; only one process has one."""
+        place = self.training.log
+        if place is None or place.kind == "none" or not self.main:
+            return
+        self.logger = open_logger(place, self.first_step, self.curves)
+        self._say(f"{place.kind} logs into {place.folder}; to see it: {place.opened_by}")
+
+    def _log_rates(self, step: int, speed: Mapping[str, float]) -> None:
+        """Log the learning rates and how fast the training is."""
+        rates = {
+            name: float(part.param_groups[0]["lr"])
+            for name, part in self.parts.items()
+            if isinstance(part, Optimizer)
+        }
+        self.logger.scalars(step + 1, "rates", rates)
+        self.logger.scalars(step + 1, "speed", speed)
+
+    def shows(self, step: int) -> bool:
+        """Whether pictures are drawn after a step: at a checkpoint, and for a log at the end."""
+        checkpoint = (step + 1) % self.training.checkpoint_every == 0
+        logs = not isinstance(self.logger, NoLogger)
+        return checkpoint or (logs and step + 1 == self.training.steps)
+
+    def show(self, step: int, pictures: Mapping[str, Callable[[Path], None]]) -> None:
+        """Draw the pictures so far into the folder of the run, and log them."""
+        for name, draw in pictures.items():
+            path = self.training.folder / name
+            draw(path)
+            self.logger.picture(step + 1, path)
 
     def settle(self, precision: Precision) -> None:
         """Take the number format of the checkpoint under ``auto``, or measure which is faster."""
@@ -198,6 +238,10 @@ class TrainingLoop:
         write_whole(path, text.getvalue().encode())
 
     def close(self) -> None:
+        """End the log."""
+        self.logger.close()
+
+    def delete(self) -> None:
         """Delete the folder: the results are written, and no run will resume from it."""
         if self.main:
             shutil.rmtree(self.training.folder, ignore_errors=True)
@@ -216,25 +260,31 @@ class TrainingLoop:
                 "curves": self.curves,
                 "interval": interval,
             }
+            self.logger.flush(step + 1)
             save_state(self.checkpoint, self.parts, progress)
 
-    def _log(self) -> CurveRow:
+    def _log(self) -> None:
         """End the interval: a row of the curves is the mean over its steps."""
         self._fetch()
         if not self._interval:
-            return {}
+            return
         latest = self._interval[-1]
         alike = [one for one in self._interval if one.terms.keys() == latest.terms.keys()]
         values = torch.tensor([list(one.terms.values()) for one in alike])
         means = values.mean(dim=0).tolist()
-        logged: CurveRow = {"step": latest.step + 1, **dict(zip(latest.terms, means, strict=True))}
+        logged: CurveRow = dict(zip(latest.terms, means, strict=True))
         for name in latest.scores:
             logged[name] = _mean([one.scores.get(name) for one in self._interval])
-        self.curves.append(logged)
+        self.curves.append({"step": latest.step + 1, **logged})
+        self._note(logged)
         self._interval.clear()
+        self.logger.scalars(latest.step + 1, "curves", logged)
         if self.main:
             self.write_curves(self.training.folder / "curves.csv")
-        return logged
+
+    def _note(self, row: CurveRow) -> None:
+        """Keep the latest value of every column for the progress bar."""
+        self._shown |= {name: value for name, value in row.items() if value is not None}
 
     def _fetch(self) -> None:
         """Fetch and check the terms of the steps so far: one transfer from the device."""
@@ -300,6 +350,23 @@ def _written(key: str, value: float | None) -> str:
     if value is None:
         return ""
     return str(int(value)) if key == "step" else f"{value:.6g}"
+
+
+class Speed:
+    """How many steps a training makes in a second.
+
+    Args:
+        first_step: The step it starts at.
+
+    """
+
+    def __init__(self, first_step: int) -> None:
+        self._since = (first_step - 1, time.perf_counter())
+
+    def since(self, step: int) -> dict[str, float]:
+        """Steps per second since the last call, by name."""
+        (before, begin), self._since = self._since, (step, time.perf_counter())
+        return {"steps_per_second": (step - before) / max(self._since[1] - begin, 1e-9)}
 
 
 class Waits:

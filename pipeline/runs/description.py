@@ -1,28 +1,31 @@
 """The description of a training run, and the interfaces of its data and its trainer."""
 
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
 from dataclasses import dataclass
 from pathlib import Path
-from typing import NamedTuple, Protocol
+from typing import Protocol
 
 from accelerate import Accelerator
 from torch import Tensor
 
 from pipeline.base.files import make_folder
+from pipeline.crops.memory import LoggerKind
 from pipeline.crops.schedule import Schedule
-from pipeline.training.checkpoints import Stateful
+from pipeline.runs.checkpoints import Stateful
+from pipeline.runs.loggers import LogPlace
 from pipeline.training.precision import Precision
 
 
-class Results(NamedTuple):
+@dataclass(frozen=True)
+class Results:
     """Files that a training writes."""
 
     weights: Path
     """The trained network, safetensors."""
-    sheet: Path
-    """Pictures of the same crops, PNG."""
     curves: Path
     """Terms and scores over the steps, CSV."""
+    pictures: Path
+    """Folder of the pictures, which ``Trainer.pictures`` names."""
 
 
 @dataclass(frozen=True)
@@ -32,7 +35,8 @@ class Places:
     out: Path
     """Folder of the results."""
     work: Path
-    """Folder for checkpoints and kept results; each run has a folder of its own in it."""
+    """Folder for checkpoints and kept results; each run has a folder of its own in it.  Loggers
+    write to the folder ``logs`` beside it."""
     start: Path | None = None
     """Checkpoint of another run of the same networks to go on from, after a divergence."""
 
@@ -47,7 +51,18 @@ class Places:
 
         """
         make_folder(self.out)
-        return Results(self.out / weights, self.out / "contact_sheet.png", self.out / "curves.csv")
+        return Results(self.out / weights, self.out / "curves.csv", self.out)
+
+    def log(self, kind: LoggerKind, name: str, key: str) -> LogPlace:
+        """Where a run is logged.
+
+        Args:
+            kind: The logger.
+            name: Name of the stage and network.
+            key: The run's own name.
+
+        """
+        return LogPlace(kind, self.work.parent / "logs", f"{name}/{key}")
 
 
 @dataclass(frozen=True)
@@ -67,6 +82,8 @@ class Training:
     """Steps between checkpoints and contact sheets."""
     start: Path | None = None
     """Checkpoint of another run of the same parts to go on from, if this one has none."""
+    log: LogPlace | None = None
+    """Where the run is logged; None: nowhere."""
 
 
 class Data(Protocol):
@@ -109,8 +126,9 @@ class Trainer(Protocol):
     def score(self, step: int) -> Mapping[str, float | None]:
         """The latest scores of the networks after a step; None where a score is unknown."""
 
-    def contact_sheet(self, path: Path) -> None:
-        """Write pictures of crops, the same crops at every call."""
+    @property
+    def pictures(self) -> Mapping[str, Callable[[Path], None]]:
+        """What draws a picture as PNG, by the name of the file; the same crops at every call."""
 
     def finish(self, weights: Path) -> Mapping[str, object]:
         """Write the weights after the last step; returns metrics beside those of the curves."""

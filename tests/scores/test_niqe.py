@@ -12,7 +12,8 @@ from scipy.spatial.distance import mahalanobis
 from scipy.special import gammaln
 from skimage import data
 
-from pipeline.evaluate.niqe import (
+from pipeline.reading.files import read_image
+from pipeline.scores.niqe import (
     block_features,
     enough,
     fit_aggd,
@@ -21,8 +22,7 @@ from pipeline.evaluate.niqe import (
     niqe,
     scale_features,
 )
-from pipeline.evaluate.niqe_model import NiqeModel, load_model
-from pipeline.reading.files import read_image
+from pipeline.scores.niqe_model import NiqeModel, load_model
 
 Array = NDArray[np.float64]
 Image = NDArray[np.uint8]

@@ -2,9 +2,9 @@
 
 from contextlib import closing
 
+from pipeline.runs.description import Results, Trainer, Training
+from pipeline.runs.loop import TrainingLoop
 from pipeline.stores.kept import KeptResults
-from pipeline.training.description import Results, Trainer, Training
-from pipeline.training.loop import TrainingLoop
 
 
 def run(
@@ -37,7 +37,9 @@ def _run(
     trainer: Trainer, training: Training, results: Results, module: str
 ) -> dict[str, object] | None:
     main = trainer.accelerator.is_main_process
-    kept = KeptResults(training.folder.parent, training.folder.name, results, module)
+    files = [results.weights, results.curves]
+    files += [results.pictures / name for name in trainer.pictures]
+    kept = KeptResults(training.folder.parent, training.folder.name, files, module)
     if (metrics := kept.metrics()) is not None:
         if main:
             kept.restore(training.name)
@@ -45,15 +47,17 @@ def _run(
     loop = TrainingLoop(training, trainer.parts, trainer.accelerator, trainer.data)
     if training.steps:
         loop.settle(trainer.precision)
-    for step in loop:
-        loop.record(step, trainer.step(step), trainer.score(step))
-        if main and (step + 1) % training.checkpoint_every == 0:
-            trainer.contact_sheet(training.folder / results.sheet.name)
+    with closing(loop):
+        for step in loop:
+            loop.record(step, trainer.step(step), trainer.score(step))
+            if main and loop.shows(step):
+                loop.show(step, trainer.pictures)
     if main:
         metrics = {**(loop.curves[-1] if loop.curves else {"step": 0})}
         metrics |= {**trainer.precision.described, **trainer.finish(results.weights)}
-        trainer.contact_sheet(results.sheet)
+        for name, draw in trainer.pictures.items():
+            draw(results.pictures / name)
         loop.write_curves(results.curves)
         kept.keep(metrics)  # before the checkpoint is deleted
-    loop.close()
+    loop.delete()
     return metrics

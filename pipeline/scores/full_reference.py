@@ -11,8 +11,8 @@ import torch
 from skimage.metrics import peak_signal_noise_ratio, structural_similarity
 
 from pipeline.base.errors import UserError, one_line
-from pipeline.evaluate.protocols import Protocol
 from pipeline.images.io import Image, to_float
+from pipeline.scores.protocols import Protocol
 from pipeline.stores.weights import load_foreign, require_finite
 
 HAAR_SIDE = 16

@@ -18,11 +18,11 @@ from torch import Tensor, nn
 from torchvision.models import AlexNet_Weights, alexnet
 
 from pipeline.base.errors import UserError
-from pipeline.evaluate import full_reference
-from pipeline.evaluate.full_reference import Lpips, haarpsi, psnr, score, ssim
-from pipeline.evaluate.protocols import USRDU, Name, Protocol, protocol
 from pipeline.images.io import Image
 from pipeline.reading.files import read_image
+from pipeline.scores import full_reference
+from pipeline.scores.full_reference import Lpips, haarpsi, psnr, score, ssim
+from pipeline.scores.protocols import USRDU, Name, Protocol, protocol
 
 CUT: dict[Name, int] = {"usrdu": 4, "rwsr2020": 0, "y": 3}
 """Border of every protocol at scale 3, another one than 4."""

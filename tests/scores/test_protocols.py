@@ -5,7 +5,7 @@ import pytest
 from numpy.typing import NDArray
 from skimage.color import rgb2ycbcr
 
-from pipeline.evaluate.protocols import USRDU, Name, luma, protocol
+from pipeline.scores.protocols import USRDU, Name, luma, protocol
 
 
 def picture() -> NDArray[np.uint8]:

@@ -14,10 +14,10 @@ from numpy.typing import NDArray
 from scipy.ndimage import correlate1d
 from scipy.special import gamma
 
-from pipeline.evaluate.niqe_model import NiqeModel
-from pipeline.evaluate.protocols import luma
 from pipeline.images.filters import bicubic_resize, gaussian_window
 from pipeline.images.io import Image
+from pipeline.scores.niqe_model import NiqeModel
+from pipeline.scores.protocols import luma
 
 Array = NDArray[np.float64]
 

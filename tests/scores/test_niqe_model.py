@@ -11,7 +11,7 @@ from numpy.typing import NDArray
 from scipy.io import savemat
 
 from pipeline.base.errors import UserError
-from pipeline.evaluate.niqe_model import load_model, save_model
+from pipeline.scores.niqe_model import load_model, save_model
 from pipeline.stores.weights import save_weights
 
 Array = NDArray[np.float64]

@@ -20,9 +20,9 @@ from pipeline.base.files import claim
 from pipeline.base.seeding import generator
 from pipeline.crops.schedule import BatchShape, Schedule
 from pipeline.optimisation.optimisers import set_learning_rate
-from pipeline.training.checkpoints import Stateful, save_state
-from pipeline.training.description import Training
-from pipeline.training.loop import TrainingLoop, Waits
+from pipeline.runs.checkpoints import Stateful, save_state
+from pipeline.runs.description import Training
+from pipeline.runs.loop import TrainingLoop, Waits
 
 STEPS, LOG, CHECKPOINT = 11, 2, 3
 
@@ -258,7 +258,7 @@ def test_the_folder_goes_when_the_run_is_closed(tmp_path: Path) -> None:
     for step in run:
         run.record(step, toy.step(step))
     assert (tmp_path / "work" / "this" / "checkpoint.pt").is_file()
-    run.close()
+    run.delete()
     assert [path.name for path in (tmp_path / "work").iterdir()] == ["other"]
 
 
@@ -354,7 +354,7 @@ def test_the_rate_of_every_group() -> None:
 def test_waits_are_shares_of_each_epoch(monkeypatch: pytest.MonkeyPatch) -> None:
     """A clock by hand: a step takes 2 s, of which it waits 1 s in the first epoch, then 0.5 s."""
     now, data = [100.0], Held()
-    monkeypatch.setattr("pipeline.training.loop.time.perf_counter", lambda: now[0])
+    monkeypatch.setattr("pipeline.runs.loop.time.perf_counter", lambda: now[0])
     waits = Waits(data)
     seen = []
     for step in range(10):

@@ -1,0 +1,1 @@
+"""Scores of SR images: against HR images under named protocols, and without a reference."""
