@@ -54,9 +54,11 @@ def command(
     """Decode HR, real LR and validation images once, into stores.
 
     Files may be PNG, JPEG, TIFF, WebP, BMP, HEIC, AVIF, JPEG XL or JPEG 2000, of 8 or 16 bit, grey,
-    RGB, RGBA or CMYK; an alpha channel is dropped with a warning.  Colours are converted to sRGB as
-    the profile of a file says, and its orientation is applied.  Files that are not read are counted
-    and named.  HR images are cropped to a multiple of the scale.
+    RGB, RGBA or CMYK, or raw photographs, which are developed; among real LR images they may be
+    video clips, of which prepare.frames_per_clip frames are drawn evenly.  An alpha channel is
+    dropped with a warning.  Colours are converted to sRGB as the profile of a file says, and its
+    orientation is applied.  Files that are not read are counted and named.  HR images are cropped
+    to a multiple of the scale.
 
     With prepare.lr_size: enlarged real LR images have the size of HR images, and are reduced by the
     scale.  If prepare.preset names a data set, a folder may be the root of that data set as it was

@@ -26,8 +26,9 @@ STAGES = [
     "evaluate",
 ]
 PACKAGES = [
-    "base", "images", "reading", "stores", "writing", "sampling", "noise", "comparison", "parallel",
-    "crops", "optimisation", "training", "runs", "passport", "dsn", "srn", "scores", "demo",
+    "base", "images", "camera_files", "reading", "stores", "writing", "sampling", "noise",
+    "comparison", "parallel", "crops", "optimisation", "training", "runs", "passport", "dsn", "srn",
+    "scores", "demo",
     "piles", "prepare", "camera", "train_dsn", "export", "calibrate", "report", "audit",
     "uncertainty", "figures", "train_srn", "library", "evaluate", "tools", "recovery", "project",
     "run_page",
@@ -208,6 +209,8 @@ ALL = set(STAGES)
 EDITS = {
     "pipeline/tools/doctor.py": set(),
     "pipeline/tools/strip_writer.py": set(),
+    "pipeline/project/plan.py": set(),
+    "pipeline/camera_files/raw.py": {"demo", "prepare"},
     "pipeline/tools/degrade.py": set(),
     "pipeline/recovery/table.py": set(),
     "pipeline/run_page/page.html.jinja": set(),
@@ -424,9 +427,11 @@ HOMES = {
     "distributed": {"pipeline/parallel"},
     "jinja2": {"pipeline/report"},
     "imageio": {"pipeline/images", "pipeline/reading"},
+    "imageio_ffmpeg": {"pipeline/camera_files"},
     "imagecodecs": {"pipeline/images", "pipeline/reading"},
     "pi_heif": {"pipeline/reading"},
-    "tifffile": {"pipeline/reading", "pipeline/tools"},
+    "rawpy": {"pipeline/camera_files"},
+    "tifffile": {"pipeline/camera_files", "pipeline/reading", "pipeline/tools"},
     "torchvision": {"pipeline/training"},
     "lpips": {"pipeline/scores"},
     "piq": {"pipeline/scores", "pipeline/train_srn"},

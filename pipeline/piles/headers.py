@@ -7,7 +7,8 @@ from PIL.ExifTags import Base
 from PIL.JpegImagePlugin import JpegImageFile
 
 from pipeline.base.errors import printable
-from pipeline.reading.formats import ORIENTATION, SIDEWAYS, open_header
+from pipeline.camera_files.raw import raw_exif
+from pipeline.reading.formats import ORIENTATION, SIDEWAYS, format_at, open_header
 
 PLANES = {(1, 1): "4:4:4", (2, 1): "4:2:2", (2, 2): "4:2:0", (1, 2): "4:4:0"}
 """Names of the sizes of the colour planes, by the pixels of a sample, across and down."""
@@ -40,12 +41,15 @@ def _transposed(steps: tuple[int, ...]) -> tuple[int, ...]:
     return tuple(steps[8 * column + row] for row in range(8) for column in range(8))
 
 
-Compression = Tables | Literal["lossless", "other", "unreadable"]
+Compression = Tables | Literal["lossless", "raw", "other", "unreadable"]
+"""``raw``: a raw photograph, which was never compressed as an image."""
 
 
 def compression_of(path: Path) -> Compression:
     """The tables of a file for its upright image, or why there are none."""
     try:
+        if format_at(path) == "raw":
+            return "raw"
         with open_header(path) as file:
             if not isinstance(file, JpegImageFile):
                 return "other" if file.format in LOSSY else "lossless"
@@ -89,8 +93,11 @@ def header_of(path: Path) -> Header:
 def camera_of(path: Path) -> str | None:
     """Make and model of the camera as EXIF data of a file have them; None if they do not."""
     try:
-        with open_header(path) as file:
-            exif = file.getexif()
+        if format_at(path) == "raw":
+            exif = raw_exif(path)
+        else:
+            with open_header(path) as file:
+                exif = file.getexif()
     except Exception:  # the decoders raise dozens of types; read_image reports the fault
         return None
     make, model = (str(exif.get(tag) or "").strip(" \0") for tag in (Base.Make, Base.Model))

@@ -39,7 +39,8 @@ def compression(files: Sequence[Path]) -> dict[str, object] | None:
     drawn = [kind for kind in kinds.values() if isinstance(kind, Tables)]
     plain = [path for path, kind in kinds.items() if kind == "lossless"]
     _warn_of_others([path for path, kind in kinds.items() if kind == "other"], len(files))
-    uncompressed = len(plain) * (1 - _share_with_grid(plain))
+    raw = sum(kind == "raw" for kind in kinds.values())
+    uncompressed = raw + len(plain) * (1 - _share_with_grid(plain))
     if not drawn:
         return None
     distinct = Counter(drawn)

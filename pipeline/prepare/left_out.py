@@ -4,6 +4,7 @@ import logging
 from pathlib import Path
 
 from pipeline.base.errors import UserError, listed
+from pipeline.camera_files.clips import find_clips
 from pipeline.prepare.folders import Files
 
 LIST = "leave_out.txt"
@@ -33,6 +34,19 @@ def without_left_out(files: Files) -> Files:
         log.warning("%d of %d images left out, as %s says: %s", len(out), len(files), LIST,
                     listed(out, NAMED))  # fmt: skip
     return kept
+
+
+def clips_in(folder: Path) -> list[Path]:
+    """The video clips of a folder that its list does not name.
+
+    Raises:
+        UserError: There is no such folder, or see ``without_left_out``.
+
+    """
+    if not folder.is_dir():
+        raise UserError(f"{folder}: there is no such folder")
+    clips = {path.name: path for path in find_clips(folder)}
+    return list(without_left_out(clips).values()) if clips else []
 
 
 def _named(folder: Path) -> set[str]:

@@ -13,8 +13,9 @@ from tqdm import tqdm
 from pipeline.base.errors import UserError, printable
 from pipeline.base.hashes import file_hash, fingerprint
 from pipeline.base.ids import unique_ids
-from pipeline.base.settings import Settings
+from pipeline.base.settings import Count, Settings
 from pipeline.base.units import Scale
+from pipeline.camera_files.frames import draw_frames
 from pipeline.images.io import Image, crop_to_multiple, size_text
 from pipeline.piles.headers import header_of
 from pipeline.piles.look import Look, Picture, look_at
@@ -24,9 +25,9 @@ from pipeline.prepare.compression import compression, warn_of_reduced
 from pipeline.prepare.datasets import Preset, find_files, find_pairs, find_val
 from pipeline.prepare.enlarged import LrSize, check_enlarged, reduced
 from pipeline.prepare.folders import Files, Pairs
-from pipeline.prepare.left_out import without_left_out
+from pipeline.prepare.left_out import clips_in, without_left_out
 from pipeline.prepare.sizes import NO_CROPS, Crops, Sieve
-from pipeline.reading.files import read_image, warn_of_others
+from pipeline.reading.files import holds_images, read_image, warn_of_others
 from pipeline.stores.format import Kind
 from pipeline.stores.kept import KeptResults
 from pipeline.stores.reader import Store
@@ -50,6 +51,9 @@ class PrepareSettings(Settings):
     cleaning_factor: int = Field(2, ge=2, le=8)
     """LR pixels per pixel, along each side, of an HR image made from a real LR image; see
     ``cleaning``."""
+    frames_per_clip: Count = 8
+    """Frames that are drawn of every video clip among the real LR images, evenly over its length;
+    see ``camera_files.frames``."""
     least_side: int = Field(0, ge=0)
     """LR pixels; images that hold no square of this side are left out, HR images by the scale."""
 
@@ -71,6 +75,18 @@ class Folders:
     """Pairs for validation, or LR images without references."""
     pairs: Path
     """Pairs for a supervised training."""
+
+
+def with_frames(images: Files, frames: list[Path]) -> Files:
+    """Images by id, and frames of clips after them.
+
+    Raises:
+        UserError: Two would have the same id.
+
+    """
+    names = [*(path.name for path in images.values()), *(path.name for path in frames)]
+    ids = unique_ids(names)[len(images) :]
+    return {**images, **dict(zip(ids, frames, strict=True))}
 
 
 Looks = dict[str, Look]
@@ -124,11 +140,15 @@ def prepare(
     hr: Files = {}
     if settings.hr_from != "lr":
         hr = without_left_out(find_files(folders.hr, "hr", *data_set))
-    lr = without_left_out(find_files(folders.lr, "lr", *data_set))
+    clips = clips_in(folders.lr) if settings.preset == "none" else []
+    lr: Files = {}
+    if not clips or holds_images(folders.lr):
+        lr = without_left_out(find_files(folders.lr, "lr", *data_set))
     val, inputs = find_val(folders.val, *data_set)
     pairs = find_pairs(folders.pairs, *data_set)
     paired = (path for pair in [*val.values(), *pairs.values()] for path in pair)
-    warn_of_others([*hr.values(), *lr.values(), *inputs.values(), *paired])
+    warn_of_others([*hr.values(), *lr.values(), *inputs.values(), *paired], clips)
+    lr = with_frames(lr, draw_frames(clips, settings.frames_per_clip, work))
     hr, lr, pairs = _large(hr, lr, pairs, settings, crops)
     sharp_looks: Looks = {}
     real_looks: Looks = {}

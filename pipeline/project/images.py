@@ -2,15 +2,17 @@
 
 import time
 from collections import Counter
-from collections.abc import Iterable, Mapping
+from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from statistics import median
 
 from pipeline.base.errors import UserError, listed
+from pipeline.camera_files.clips import draw, open_clip
 from pipeline.prepare.datasets import find_pairs, find_val
 from pipeline.prepare.folders import Pairs, is_bare
-from pipeline.reading.files import find_images, image_size, read_image
+from pipeline.prepare.prepare import PrepareSettings
+from pipeline.reading.files import find_images, holds_images, image_size, read_image
 from pipeline.reading.formats import passed_over
 
 FEW = 8
@@ -31,7 +33,7 @@ class Pile:
     sizes: Sizes
     """Those of the images whose headers can be read."""
     seconds: float
-    """To decode one of them."""
+    """To decode one of them, or to draw the frames of a clip."""
     remarks: tuple[str, ...]
     """What is odd, a sentence each."""
 
@@ -54,28 +56,38 @@ class Pile:
         return " to ".join(texts)
 
 
-def look_at(folder: Path) -> Pile:
+def look_at(folder: Path, clips: Sequence[Path] = ()) -> Pile:
     """Read the headers of a folder's images, and decode a few.
 
+    Args:
+        folder: The folder.
+        clips: Video clips in it that count as images; there may be no others then.
+
     Raises:
-        UserError: The folder does not exist, or none of its files can be read as an image.
+        UserError: The folder does not exist, or none of its files can be read.
 
     """
-    files = find_images(folder)
+    files = find_images(folder) if not clips or holds_images(folder) else []
     sizes = {path: size for path in files if (size := image_size(path))}
+    remarks = []
+    if clips:
+        sizes |= {path: open_clip(path).size for path in clips}
+        remarks.append(f"{folder}: {len(clips)} video clips; frames of them are LR images")
     if not sizes:
         raise UserError(f"{folder}: none of its {len(files)} images can be read")
-    remarks = []
     if damaged := [path.name for path in files if path not in sizes]:
         remarks.append(f"{folder}: {len(damaged)} files cannot be read: {listed(damaged, 5)}")
-    if others := passed_over(folder):
+    if others := passed_over(folder, clips):
         remarks.append(f"{folder}: {others}")
-    if len(sizes) < FEW:
+    if len(sizes) < FEW and not clips:
         remarks.append(f"{folder}: {len(sizes)} images are few to tell a camera from; 40 are good")
     chosen = list(sizes)[:: max(1, len(sizes) // DECODED)][:DECODED]
     begin = time.perf_counter()
     for path in chosen:
-        read_image(path)
+        if path in clips:
+            sum(1 for _ in draw(open_clip(path), PrepareSettings().frames_per_clip))
+        else:
+            read_image(path)
     return Pile(folder, sizes, (time.perf_counter() - begin) / len(chosen), tuple(remarks))
 
 

@@ -10,6 +10,7 @@ import torch
 
 from pipeline.base.errors import UserError
 from pipeline.base.params import in_yaml
+from pipeline.prepare.left_out import clips_in
 from pipeline.project.images import (  # fmt: skip
     Pile,
     between,
@@ -114,7 +115,7 @@ def make_plan(asked: Asked, root: Path) -> Plan:
         UserError: Images or the start model cannot be read or do not fit each other.
 
     """
-    piles = {"HR": look_at(asked.hr), "LR": look_at(asked.lr)}
+    piles = {"HR": look_at(asked.hr), "LR": look_at(asked.lr, clips_in(asked.lr))}
     model = None if asked.start is None else open_model(asked.start)
     device = "cuda" if torch.cuda.is_available() else "cpu"
     name, why = _profile(model, device)

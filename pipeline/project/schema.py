@@ -3,6 +3,7 @@
 import json
 import re
 from collections.abc import Iterator, Mapping, Sequence
+from functools import cache
 from typing import Any
 
 from pydantic import BaseModel
@@ -16,10 +17,12 @@ FILES: Mapping[str, type[BaseModel]] = {"params.json": ParamsFile, "cameras.json
 Schema = dict[str, Any]
 
 
+@cache
 def schema_of(kind: type[BaseModel]) -> Schema:
     """The JSON schema of a file.
 
-    A setting has its range or its names, its default, and the docstring of its field.
+    A setting has its range or its names, its default, and the docstring of its field.  The same
+    mapping is returned every time; nobody may change it.
     """
     made: Schema = _plain(kind.model_json_schema())
     return {"$schema": DIALECT, "title": kind.__name__, **made}

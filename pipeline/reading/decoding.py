@@ -17,6 +17,7 @@ from PIL import Image as PillowImage
 from tifffile import PHOTOMETRIC, TiffFile, TiffPage
 
 from pipeline.base.errors import UserError, printable
+from pipeline.camera_files.raw import develop, is_raw_tiff, raw_size
 from pipeline.reading.colour import (  # fmt: skip
     ColourError,
     Colours,
@@ -30,6 +31,7 @@ from pipeline.reading.formats import (  # fmt: skip
     SIDEWAYS,
     Format,
     foreign_format,
+    format_at,
     format_of,
     open_header,
 )
@@ -86,6 +88,9 @@ def decoded(path: Path, data: bytes) -> NDArray[Any]:
 
     """
     kind = format_of(data)
+    if kind == "raw" or (kind == "TIFF" and is_raw_tiff(path)):
+        _require_size(path, *raw_size(path))
+        return _channels(path, develop(path))
     if kind is None:
         if known := foreign_format(data):
             raise UserError(f"{path}: is {known}; such files are not read")
@@ -110,8 +115,9 @@ def size_of(path: Path) -> tuple[int, int]:
         Exception: Whatever the decoders raise on files that are no images.
 
     """
-    with path.open("rb") as file:
-        kind = format_of(file.read(4096))
+    kind = format_at(path)
+    if kind == "raw":
+        return raw_size(path)
     if kind == "HEIF":
         width, height = open_heif(path).size
         return height, width

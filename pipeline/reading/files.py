@@ -2,7 +2,7 @@
 
 import logging
 import warnings
-from collections.abc import Iterable
+from collections.abc import Collection, Iterable
 from pathlib import Path
 from typing import Any
 
@@ -12,7 +12,7 @@ from numpy.typing import NDArray
 from pipeline.base.errors import UserError, printable
 from pipeline.images.io import Image, decoder_fault
 from pipeline.reading.decoding import LARGEST, decoded, size_of
-from pipeline.reading.formats import EXTENSIONS, is_image, passed_over
+from pipeline.reading.formats import EXTENSIONS, images_in, is_image, passed_over
 
 LARGEST_FILE = 8 * LARGEST
 """Most bytes of an image file: four 16-bit values per pixel."""
@@ -20,7 +20,7 @@ log = logging.getLogger(__name__)
 
 
 def find_images(folder: Path) -> list[Path]:
-    """List the image files directly in a folder, by name, without hidden files.
+    """List the image files directly in a folder; see ``formats.images_in``.
 
     Raises:
         UserError: The folder does not exist or holds no image.
@@ -28,7 +28,7 @@ def find_images(folder: Path) -> list[Path]:
     """
     if not folder.is_dir():
         raise UserError(f"{folder}: there is no such folder")
-    files = [path for path in sorted(folder.iterdir()) if is_image(path)]
+    files = images_in(folder)
     if not files:
         others = passed_over(folder)
         also = f"; {others}" if others else ""
@@ -41,10 +41,10 @@ def holds_images(folder: Path) -> bool:
     return any(is_image(path) for path in folder.iterdir())
 
 
-def warn_of_others(images: Iterable[Path]) -> None:
+def warn_of_others(images: Iterable[Path], other: Collection[Path] = ()) -> None:
     """Say in the log what lies beside images and is not read; see ``formats.passed_over``."""
     for folder in sorted({path.parent for path in images}):
-        if others := passed_over(folder):
+        if others := passed_over(folder, other):
             log.warning("%s: %s", printable(str(folder)), printable(others))
 
 
@@ -89,7 +89,8 @@ def decode(path: Path) -> NDArray[Any]:
     """Decode an image file to sRGB of the channels and the depth of the file.
 
     It may be PNG, JPEG, TIFF, WebP, BMP, HEIC, AVIF, JPEG XL or JPEG 2000, have 8 or 16 bit, and be
-    grey, palette, RGB, RGBA or, as JPEG and TIFF, CMYK.  The orientation is applied.  Colours are
+    grey, palette, RGB, RGBA or, as JPEG and TIFF, CMYK; or a raw photograph, which is developed to
+    16 bit (see ``camera_files.raw``).  The orientation is applied.  Colours are
     converted to sRGB as the profile of the file says; a profile that cannot be used is a warning in
     the log.  A JPEG or HEIC file may hold several pictures, as phones write them; the photograph is
     read.

@@ -1,19 +1,22 @@
 """Formats of image files: known by their first bytes, whatever their names say."""
 
 from collections import Counter
-from collections.abc import Mapping
+from collections.abc import Collection, Mapping
 from pathlib import Path
 from typing import Literal
 
 from PIL import Image as PillowImage
 
+from pipeline.camera_files.raw import EXTENSIONS as RAW_EXTENSIONS
+from pipeline.camera_files.raw import is_raw, is_raw_tiff
+
 EXTENSIONS = (
     ".png", ".jpg", ".jpeg", ".jpe", ".jfif", ".tif", ".tiff", ".webp", ".bmp", ".heic", ".heif",
-    ".hif", ".avif", ".jxl", ".jp2", ".jpx", ".jpf", ".j2k", ".j2c",
+    ".hif", ".avif", ".jxl", ".jp2", ".jpx", ".jpf", ".j2k", ".j2c", *RAW_EXTENSIONS,
 )  # fmt: skip
 
 Format = Literal[
-    "PNG", "JPEG", "TIFF", "WebP", "BMP", "GIF", "HEIF", "AVIF", "JPEG XL", "JPEG 2000"
+    "PNG", "JPEG", "TIFF", "WebP", "BMP", "GIF", "HEIF", "AVIF", "JPEG XL", "JPEG 2000", "raw"
 ]
 
 PNG = b"\x89PNG\r\n\x1a\n"
@@ -46,10 +49,6 @@ FOREIGN = (
     (b"\x00\x00\x01\x00", "an icon (ICO)"),
     (b"DDS ", "a texture (DDS)"),
     (b"II\xbc\x01", "JPEG XR"),
-    (b"IIU\x00", "a Panasonic raw image (RW2)"),
-    (b"IIRO", "an Olympus raw image (ORF)"),
-    (b"MMOR", "an Olympus raw image (ORF)"),
-    (b"FUJIFILMCCD-RAW", "a Fujifilm raw image (RAF)"),
     (b"FOVb", "a Sigma raw image (X3F)"),
     (b"PK\x03\x04", "a ZIP archive"),
     (b"Rar!", "a RAR archive"),
@@ -68,7 +67,6 @@ FOREIGN = (
 )
 """How files of other formats begin, in lower case where it is text, and what they are called."""
 FOREIGN_BRANDS = {
-    b"crx ": "a Canon raw image (CR3)",
     b"hevc": "an image sequence (HEVC)",
     b"avis": "an image sequence (AVIF)",
     b"msf1": "an image sequence (HEIF)",
@@ -77,6 +75,8 @@ FOREIGN_BRANDS = {
 
 FORMATS = ("PNG", "JPEG", "TIFF", "WEBP", "BMP", "GIF", "AVIF")
 """Formats that Pillow may decode; some of its other decoders run programs."""
+START = 4096
+"""Bytes of a file that its format is told from."""
 ORIENTATION = 0x0112
 """Tag of the EXIF orientation."""
 SIDEWAYS = (5, 6, 7, 8)
@@ -99,9 +99,12 @@ def open_header(path: Path) -> PillowImage.Image:
 
 
 def format_of(data: bytes) -> Format | None:
-    """The format of a file that is read, by its content; None if it is another one."""
-    if data[8:10] == b"CR" and data.startswith((b"II*\x00", b"MM\x00*")):
-        return None
+    """The format of a file that is read, by its first bytes; None if it is another one.
+
+    A raw photograph may begin as a TIFF does; see ``format_at``.
+    """
+    if is_raw(data):
+        return "raw"
     if data[8:12] == b"WEBP":
         return "WebP"
     if data[4:8] == b"ftyp":
@@ -110,10 +113,15 @@ def format_of(data: bytes) -> Format | None:
     return next((name for start, name in READ if data.startswith(start)), None)
 
 
+def format_at(path: Path) -> Format | None:
+    """The format of a file that is read, by its content; None if it is another one."""
+    with path.open("rb") as file:
+        kind = format_of(file.read(START))
+    return "raw" if kind == "TIFF" and is_raw_tiff(path) else kind
+
+
 def foreign_format(data: bytes) -> str | None:
     """What a file is that ``format_of`` does not know, in words; None if nobody knows."""
-    if data[8:10] == b"CR":
-        return "a Canon raw image (CR2)"
     if data[4:8] == b"ftyp":
         return FOREIGN_BRANDS.get(data[8:12], "an MPEG-4 video")
     if data[:4] == b"RIFF":
@@ -125,14 +133,31 @@ def foreign_format(data: bytes) -> str | None:
     return None
 
 
-def passed_over(folder: Path) -> str | None:
+def images_in(folder: Path) -> list[Path]:
+    """The files of a folder that are read, by name.
+
+    A raw photograph beside an image of the same name is left out: it is the same photograph, and
+    the image is what the camera made of it.
+    """
+    images = [path for path in sorted(folder.iterdir()) if is_image(path)]
+    raw = {path for path in images if path.suffix.lower() in RAW_EXTENSIONS}
+    others = {path.stem for path in images if path not in raw}
+    return [path for path in images if path not in raw or path.stem not in others]
+
+
+def passed_over(folder: Path, other: Collection[Path] = ()) -> str | None:
     """What a folder holds besides images that are read, counted and named; hidden files are not.
+
+    Args:
+        folder: The folder.
+        other: Further files in it that are read.
 
     Returns:
         For instance "17 files and one folder passed over (.cr2, .xmp)"; None if there is nothing.
 
     """
-    others = [p for p in folder.iterdir() if not is_image(p) and not p.name.startswith(".")]
+    read = {*images_in(folder), *other}
+    others = [p for p in folder.iterdir() if p not in read and not p.name.startswith(".")]
     folders = sum(path.is_dir() for path in others)
     endings = Counter(p.suffix.lower() or "no extension" for p in others if not p.is_dir())
     counted = [

@@ -15,10 +15,11 @@ from PIL.ExifTags import IFD, Base
 from PIL.Image import Exif
 
 from pipeline.base.errors import one_line, printable
+from pipeline.camera_files.raw import raw_exif
 from pipeline.reading.embedded import BOXED, boxed_exif
 from pipeline.reading.exif import DIRECTORIES
 from pipeline.reading.files import decode
-from pipeline.reading.formats import ORIENTATION, SIDEWAYS, format_of, open_header
+from pipeline.reading.formats import ORIENTATION, SIDEWAYS, format_at, open_header
 
 SAID: Sequence[int] = (
     Base.ImageDescription, Base.Make, Base.Model, Base.XResolution, Base.YResolution,
@@ -95,8 +96,10 @@ def read_notes(path: Path) -> Notes:
 
 
 def _read(path: Path) -> Notes:
-    with path.open("rb") as start:
-        kind = format_of(start.read(4096))
+    kind = format_at(path)
+    if kind == "raw":
+        exif = raw_exif(path)
+        return _notes(exif, None, exif.get(ORIENTATION) in SIDEWAYS)
     if kind is not None and kind in BOXED:
         exif = Exif()
         exif.load(boxed_exif(path.read_bytes(), kind))

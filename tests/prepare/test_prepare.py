@@ -778,11 +778,11 @@ def test_stores_of_plain_names_hold_no_names(world: World) -> None:
 
 
 def test_other_files_are_counted_and_named(world: World, caplog: pytest.LogCaptureFixture) -> None:
-    (world.lr / "IMG_1.CR2").touch()
+    (world.lr / "IMG_1.PSD").touch()
     (world.val / "hr" / "notes.txt").touch()
     assert world.run().exit_code == 0
     assert caplog.messages == [
-        f"{world.lr}: one file passed over (.cr2)",
+        f"{world.lr}: one file passed over (.psd)",
         f"{world.val / 'hr'}: one file passed over (.txt)",
     ]
 

@@ -141,9 +141,7 @@ def test_what_is_read_may_have_any_name(tmp_path: Path, name: str) -> None:
 @pytest.mark.parametrize(
     ("content", "what"),
     [
-        (b"II*\x00\x10\x00\x00\x00CR\x02\x00", "a Canon raw image (CR2)"),
-        (b"\x00\x00\x00\x18ftypcrx \x00\x00", "a Canon raw image (CR3)"),
-        (b"FUJIFILMCCD-RAW 0201", "a Fujifilm raw image (RAF)"),
+        (b"FOVb\x00\x00\x03\x00", "a Sigma raw image (X3F)"),
         (b"\x00\x00\x00\x14ftypqt  \x00\x00", "a QuickTime video"),
         (b"\x00\x00\x00\x18ftypmp42\x00\x00", "an MPEG-4 video"),
         (b"%PDF-1.7\n", "a PDF document"),
@@ -168,23 +166,24 @@ def test_other_formats_are_named(tmp_path: Path, content: bytes, what: str) -> N
 
 
 def test_passed_over(tmp_path: Path) -> None:
-    names = ["a.png", "b.HEIC", ".hidden.cr2", *(f"{n}.CR2" for n in range(16)), "a.xmp"]
+    names = ["a.png", "b.HEIC", ".hidden.psd", *(f"{n}.PSD" for n in range(16)), "a.xmp"]
     for name in names:
         (tmp_path / name).touch()
     (tmp_path / "more").mkdir()
-    assert passed_over(tmp_path) == "17 files and one folder passed over (.cr2, .xmp)"
+    assert passed_over(tmp_path) == "17 files and one folder passed over (.psd, .xmp)"
     assert passed_over(tmp_path / "more") is None
 
 
 @pytest.mark.parametrize(
     ("names", "said"),
     [
-        (["a.cr2"], "one file passed over (.cr2)"),
+        (["a.psd"], "one file passed over (.psd)"),
+        (["a.jpg", "a.CR2", "b.NEF"], "one file passed over (.cr2)"),
         (["README"], "one file passed over (no extension)"),
         (["a.1", "a.2", "a.3", "a.4", "a.5", "a.6"],
          "6 files passed over (.1, .2, .3, .4, .5, ...)"),
         (["x/"], "one folder passed over"),
-        (["x/", "y/", "a.nef"], "one file and 2 folders passed over (.nef)"),
+        (["x/", "y/", "a.psd"], "one file and 2 folders passed over (.psd)"),
     ],
 )  # fmt: skip
 def test_words(tmp_path: Path, names: list[str], said: str) -> None:
@@ -194,9 +193,9 @@ def test_words(tmp_path: Path, names: list[str], said: str) -> None:
     assert passed_over(tmp_path) == said
 
 
-def test_a_folder_of_raw_images_alone(tmp_path: Path) -> None:
-    (tmp_path / "a.cr2").touch()
-    with pytest.raises(UserError, match=r"holds no image \(.*\); one file passed over \(.cr2\)$"):
+def test_a_folder_of_documents_alone(tmp_path: Path) -> None:
+    (tmp_path / "a.psd").touch()
+    with pytest.raises(UserError, match=r"holds no image \(.*\); one file passed over \(.psd\)$"):
         find_images(tmp_path)
 
 
@@ -204,6 +203,7 @@ def test_each_folder_is_named_once(tmp_path: Path, caplog: pytest.LogCaptureFixt
     for folder in ("hr", "lr"):
         (tmp_path / folder).mkdir()
     (tmp_path / "hr" / "a.nef").touch()
+    (tmp_path / "hr" / "a.png").touch()
     paths = [tmp_path / "hr" / "a.png", tmp_path / "hr" / "b.png", tmp_path / "lr" / "a.png"]
     with caplog.at_level(logging.WARNING):
         warn_of_others(paths)

@@ -1,0 +1,1 @@
+"""Files as cameras write them: raw photographs, developed, and video clips, drawn from."""
