@@ -145,6 +145,10 @@ def _trainings(
             yield from _weights(
                 root, folders, (section, "perceptual_weights"), settings.perceptual_weights
             )
+    if srn.dists_weight:
+        for name in ("dists_weights", "dists_vgg16"):
+            if (file := getattr(srn, name)) is not None:
+                yield from _weights(root, folders, ("train_srn", name), file)
 
 
 def _scores(root: Path, folders: FolderSettings, evaluate: EvaluateSettings) -> Iterator[Remark]:

@@ -13,7 +13,6 @@ from clip_files import WEIGHTS, colour, write_clip
 from numpy.typing import NDArray
 
 from pipeline.base.errors import UserError
-from pipeline.camera_files import clips
 from pipeline.camera_files.clips import Clip, draw, open_clip, read_frame
 from pipeline.camera_files.frames import draw_frames
 
@@ -99,11 +98,13 @@ def test_frames_are_kept_and_drawn_anew_when_the_clip_changes(
         frames = draw_frames([path], 2, work)
     assert [frame.name for frame in frames] == ["a b_000001.png", "a b_000004.png"]
     assert caplog.messages == ["2 frames of 1 clips are LR images"]
-    opened = []
-    monkeypatch.setattr(
-        "pipeline.camera_files.frames.open_clip",
-        lambda path: opened.append(path) or clips.open_clip(path),
-    )
+    opened: list[Path] = []
+
+    def opening(path: Path) -> Clip:
+        opened.append(path)
+        return open_clip(path)
+
+    monkeypatch.setattr("pipeline.camera_files.frames.open_clip", opening)
     assert draw_frames([path], 2, work) == frames and not opened
     (frames[0].parent / ".complete").unlink()  # as after a kill
     assert draw_frames([path], 2, work) == frames and opened == [path]

@@ -154,6 +154,11 @@ def test_what_no_stage_refuses_is_no_fault(params: Path, old: str, new: str) -> 
             "holds no kernel",
         ),
         ([("lpips_weights: none", "lpips_weights: cameras.yaml")], "is not in data/raw/weights"),
+        (
+            [("dists_weight: 0.0", "dists_weight: 1.0"), ("lr_patch: 16", "lr_patch: 64"),
+             ("dists_vgg16: null", "dists_vgg16: vgg.pth")],
+            "train_srn.dists_vgg16: there is no file vgg.pth",
+        ),
     ],
 )  # fmt: skip
 def test_settings_that_contradict_each_other(
