@@ -5,13 +5,10 @@ from typing import Any, NamedTuple
 
 from ruamel.yaml import YAML
 from ruamel.yaml.error import MarkedYAMLError, StreamMark
-from ruamel.yaml.nodes import MappingNode, Node, ScalarNode, SequenceNode
+from ruamel.yaml.nodes import MappingNode, Node, SequenceNode
 
 from pipeline.base.errors import UserError, one_line, printable
 from pipeline.base.params import trap, yaml_text
-
-OTHER_IN_1_1 = {"yes", "no", "on", "off"}
-"""Plain words that are texts in YAML 1.2 and truth values in YAML 1.1."""
 
 Keys = tuple[str | int, ...]
 """Where a value is: names of mappings and numbers of lists, from the outermost."""
@@ -43,7 +40,6 @@ class Document:
     Attributes:
         content: Its value; None if it is no YAML or must not be loaded, which a fault says.
         faults: What is wrong with its YAML: syntax, a name that stands twice in a mapping.
-        ambiguous: Plain words that YAML 1.1 takes for truth values.
 
     """
 
@@ -51,7 +47,6 @@ class Document:
         text = yaml_text(path)
         self.content: Any = None
         self.faults: list[Fault] = []
-        self.ambiguous: list[Fault] = []
         self._keys: dict[Keys, StreamMark] = {}
         self._values: dict[Keys, StreamMark] = {}
         try:
@@ -80,13 +75,6 @@ class Document:
             for number, value in enumerate(node.value):
                 self._values[(*keys, number)] = value.start_mark
                 self._look(value, (*keys, number))
-        elif isinstance(node, ScalarNode) and not node.style and node.value.lower() in OTHER_IN_1_1:
-            name = ".".join(map(str, keys))
-            sentence = (
-                f"{name}: {node.value} is a text in YAML 1.2 and a truth value in YAML 1.1, which "
-                f'other programs read; write "{node.value}", or true or false'
-            )
-            self.ambiguous.append(_fault(node.start_mark, sentence))
 
     def _look_at_key(self, key: Node, value: Node, keys: Keys) -> None:
         if keys in self._keys:

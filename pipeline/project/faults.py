@@ -39,7 +39,7 @@ def faults_of_params(path: Path) -> list[Fault]:
     valid: dict[str, Any] = {}
     found = [*document.faults, *_of_sections(document, valid)]
     found += [document.fault(*remark) for remark in remarks_on(valid, path.absolute().parent)]
-    return _sorted(found, document.ambiguous)
+    return sorted(set(found))
 
 
 def faults_of_cameras(path: Path) -> list[Fault]:
@@ -51,13 +51,7 @@ def faults_of_cameras(path: Path) -> list[Fault]:
             CamerasFile.model_validate(document.content)
         except ValidationError as error:
             found += _in_words(document, (), error, schema_of(CamerasFile))
-    return _sorted(found, document.ambiguous)
-
-
-def _sorted(found: list[Fault], ambiguous: list[Fault]) -> list[Fault]:
-    """All faults by place; a word that is ambiguous and wrong is only wrong."""
-    places = {(fault.line, fault.column) for fault in found}
-    return sorted({*found, *(one for one in ambiguous if (one.line, one.column) not in places)})
+    return sorted(set(found))
 
 
 def _of_sections(document: Document, valid: dict[str, Any]) -> Iterator[Fault]:

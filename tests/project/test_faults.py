@@ -92,7 +92,6 @@ def test_all_faults_are_said_at_once_with_their_places(params: Path) -> None:
 @pytest.mark.parametrize(
     ("old", "new", "words"),
     [
-        ('precision: "no"', "precision: @@no", "a text in YAML 1.2 and a truth value in YAML 1.1"),
         ('precision: "no"', "precision: @@false", 'a text such as "no" needs its quotes'),
         ("fused: true", "fused: @@on", "YAML has the truth values true and false"),
         ("  blocks: 4", "  @@features: 3", "train_dsn.features stands on line"),
