@@ -27,7 +27,10 @@ if TYPE_CHECKING:
 @click.option("--against", type=STORE, help="Other maps of the same HR images, B.")
 @click.option("--out", type=FOLDER, required=True, help="Folder for tables and page; replaced.")
 @click.option("--metrics", type=FILE, required=True, help="JSON file for the metrics.")
-@click.option("--scheduler", help="Address of a dask.distributed scheduler; else threads here.")
+@click.option(
+    "--scheduler",
+    help="Address of a dask.distributed scheduler, or slurm:N, N jobs of Slurm; else threads here.",
+)
 @click.option(
     "--report",
     "performance",

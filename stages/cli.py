@@ -31,6 +31,7 @@ TOOLS = {
     "niqe-fit": "Fit a pristine model of NIQE on your own sharp photographs.",
     "upscale": "Super-resolve images with a trained model.",
     "convert": "Convert weights of other programs, and SR models for others.",
+    "copy": "Copy a finished store into a bucket, or out of one.",
     "verify": "Check stores, weights and checkpoints against their checksums.",
     "doctor": "Print versions, devices and what is missing, for bug reports.",
     "recovery-pairs": "Unpair the pairs of a real camera, to measure recovery on it.",

@@ -26,7 +26,10 @@ from stages.options import (  # fmt: skip
 @click.option("--dsn", type=FILE, required=True, help="Weights of the DSN.")
 @click.option("--maps", type=FOLDER, required=True, help="Store to write.")
 @click.option("--metrics", type=FILE, required=True, help="JSON file for the metrics.")
-@click.option("--scheduler", help="Address of a dask.distributed scheduler; else this process.")
+@click.option(
+    "--scheduler",
+    help="Address of a dask.distributed scheduler, or slurm:N, N jobs of Slurm; else this process.",
+)
 @params_option("export")
 @work_option
 @plain_errors

@@ -420,11 +420,12 @@ HOMES = {
     "click": {"stages"},
     "zarr": {"pipeline/stores", "pipeline/writing"},
     "numcodecs": {"pipeline/writing"},
-    "fsspec": {"pipeline/stores"},
+    "fsspec": {"pipeline/stores", "pipeline/library"},
     "psutil": {"pipeline/crops", "pipeline/tools", "pipeline/project"},
     "bokeh": {"pipeline/parallel"},
     "dask": {"pipeline/parallel", "pipeline/audit", "pipeline/library"},
     "distributed": {"pipeline/parallel"},
+    "dask_jobqueue": {"pipeline/parallel"},
     "jinja2": {"pipeline/report"},
     "imageio": {"pipeline/images", "pipeline/reading"},
     "imageio_ffmpeg": {"pipeline/camera_files"},
@@ -493,7 +494,7 @@ def test_help_imports_no_heavy_library() -> None:
 OTHERS = ["upscale", "degrade", "convert", "niqe_fit", "recovery_table", "plots_page", "verify"]
 OTHERS += ["doctor", "piles", "uncertainty", "recovery_cell", "recovery_pairs", "table1_table"]
 OTHERS += ["params", "params show", "params use", "params check", "params schema", "init"]
-OTHERS += ["report"]
+OTHERS += ["report", "copy"]
 
 
 @pytest.mark.parametrize("stage", [*STAGES, *OTHERS])

@@ -1,6 +1,8 @@
 """The workers of a ``dask.distributed`` scheduler: connects to them and runs functions on them."""
 
 import logging
+import re
+import shutil
 from collections.abc import Callable, Iterator, Sequence
 from contextlib import ExitStack, contextmanager
 from dataclasses import dataclass
@@ -22,21 +24,29 @@ Result = TypeVar("Result")
 log = logging.getLogger(__name__)
 
 
+SLURM = re.compile(r"slurm:([1-9][0-9]*)")
+"""A scheduler of this process whose workers are so many jobs of Slurm."""
+
+
 @contextmanager
 def connected(scheduler: str) -> Iterator[Client]:
     """Connect to a scheduler; a warning is logged while it has no workers yet.
 
     Args:
-        scheduler: Its address, such as ``tcp://host:8786``.
+        scheduler: Its address, such as ``tcp://host:8786``; or ``slurm:N``, see ``slurm_jobs``.
 
     Yields:
         The client.  It is not the default client of the process: a default client that failed would
         remain the default, and later calls would wait for it.
 
     Raises:
-        UserError: No scheduler answers.
+        UserError: No scheduler answers; see ``slurm_jobs``.
 
     """
+    if found := SLURM.fullmatch(scheduler):
+        with slurm_jobs(int(found[1])) as address, connected(address) as client:
+            yield client
+        return
     try:
         client = Client(scheduler, timeout="10s", set_as_default=False)  # type: ignore[no-untyped-call]
     except (OSError, ValueError) as error:
@@ -45,6 +55,41 @@ def connected(scheduler: str) -> Iterator[Client]:
         if not client.nthreads():  # type: ignore[no-untyped-call]
             log.warning("the dask scheduler at %s has no workers yet; waiting for them", scheduler)
         yield client
+
+
+@contextmanager
+def slurm_jobs(count: int) -> Iterator[str]:
+    """A scheduler in this process, with jobs of Slurm as its workers until the block ends.
+
+    What a job is (queue, account, time, cores, memory, further lines) says dask's configuration in
+    its section ``jobqueue.slurm``, as dask-jobqueue documents it.
+
+    Args:
+        count: Number of jobs.
+
+    Yields:
+        The address of the scheduler.
+
+    Raises:
+        UserError: dask-jobqueue or Slurm is not installed, or the configuration does not suffice.
+
+    """
+    if find_spec("dask_jobqueue") is None:
+        raise UserError("slurm needs dask-jobqueue: pip install 'usrdu[slurm]'")
+    if shutil.which("sbatch") is None:
+        raise UserError("slurm needs sbatch, and this machine has none; call it on a login node")
+    from dask_jobqueue import SLURMCluster  # its import sets the section of the configuration
+
+    unset = [key for key in ("cores", "memory") if not dask.config.get(f"jobqueue.slurm.{key}")]
+    if unset:
+        raise UserError(
+            f"a job of Slurm needs {' and '.join(unset)} in dask's configuration, such as "
+            "DASK_JOBQUEUE__SLURM__CORES=4 and DASK_JOBQUEUE__SLURM__MEMORY=16GB in the environment"
+        )
+    with SLURMCluster() as cluster:
+        log.info("jobs of Slurm, %d of this script:\n%s", count, cluster.job_script())
+        cluster.scale(jobs=count)
+        yield str(cluster.scheduler_address)
 
 
 @contextmanager

@@ -83,7 +83,8 @@ class Store:
             )
             attributes = self.root.attrs.get("usrdu")
         except FileNotFoundError as error:
-            raise UserError(f"{path}: is not a Zarr store: it has no zarr.json") from error
+            bucket = ", or there is no such bucket" if str(path).startswith("s3:") else ""
+            raise UserError(f"{path}: is not a Zarr store: it has no zarr.json{bucket}") from error
         except Exception as error:  # a damaged file, or whatever a remote filesystem raises
             raise UserError(f"{path}: cannot be read as a Zarr store: {one_line(error)}") from error
         if not isinstance(attributes, dict) or "digest" not in attributes:
@@ -235,12 +236,19 @@ def _open(path: Path | str) -> FsspecStore | LocalStore:
         try:
             return FsspecStore.from_url(path, read_only=True)
         except ImportError as error:
-            raise UserError(f"{path}: cannot be opened: {error}") from error
+            raise not_installed(path, error) from error
         except ValueError as error:  # a protocol that fsspec does not know
             raise UserError(f"{path}: is not a URL of a store: {error}") from error
     if not Path(path).is_dir():
         raise UserError(f"{path}: there is no such store; run the stage that writes it first")
     return LocalStore(path, read_only=True)
+
+
+def not_installed(path: Path | str, error: ImportError) -> UserError:
+    """The message on a URL whose package is missing."""
+    extra = "; install usrdu with its extra: pip install 'usrdu[s3]'"
+    hint = extra if str(path).startswith(("s3:", "s3a:")) else ""
+    return UserError(f"{path}: cannot be opened: {one_line(error)}{hint}")
 
 
 def _chunks(array: zarr.Array[Any], box: Box) -> list[tuple[int, ...]]:

@@ -14,6 +14,8 @@ from pipeline.stores.format import ARRAYS, CHANNELS, COORDINATE, content_digest,
 from pipeline.stores.reader import Store
 from pipeline.stores.weights import all_finite, load_foreign, named_tensors, require_whole
 
+COORDINATE_FILES = (f"{COORDINATE}/zarr.json", f"{COORDINATE}/c/0")
+"""Files of the array that names the channels."""
 LISTED = 5
 """Number of file names that a message lists."""
 
@@ -141,13 +143,23 @@ def _content(store: Store, image_id: str) -> tuple[str | None, list[str]]:
     return None if faults else digest.hexdigest(), faults
 
 
-def _strays(store: Store, folder: Path) -> Iterator[str]:
-    """Files that do not belong to a store, and metadata that only other programs read."""
+def store_files(store: Store) -> set[str]:
+    """Names of all files of a store, relative to it; stores of older versions name no channels."""
+    named = COORDINATE in store.root
+    return _files(store) | set(COORDINATE_FILES if named else ())
+
+
+def _files(store: Store) -> set[str]:
+    """The same without the array that names the channels."""
     arrays = [f"images/{i}/{name}" for i in store.ids for name in ARRAYS[store.kind]]
     groups = ["", "images/", *(f"images/{image_id}/" for image_id in store.ids)]
-    expected = {f"{place}zarr.json" for place in groups} | {f"{a}/zarr.json" for a in arrays}
-    expected |= {f"images/{place}" for place in store.attributes["checksums"]}
-    expected |= {f"{COORDINATE}/{part}" for part in ("zarr.json", "c/0")}
+    files = {f"{place}zarr.json" for place in groups} | {f"{a}/zarr.json" for a in arrays}
+    return files | {f"images/{place}" for place in store.attributes["checksums"]}
+
+
+def _strays(store: Store, folder: Path) -> Iterator[str]:
+    """Files that do not belong to a store, and metadata that only other programs read."""
+    expected = _files(store) | set(COORDINATE_FILES)
     found = {str(path.relative_to(folder)) for path in folder.rglob("*") if not path.is_dir()}
     if strange := sorted(found - expected):
         names = ", ".join(repr(name) for name in strange[:LISTED])
