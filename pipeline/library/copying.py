@@ -163,9 +163,11 @@ def _same(source: _Place, target: _Place, name: str, checksums: Mapping[str, str
 
 def _in_threads(copy: Callable[[str], bool], names: list[str], shown: str) -> int:
     """Copy files, some at a time; returns how many were written."""
-    with ThreadPoolExecutor(THREADS) as pool:
-        futures = [pool.submit(copy, name) for name in names]
+    with (
+        ThreadPoolExecutor(THREADS) as pool,
+        tqdm([pool.submit(copy, name) for name in names], shown, unit="file") as futures,
+    ):
         try:
-            return sum(bool(one.result()) for one in tqdm(futures, shown, unit="file"))
+            return sum(one.result() for one in futures)
         finally:
             pool.shutdown(cancel_futures=True)

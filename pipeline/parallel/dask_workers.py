@@ -78,7 +78,7 @@ def slurm_jobs(count: int) -> Iterator[str]:
         raise UserError("slurm needs dask-jobqueue: pip install 'usrdu[slurm]'")
     if shutil.which("sbatch") is None:
         raise UserError("slurm needs sbatch, and this machine has none; call it on a login node")
-    from dask_jobqueue import SLURMCluster  # its import sets the section of the configuration
+    from dask_jobqueue.slurm import SLURMCluster  # its import sets its configuration
 
     unset = [key for key in ("cores", "memory") if not dask.config.get(f"jobqueue.slurm.{key}")]
     if unset:

@@ -12,7 +12,8 @@ from urllib.request import Request, urlopen
 
 import fsspec
 import pytest
-from conftest import World
+from conftest import MACHINE, World, compact, srn_settings
+from doubles import write_dsn
 from moto.server import ThreadedMotoServer
 
 from pipeline.base.errors import UserError
@@ -175,3 +176,68 @@ def test_no_package(tiny: World, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(fsspec.core, "url_to_fs", absent)
     with pytest.raises(UserError, match=r"Install s3fs .*pip install 'usrdu\[s3\]'"):
         copy_store(tiny.lr.path, "s3://photographs/lr.zarr")
+
+
+@pytest.mark.slow
+def test_export_and_training_from_a_bucket(tiny: World, bucket: Bucket, tmp_path: Path) -> None:
+    """What is made of stores in the bucket are the files made of the same stores on disk."""
+    export = {"tile": 64, "batch": 1, "mean_keep_bits": 10, "theta_keep_bits": 7}
+    content = {
+        "export": export,
+        "train_srn": srn_settings().model_dump(mode="json"),
+        "machine": MACHINE.model_dump(),
+        "architectures": {"mine": compact().model_dump()},
+    }
+    (tmp_path / "params.yaml").write_text(json.dumps(content))
+    dsn = write_dsn(tmp_path / "dsn.safetensors")
+    places = {"disk": str(Path(tiny.hr.path).parent), "bucket": f"{bucket.url}/world"}
+    calls: list[list[object]] = [
+        ["copy", store.path, f"{places['bucket']}/{store.kind}.zarr"]
+        for store in (tiny.hr, tiny.maps)
+    ]
+    for name, place in places.items():
+        out, hr = tmp_path / name, f"{place}/hr.zarr"
+        more: list[object] = ["--params", tmp_path / "params.yaml", "--work", out / "work"]
+        maps = ["--maps", out / "maps.zarr", "--metrics", out / "m.json"]
+        calls.append(["export", "--hr", hr, "--dsn", dsn, *maps, *more])
+        read = ["--hr", hr, "--maps", f"{place}/maps.zarr", "--out", out / "srn"]
+        calls.append(["train-srn", "--arch", "mine", *read, *more])
+    for code, said in bucket.usrdu(*calls):
+        assert code == 0, said
+    assert contents(tmp_path / "disk/maps.zarr") == contents(tmp_path / "bucket/maps.zarr")
+    for file in ("srn.safetensors", "curves.csv"):
+        made = [(tmp_path / name / "srn" / file).read_bytes() for name in places]
+        assert made[0] == made[1], file
+
+
+@pytest.mark.slow
+def test_dvc_keeps_a_store_in_a_bucket(tiny: World, bucket: Bucket, tmp_path: Path) -> None:
+    """Pushed here, pulled in a fresh clone."""
+    project, clone = tmp_path / "project", tmp_path / "clone"
+    shutil.copytree(tiny.lr.path, project / "lr.zarr")
+    kept = {name: value for name, value in os.environ.items() if not name.startswith("AWS_")}
+
+    def call(folder: Path, *words: object) -> None:
+        known = [sys.executable, "-m", *words] if words[0] == "dvc" else list(words)
+        done = subprocess.run(
+            [str(word) for word in known],
+            cwd=folder,
+            env={**kept, **bucket.environment},
+            stdout=subprocess.PIPE,
+            stderr=subprocess.STDOUT,
+            text=True,
+            check=False,
+        )
+        assert done.returncode == 0, done.stdout
+
+    person = ["-c", "user.name=reader", "-c", "user.email=reader@example.org"]
+    call(project, "git", "init", "--quiet")
+    call(project, "dvc", "init", "--quiet")
+    call(project, "dvc", "remote", "add", "-d", "bucket", f"{bucket.url}/dvc")
+    call(project, "dvc", "add", "--quiet", "lr.zarr")
+    call(project, "git", "add", "--all")
+    call(project, "git", *person, "commit", "--quiet", "--message", "a store")
+    call(project, "dvc", "push")
+    call(tmp_path, "git", "clone", "--quiet", project, clone)
+    call(clone, "dvc", "pull")
+    assert contents(clone / "lr.zarr") == contents(Path(tiny.lr.path))

@@ -12,6 +12,7 @@ import signal
 import subprocess
 import sys
 import time
+from collections.abc import Callable
 from contextlib import suppress
 from pathlib import Path
 
@@ -88,6 +89,10 @@ def _scontrol(folder: Path, verb: str, job: str) -> None:
 
 if __name__ == "__main__":
     verb, *rest = sys.argv[1:]
-    {"sbatch": _sbatch, "run": _run, "scancel": _scancel, "scontrol": _scontrol}[verb](
-        Path(os.environ["SLURM_FOLDER"]), *rest
-    )
+    verbs: dict[str, Callable[..., None]] = {
+        "sbatch": _sbatch,
+        "run": _run,
+        "scancel": _scancel,
+        "scontrol": _scontrol,
+    }
+    verbs[verb](Path(os.environ["SLURM_FOLDER"]), *rest)
