@@ -607,7 +607,7 @@ FREE: dict[str, object] = {"optimiser": "schedulefree", "schedule": "constant", 
 
 
 @pytest.mark.usefixtures("no_sheets")
-@pytest.mark.parametrize("keep", ["last", "best"])
+@pytest.mark.parametrize("keep", ["last", pytest.param("best", marks=pytest.mark.slow)])
 def test_the_schedule_free_average_is_scored_and_written(
     keep: str, tiny: World, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, steps: list[int]
 ) -> None:
@@ -621,18 +621,19 @@ def test_the_schedule_free_average_is_scored_and_written(
         return DsnScores(float(steps_made), None, None, None, 1.0, 1.0)
 
     monkeypatch.setattr(Monitor, "score", score)
-    settings = dsn_settings(**FREE, keep=keep)
+    monkeypatch.setattr(DsnTrainer, "statistics", lambda *_: {})
+    settings = dsn_settings(**FREE, keep=keep, epochs=1)
     straight = run(tiny, settings, tmp_path / "straight")
     written = load_file(tmp_path / "straight" / "dsn.safetensors")
     for name, value in seen[0 if keep == "best" else -1].items():
         assert torch.equal(written[name], value), name
     with monkeypatch.context() as patch:
-        interrupt(patch, at=4)
+        interrupt(patch, at=2)
         with pytest.raises(KeyboardInterrupt):
             run(tiny, settings, tmp_path / "again")
     steps.clear()
     assert run(tiny, settings, tmp_path / "again")["total"] == straight["total"]
-    assert steps == [4, 5]
+    assert steps == [2]
     files = [(tmp_path / of / "dsn.safetensors").read_bytes() for of in ("straight", "again")]
     assert files[0] == files[1]
 

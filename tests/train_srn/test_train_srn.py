@@ -633,7 +633,13 @@ FREE |= {"ema_decay": 0.0, "ldl_weight": 0.5, "log_every": 1}
 
 
 @pytest.mark.usefixtures("no_sheets")
-@pytest.mark.parametrize("changes", [FREE, {"optimiser": "adamw", "schedule": "cosine"}])
+@pytest.mark.parametrize(
+    "changes",
+    [
+        FREE,
+        pytest.param({"optimiser": "adamw", "schedule": "cosine"}, marks=pytest.mark.slow),
+    ],
+)
 def test_a_killed_run_ends_like_a_straight_one_whatever_optimises(
     changes: dict[str, object],
     tiny: World,
