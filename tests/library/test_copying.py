@@ -5,7 +5,7 @@ import os
 import shutil
 import subprocess
 import sys
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from pathlib import Path
 from typing import Any
 from urllib.request import Request, urlopen
@@ -44,7 +44,7 @@ class Bucket:
         request = Request(f"{endpoint}/photographs", method="PUT")
         urlopen(request).close()
 
-    def usrdu(self, *calls: list[object], **changes: str) -> list[tuple[int, str]]:
+    def usrdu(self, *calls: Sequence[object], **changes: str) -> list[tuple[int, str]]:
         """Call commands; returns the exit status and the output of each."""
         words = json.dumps([[str(word) for word in call] for call in calls])
         kept = {name: value for name, value in os.environ.items() if not name.startswith("AWS_")}
@@ -153,7 +153,10 @@ def sentence(outcome: tuple[int, str]) -> str:
 @pytest.mark.slow
 def test_no_bucket_no_keys_no_server(tiny: World, bucket: Bucket, tmp_path: Path) -> None:
     nowhere, there = "s3://nowhere/lr.zarr", f"{bucket.url}/lr.zarr"
-    calls = [["copy", tiny.lr.path, nowhere], ["copy", nowhere, tmp_path / "a.zarr"]]
+    calls: list[Sequence[object]] = [
+        ["copy", tiny.lr.path, nowhere],
+        ["copy", nowhere, tmp_path / "a.zarr"],
+    ]
     up, down, *copies = bucket.usrdu(*calls, *2 * [["copy", tiny.lr.path, there]])
     assert "wrote 0 files, 10 were there" in copies[1][1]
     assert f"cannot be copied to {nowhere}" in sentence(up)
@@ -190,7 +193,7 @@ def test_export_and_training_from_a_bucket(tiny: World, bucket: Bucket, tmp_path
     (tmp_path / "params.yaml").write_text(json.dumps(content))
     dsn = write_dsn(tmp_path / "dsn.safetensors")
     places = {"disk": str(Path(tiny.hr.path).parent), "bucket": f"{bucket.url}/world"}
-    calls: list[list[object]] = [
+    calls: list[Sequence[object]] = [
         ["copy", store.path, f"{places['bucket']}/{store.kind}.zarr"]
         for store in (tiny.hr, tiny.maps)
     ]
