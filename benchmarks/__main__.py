@@ -70,7 +70,8 @@ def main(
 ) -> None:
     """Print one Markdown table: ours against the alternatives, on the same data, in turns.
 
-    With --gpu, everything that runs on one GPU in a few minutes instead; see --gpu --help.
+    With --gpu, everything that runs on one GPU in a few minutes instead; see --gpu --help.  With
+    --networks, every SR network that spandrel opens; see --networks --help.
     """
     if device_name == "cpu":  # before torch is imported, and for the processes that are started
         os.environ |= {"ACCELERATE_USE_CPU": "true", "CUDA_VISIBLE_DEVICES": ""}
@@ -115,4 +116,8 @@ if __name__ == "__main__":
         from benchmarks.gpu.command import main as one_gpu
 
         one_gpu()
+    if "--networks" in sys.argv:
+        from benchmarks.networks.command import main as networks
+
+        networks()
     main()

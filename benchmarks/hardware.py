@@ -9,13 +9,13 @@ import torch
 
 def hardware(device: torch.device) -> str:
     """Processor, cores, GPU and version of torch."""
-    parts = [f"{_processor()}, {os.cpu_count()} cores", f"torch {torch.__version__}"]
+    parts = [f"{processor()}, {os.cpu_count()} cores", f"torch {torch.__version__}"]
     if device.type == "cuda":
         parts.insert(1, torch.cuda.get_device_name(device))
     return "; ".join(parts)
 
 
-def _processor() -> str:
+def processor() -> str:
     """Model of the CPU."""
     described = Path("/proc/cpuinfo")
     if described.exists():

@@ -77,7 +77,7 @@ def _main(module: str, function: str, arguments: str) -> None:
     work = getattr(importlib.import_module(module), function)(*json.loads(arguments))
     import torch
 
-    before = _peak()
+    before = peak()
     begin = time.perf_counter()
     try:
         noted = work()
@@ -89,7 +89,7 @@ def _main(module: str, function: str, arguments: str) -> None:
         sys.exit(_told(3, error))
     seconds = time.perf_counter() - begin
     on_gpu = torch.cuda.max_memory_allocated() / 2**20 if torch.cuda.is_available() else 0.0
-    print(json.dumps([seconds, before, _peak(), on_gpu, noted or {}]))
+    print(json.dumps([seconds, before, peak(), on_gpu, noted or {}]))
 
 
 def _told(code: int, error: Exception) -> int:
@@ -97,7 +97,7 @@ def _told(code: int, error: Exception) -> int:
     return code
 
 
-def _peak() -> float:
+def peak() -> float:
     """MiB that this process has taken at most.
 
     Of a process that was forked ``ru_maxrss`` also counts what its parent held at that moment.

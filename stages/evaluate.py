@@ -47,9 +47,13 @@ def command(
     Pairs are scored by PSNR, SSIM, HaarPSI and LPIPS under the protocols of the settings, and by
     NIQE.  A store of LR images without HR is scored by NIQE alone.  LPIPS needs AlexNet's ImageNet
     weights, NIQE a pristine model (see niqe-fit); without them the score is left out.
+
+    The model's card, card.md and card.json, says what it was trained on and how it scored.
     """
     from pipeline.base.params import require_name
     from pipeline.base.settings import load_section
+    from pipeline.evaluate.card import new_card
+    from pipeline.evaluate.card_files import write_card
     from pipeline.evaluate.evaluate import EvaluateSettings, evaluate
     from pipeline.stores.reader import Store
 
@@ -62,6 +66,9 @@ def command(
         raise click.UsageError("Name the network by --arch, or by --model and --out.")
     metrics = metrics or out / "metrics.json"
     files = weights_of(params, "evaluate")
-    result = evaluate(Store(val, "val", "lr"), model, settings, out) | {"files": files}
+    store = Store(val, "val", "lr")
+    result = evaluate(store, model, settings, out)
+    cards = write_card(out / "card.md", new_card(model, result | {"val": store.digest}))
+    result |= {"files": files}
     write_json(metrics, result)
-    report(result, out / "images.csv", out / "side_by_side.png", metrics)
+    report(result, out / "images.csv", out / "side_by_side.png", *cards, metrics)

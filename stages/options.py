@@ -1,7 +1,5 @@
 """Shared parts of the commands: options, messages, and files of results."""
 
-import json
-import math
 import os
 import sys
 from collections.abc import Callable, Mapping
@@ -12,7 +10,7 @@ from typing import Any, TypeVar
 import click
 
 from pipeline.base.errors import UserError
-from pipeline.base.files import whole
+from pipeline.base.files import strict_json, whole
 from pipeline.base.hashes import file_hash
 from pipeline.base.params import Params, flat, weights_files
 from stages.messages import shown
@@ -180,17 +178,8 @@ def write_json(path: Path, content: Mapping[str, object]) -> None:
     JSON has no infinity and no NaN: numbers that are not finite become null.
     """
     path.parent.mkdir(parents=True, exist_ok=True)
-    text = json.dumps(_finite(content), indent=2, allow_nan=False)
     with whole(path) as partial:
-        partial.write_text(text + "\n", encoding="utf-8")
-
-
-def _finite(content: object) -> object:
-    if isinstance(content, Mapping):
-        return {key: _finite(value) for key, value in content.items()}
-    if isinstance(content, list | tuple):
-        return [_finite(value) for value in content]
-    return None if isinstance(content, float) and not math.isfinite(content) else content
+        partial.write_text(strict_json(content), encoding="utf-8")
 
 
 def report(metrics: Mapping[str, object], *written: Path) -> None:

@@ -236,6 +236,7 @@ EDITS = {
     "pipeline/srn/network.py": {"train_srn", "evaluate"},
     "pipeline/scores/niqe.py": {"train_srn", "evaluate"},
     "pipeline/evaluate/tiled.py": {"evaluate"},
+    "pipeline/evaluate/card.py": {"evaluate"},
     "pipeline/crops/window.py": {"train_dsn", "train_srn"},
     "pipeline/optimisation/rates.py": {"train_dsn", "train_srn"},
     "pipeline/runs/loop.py": {"train_dsn", "train_srn"},

@@ -61,8 +61,16 @@ class Machine:
     words: str
 
 
-Result = Timed | Peak | Law | Machine
-KINDS: dict[str, type[Result]] = {kind.__name__: kind for kind in (Timed, Peak, Law, Machine)}
+@dataclass(frozen=True)
+class Fact:
+    """What was found of the subject of a part."""
+
+    name: str
+    value: float | str
+
+
+Result = Timed | Peak | Law | Machine | Fact
+KINDS: dict[str, type[Result]] = {kind.__name__: kind for kind in (Timed, Peak, Law, Machine, Fact)}
 
 
 def to_plain(result: Result) -> dict[str, Any]:
@@ -114,9 +122,12 @@ class Outcome:
         return f"{self.part}: {'; '.join(words)}"
 
 
-def _brief(result: Timed | Peak | Machine) -> str:
+def _brief(result: Timed | Peak | Machine | Fact) -> str:
     if isinstance(result, Machine):
         return result.words
+    if isinstance(result, Fact):
+        shown = result.value if isinstance(result.value, str) else f"{result.value:.3g}"
+        return f"{result.name} {shown}"
     if isinstance(result, Peak):
         return f"{result.precision} {result.tflops:.3g} TFLOP/s"
     return f"{time_of(result.median)}, {rate(result)}"

@@ -3,6 +3,7 @@
 import json
 import multiprocessing
 import os
+import resource
 import signal
 import sys
 import tempfile
@@ -47,6 +48,8 @@ class Part:
     """Seconds after which it is ended."""
     least: float = 10.0
     """Seconds that must be left of the budget for it to begin."""
+    memory: int | None = None
+    """MiB of data that its process may hold; None: any."""
 
 
 def run_parts(
@@ -159,6 +162,9 @@ def _process(part: Part, setting: Setting, scratch: Path, told: Path) -> None:
     os.setsid()  # a group of its own, which ends with it
     os.dup2(2, 1)  # the standard output is for the table
     tqdm.set_lock(RLock())  # tqdm's own would be left behind
+    if part.memory is not None:
+        limit = part.memory * 2**20
+        resource.setrlimit(resource.RLIMIT_DATA, (limit, limit))
     module, name = part.function.split(":")
     with told.open("a") as file:
 
@@ -173,6 +179,6 @@ def _process(part: Part, setting: Setting, scratch: Path, told: Path) -> None:
         except Exception as error:
             traceback.print_exc()
             words = " ".join(str(error).split())
-            tell({"failed": f"{type(error).__name__}: {words}"[:200]})
+            tell({"failed": f"{type(error).__name__}: {words}"[:600]})
     sys.stderr.flush()
     os._exit(0)  # threads and worker processes that are left need no end of their own

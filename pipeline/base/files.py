@@ -1,7 +1,9 @@
-"""Files and folders that appear only when they are complete; locks of folders."""
+"""Files and folders that appear only when they are complete; locks of folders; strict JSON."""
 
+import json
+import math
 import shutil
-from collections.abc import Collection, Iterator
+from collections.abc import Collection, Iterator, Mapping
 from contextlib import contextmanager, suppress
 from pathlib import Path
 
@@ -153,3 +155,19 @@ def write_whole(path: Path, data: bytes | memoryview) -> None:
             partial.write_bytes(data)
     except OSError as error:
         raise UserError(f"{path}: cannot be written: {error.strerror}") from error
+
+
+def strict_json(content: Mapping[str, object]) -> str:
+    """The text of a strict JSON file.
+
+    JSON has no infinity and no NaN: numbers that are not finite become null.
+    """
+    return json.dumps(_finite(content), indent=2, allow_nan=False) + "\n"
+
+
+def _finite(content: object) -> object:
+    if isinstance(content, Mapping):
+        return {key: _finite(value) for key, value in content.items()}
+    if isinstance(content, list | tuple):
+        return [_finite(value) for value in content]
+    return None if isinstance(content, float) and not math.isfinite(content) else content

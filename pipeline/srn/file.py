@@ -11,6 +11,7 @@ from spandrel import ImageModelDescriptor, ModelLoader, canonicalize_state_dict
 from torch import Tensor, nn
 
 from pipeline.base.errors import UserError, one_line
+from pipeline.srn.outside import registered
 from pipeline.stores.weights import require_finite, require_whole
 
 SRN_FORMAT = "usrdu-srn"
@@ -43,6 +44,7 @@ def open_model(path: Path) -> SrModel:
 
 def open_state(state: Mapping[str, Tensor], path: Path) -> SrModel:
     """Like ``open_model``, from tensors that were read from ``path``."""
+    registered()  # networks of installed packages are opened too
     try:
         with warnings.catch_warnings():
             warnings.simplefilter("ignore")  # about the code of the architectures

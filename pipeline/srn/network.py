@@ -1,21 +1,20 @@
-"""SR networks: any architecture of spandrel, built by name.
+"""SR networks: any architecture of spandrel or of an installed package, built by name.
 
 The networks are instances of spandrel's own classes.  So a network that is trained here opens in
 every program that reads models through spandrel, such as chaiNNer and ComfyUI.
 """
 
-import importlib
 import inspect
-import pkgutil
+import sys
 import warnings
 from collections.abc import Mapping
 
-import spandrel.architectures
 from spandrel import Architecture
 from torch import nn
 
 from pipeline.base.errors import UserError, one_line
 from pipeline.srn.file import SrModel, keep_input
+from pipeline.srn.outside import registered
 from pipeline.srn.trial import require_same_from_file
 
 SCALE_NAMES = ("scale", "upscale", "up_scale", "upscale_factor", "upscaling_factor")
@@ -23,9 +22,11 @@ SCALE_NAMES = ("scale", "upscale", "up_scale", "upscale_factor", "upscaling_fact
 
 
 def architectures() -> list[str]:
-    """Names of the architectures that spandrel ships, such as ESRGAN, Compact or SwinIR."""
-    modules = pkgutil.iter_modules(spandrel.architectures.__path__)
-    return sorted(module.name for module in modules if not module.name.startswith("_"))
+    """Names of the architectures that spandrel opens, such as ESRGAN, Compact or SwinIR.
+
+    Those that installed packages registered are among them; see ``outside``.
+    """
+    return sorted(registered())
 
 
 def build(name: str, scale: int, options: Mapping[str, object], side: int = 64) -> nn.Module:
@@ -36,7 +37,7 @@ def build(name: str, scale: int, options: Mapping[str, object], side: int = 64) 
     weights, with the one that spandrel opens from these weights.
 
     Args:
-        name: An architecture of spandrel, in any case.
+        name: An architecture of spandrel or of an installed package, in any case.
         scale: Handed to the network under the name its constructor uses.
         options: Further keyword arguments of the constructor.
         side: Side of the crops of the training in LR pixels.
@@ -99,8 +100,9 @@ def _in_words(name: str, options: Mapping[str, object]) -> str:
 
 
 def _network_class(name: str) -> type[nn.Module]:
-    module = importlib.import_module(f"spandrel.architectures.{name}")
-    for exported in module.__all__:
+    """The network among what the module of the architecture exports, as spandrel's modules do."""
+    module = sys.modules[type(registered()[name]).__module__]
+    for exported in getattr(module, "__all__", ()):
         candidate = getattr(module, exported)
         if (
             inspect.isclass(candidate)
@@ -108,4 +110,7 @@ def _network_class(name: str) -> type[nn.Module]:
             and not issubclass(candidate, Architecture)
         ):
             return candidate
-    raise UserError(f"architecture '{name}' of spandrel holds no network")
+    raise UserError(
+        f"architecture '{name}' cannot be trained: its module {module.__name__} names no network "
+        "in __all__"
+    )

@@ -14,6 +14,8 @@ from pipeline.base.files import write_whole
 from pipeline.base.hashes import file_hash
 from pipeline.dsn.file import DSN_FORMAT, DsnDescription, save_dsn
 from pipeline.dsn.network import DSN
+from pipeline.evaluate.card import Format, for_file, opened_card
+from pipeline.evaluate.card_files import beside, card_of, write_card
 from pipeline.srn.file import SRN_FORMAT, SrModel, open_state
 from pipeline.stores.weights import load_foreign, require_finite, save_weights
 from pipeline.tools.onnx_file import Shape, in_half, largest_difference, to_onnx
@@ -50,7 +52,7 @@ class OnnxCheck:
         sizes = ", ".join("x".join(str(length) for length in shape) for shape in self.shapes)
         return (
             f"ONNX Runtime differs from torch by at most {self.difference:.1e} on images of "
-            f"{sizes} (batch, rows, columns)"
+            f"{sizes} (batch, rows, columns), {255 * self.difference:.2g} gray levels"
         )
 
 
@@ -91,7 +93,8 @@ def convert(
 
     * The authors' DSN becomes a DSN of this project.
     * The authors' SRN, or any SR model that spandrel opens, such as one of this project, becomes an
-      SR model under spandrel's parameter names: safetensors, a PyTorch file, or ONNX.
+      SR model under spandrel's parameter names: safetensors, a PyTorch file, or ONNX.  Its card is
+      written beside it: the one that the source has, or a new one.
 
     Args:
         source: The file; no code in it is run.
@@ -125,8 +128,11 @@ def convert(
     model = None if found.sr is None else _open(found.sr, found.kind, source)
     recognised, written, check = _words(found, dsn, model), [], None
     if model is not None:
-        check = _write_sr(model, target, _metadata(model, described, origin), form)
-        written.append(target)
+        metadata = _metadata(model, described, origin)
+        check = _write_sr(model, target, metadata, form)
+        card = card_of(source) or opened_card(model, metadata, source)
+        card = for_file(card, target, _format(form, check))
+        written += [target, *write_card(beside(target), card)]
     if dsn is not None and dsn_target is not None:
         _write_dsn(dsn, dsn_target, origin)
         written.append(dsn_target)
@@ -221,6 +227,14 @@ def _write_sr(
     return None
 
 
+def _format(form: OnnxForm, check: OnnxCheck | None) -> Format:
+    """What the card says of the file."""
+    if check is None:
+        return Format()
+    sizes = "any" if form.size is None else "{}x{} alone, one at a time".format(*form.size)
+    return Format("float16" if form.half else "float32", sizes, 255 * check.difference)
+
+
 def _onnx(model: SrModel, target: Path, form: OnnxForm) -> tuple[bytes, OnnxCheck]:
     """The content of the ONNX file, and how well it agrees with torch.
 
@@ -246,7 +260,10 @@ def _onnx(model: SrModel, target: Path, form: OnnxForm) -> tuple[bytes, OnnxChec
         data = in_half(data)
     check = OnnxCheck(largest_difference(data, model.model, shapes), shapes)
     if not check.difference <= form.bound:
-        hint = "" if fixed or form.half else "; a file of one fixed size (--size) may be exact"
+        hint = "" if fixed else "; a file of one fixed size (--size) may be exact"
+        hint = (
+            "; a layer needs more than float16, so convert it without --half" if form.half else hint
+        )
         raise UserError(f"{target}: was not written: {check}; the limit is {form.bound:.2g}{hint}")
     return data, check
 

@@ -1,5 +1,6 @@
 """SR networks as ONNX files, of any size or of a fixed one, checked against the network itself."""
 
+import copy
 import warnings
 from collections.abc import Mapping, Sequence
 from itertools import chain
@@ -52,7 +53,7 @@ def to_onnx(
     tensors = chain(network.parameters(), network.buffers())
     if (size := sum(tensor.numel() * 4 for tensor in tensors)) > LIMIT:
         raise UserError(f"an ONNX file holds at most 2 GiB, but the weights are {size} bytes")
-    network = network.float().eval()
+    network = _settled(network.float().eval())
     lr = torch.zeros(example.batch, 3, example.height, example.width)
     try:
         with warnings.catch_warnings():
@@ -69,7 +70,8 @@ def to_onnx(
                 dynamic_shapes=({0: "batch", 2: "height", 3: "width"},) if dynamic else None,
             )
     except Exception as error:  # forty architectures make the exporter raise many types
-        raise UserError(f"the network cannot be written as ONNX: {one_line(error, 200)}") from error
+        cause = error.__cause__ or error  # the exporter's own words are about its steps
+        raise UserError(f"the network cannot be written as ONNX: {one_line(cause, 200)}") from error
     assert program is not None
     model: onnx.ModelProto = program.model_proto
     _strip(model)
@@ -77,6 +79,25 @@ def to_onnx(
     onnx.checker.check_model(model)
     data: bytes = model.SerializeToString(deterministic=True)
     return data
+
+
+def _settled(network: nn.Module) -> nn.Module:
+    """A copy of a network whose layers compute no weights while they run.
+
+    Layers of SPAN merge three convolutions into one at every call, by writing into its weights,
+    which ends the process that traces them.  Here they do it once.
+    """
+    network = copy.deepcopy(network)
+    for layer in network.modules():
+        if callable(merge := getattr(layer, "update_params", None)):
+            with torch.no_grad():
+                merge()
+            setattr(layer, "update_params", _nothing)  # noqa: B010
+    return network
+
+
+def _nothing() -> None:
+    """Stands for what was done already."""
 
 
 def in_half(model: bytes) -> bytes:

@@ -25,7 +25,7 @@ class Architecture(Settings):
     """One entry of the section ``architectures``."""
 
     network: str
-    """Name of the architecture in spandrel."""
+    """Name of the architecture, of spandrel or of an installed package."""
     options: dict[str, object] = Field(default_factory=dict)
     """Keyword arguments of its constructor; the scale is added."""
     warm_start: str | None = None

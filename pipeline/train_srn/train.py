@@ -19,6 +19,7 @@ from pipeline.images.filters import bicubic_upsample
 from pipeline.images.io import to_float
 from pipeline.optimisation.rates import Moment
 from pipeline.passport.passport import Passport, passport_of
+from pipeline.passport.words import in_words
 from pipeline.runs.best import BestWeights
 from pipeline.runs.checkpoints import Stateful
 from pipeline.runs.description import Places, Training
@@ -117,6 +118,17 @@ class SrnMaterial:
         stores = {"hr": self.hr, "maps": self.maps, "pairs": self.pairs}
         return {name: store.digest for name, store in stores.items() if store}
 
+    def described(self) -> dict[str, object]:
+        """What the file of the network says of it: digests, number of images, the camera."""
+        sources = {"calibration": self.calibration, "camera": self.camera}
+        digests = {name: fingerprint(one.model_dump()) for name, one in sources.items() if one}
+        store = self.hr or self.pairs
+        return {
+            "trained_on": self.digests() | digests,
+            "images": len(store.ids) if store else 0,
+            "camera": in_words(self.camera) if self.camera else None,
+        }
+
 
 def _given(name: str, store: Store | None) -> Store:
     if store is None:
@@ -132,7 +144,7 @@ class SrnTrainer:
         architecture: The network to train.
         settings: The section ``train_srn``.
         accelerator: Device and processes.
-        trained_on: Digests of the stores by name, for the file.
+        described: What the file says of the data; see ``SrnMaterial.described``.
         validation: Scores the network during the training; None: nothing does.
 
     Raises:
@@ -147,11 +159,11 @@ class SrnTrainer:
         architecture: Architecture,
         settings: TrainSrnSettings,
         accelerator: Accelerator,
-        trained_on: Mapping[str, str] | None = None,
+        described: Mapping[str, object] | None = None,
         validation: Validation | None = None,
     ) -> None:
         self.settings, self.architecture = settings, architecture
-        self.trained_on, self.validation = dict(trained_on or {}), validation
+        self.described, self.validation = dict(described or {}), validation
         self.accelerator, self.device = accelerator, accelerator.device
         self.data, self.schedule = stream, stream.schedule
         steps = settings.steps or self.schedule.steps(settings.epochs)
@@ -316,7 +328,8 @@ class SrnTrainer:
             "scale": self.data.scale,
             "architecture": self.architecture.model_dump(),
             "settings": self.settings.model_dump() | self.precision.described,
-            "trained_on": self.trained_on,
+            "steps": self.steps,
+            **self.described,
         }
         best = self.settings.keep == "best" and self.best.at is not None
         if best:
@@ -373,7 +386,7 @@ def train_srn(
     if material.maps is not None and accelerator.is_main_process:
         noise = check_noise(material.measured, settings, material.maps)
     trainer = SrnTrainer(
-        stream, architecture, settings, accelerator, material.digests(), validation
+        stream, architecture, settings, accelerator, material.described(), validation
     )
     key = _key(material, architecture, settings, accelerator.num_processes, places.start)
     training = Training(

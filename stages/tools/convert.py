@@ -32,7 +32,7 @@ def command(source: Path, target: Path, dsn: Path | None, size: str | None, half
     OUT ends in .safetensors, .pth or .onnx.  A DSN becomes .safetensors, which usrdu export and
     usrdu degrade open.  An ONNX file is a single file for any batch, height and width, or with
     --size for one.  Before it is written, ONNX Runtime is compared with torch; with --half they may
-    differ by 2 gray levels, else by 1/40.
+    differ by 2 gray levels, else by 1/40.  The model's card is written beside OUT.
     """
     sides = _sides(size)
 

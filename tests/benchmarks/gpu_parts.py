@@ -36,3 +36,10 @@ def fails_once(setting: Setting, scratch: Path) -> Iterator[Result]:
         before.touch()
         raise RuntimeError("forked")
     yield Peak("float32", 1.0)
+
+
+def takes(setting: Setting, scratch: Path, size: int) -> Iterator[Result]:
+    """Hold some bytes."""
+    del setting, scratch
+    held = bytearray(size)
+    yield Peak("float32", float(len(held)))

@@ -547,6 +547,11 @@ def test_command(
     psnr = evaluated[1]["protocols"]["y"]["model"]["psnr"]
     assert f"  protocols.y.model.psnr: {psnr:.4f}\n" in result.output
     assert f"wrote {tmp_path / 'out' / 'side_by_side.png'}" in result.output
+    card = strict(tmp_path / "out" / "card.json")
+    scores = card["usrdu"]["scores"]
+    assert scores["protocols"] == evaluated[1]["protocols"] and scores["val"] == tiny.val.digest
+    assert card["resources"][0]["sha256"] == hashlib.sha256(model.read_bytes()).hexdigest()
+    assert "| psnr | " in (tmp_path / "out" / "card.md").read_text()
 
 
 def test_command_with_mistakes(tiny: World, model: Path, tmp_path: Path) -> None:

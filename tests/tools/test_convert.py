@@ -20,6 +20,8 @@ from spandrel import ImageModelDescriptor, ModelLoader
 from torch import Tensor, nn
 
 from pipeline.base.hashes import file_hash
+from pipeline.evaluate.card import new_card
+from pipeline.evaluate.card_files import write_card
 from pipeline.export.degrader import Degrader
 from pipeline.export.export import ExportSettings, export
 from pipeline.srn.network import build
@@ -39,7 +41,15 @@ def done(source: Path, target: Path, *options: str) -> list[str]:
     """The lines of a run that succeeds, without the warning about a DSN of few blocks."""
     result = run(source, target, *options)
     assert result.exit_code == 0, result.output
-    return [line for line in result.output.splitlines() if "the authors' files have 8" not in line]
+    lines = [line for line in result.output.splitlines() if "the authors' files have 8" not in line]
+    cards = [f"wrote {target}.card.{ending}" for ending in ("md", "json")]
+    shown = [line for line in lines if line in cards]
+    assert shown == ([] if "is the authors' DSN" in lines[0] else cards)  # a DSN has none
+    return [line for line in lines if line not in cards]
+
+
+def without_cards(folder: Path) -> list[str]:
+    return [name for name in names(folder) if ".card." not in name]
 
 
 def refused(result: Result) -> str:
@@ -183,7 +193,7 @@ def test_the_authors_srn(scale: int, tmp_path: Path) -> None:
     expected = enlarged(reference, lr_image())
     assert expected.std() > 1e-3
     torch.testing.assert_close(enlarged(model.model, lr_image()), expected, rtol=0, atol=1e-6)
-    assert names(tmp_path) == ["SRN.pth", "srn.safetensors"]
+    assert without_cards(tmp_path) == ["SRN.pth", "srn.safetensors"]
 
 
 def test_the_dsn_in_the_authors_srn(tmp_path: Path) -> None:
@@ -194,6 +204,45 @@ def test_the_dsn_in_the_authors_srn(tmp_path: Path) -> None:
         mean, _, _ = authors_dsn()(hr_image(64))
     found = Degrader.load(tmp_path / "d.safetensors").whole(hr_image(64)[0])
     torch.testing.assert_close(found["mean"], mean[0], rtol=0, atol=1e-6)
+
+
+# --- cards
+
+
+def test_the_card_goes_along(tmp_path: Path) -> None:
+    """What evaluate wrote of a model is kept, with the new file's facts, in all formats."""
+    folder = tmp_path / "train_srn" / "compact"
+    folder.mkdir(parents=True)
+    source = save_ours(folder / "srn.safetensors")
+    scores = {"images": 3, "val": "1" * 64}
+    write_card(tmp_path / "evaluate" / "compact" / "card.md", new_card(source, scores))
+    targets = {ending: tmp_path / f"new.{ending}" for ending in ("pth", "safetensors", "onnx")}
+    for target in targets.values():
+        done(source, target)
+    done(source, tmp_path / "half.onnx", "--half")
+    for ending, target in (targets | {"half": tmp_path / "half.onnx"}).items():
+        card = json.loads(target.with_name(f"{target.name}.card.json").read_text())
+        (resource,) = card["resources"]
+        assert resource["sha256"] == file_hash(target)
+        assert resource["size"] == target.stat().st_size
+        assert resource["type"] == target.suffix[1:]
+        assert card["name"] == "4x-compact" and card["usrdu"]["scores"]["images"] == 3
+        file = card["usrdu"]["file"]
+        assert file["precision"] == ("float16" if ending == "half" else "float32")
+        assert ("difference_gray" in file) == (target.suffix == ".onnx")
+        assert (
+            "measured on srn.safetensors" in target.with_name(f"{target.name}.card.md").read_text()
+        )
+    larger, smaller = (tmp_path / name for name in ("new.onnx", "half.onnx"))
+    assert smaller.stat().st_size < larger.stat().st_size
+
+
+def test_the_card_of_a_foreign_model(tmp_path: Path) -> None:
+    source = save_srn(tmp_path / "SRN.pth", dsn=False)
+    done(source, tmp_path / "srn.safetensors")
+    card = json.loads((tmp_path / "srn.safetensors.card.json").read_text())
+    assert card["name"] == "4x-SRN" and card["architecture"] == "esrgan"
+    assert "Converted from SRN.pth. How it was trained is not known." in card["description"]
 
 
 # --- SR models of any kind
@@ -353,6 +402,7 @@ def test_half_precision_that_overflows_is_not_written(tmp_path: Path) -> None:
     save_file(large.state_dict(), source)
     message = refused(run(source, target, "--half"))
     assert "was not written: ONNX Runtime differs from torch" in message
+    assert message.endswith("; a layer needs more than float16, so convert it without --half")
     assert not target.exists()
 
 
@@ -517,4 +567,4 @@ def test_an_srn_without_a_dsn(tmp_path: Path) -> None:
     assert "with a copy" not in done(source, tmp_path / "a.safetensors")[0]
     result = run(source, tmp_path / "b.safetensors", "--dsn", str(tmp_path / "d.safetensors"))
     assert "holds no DSN that could be written" in refused(result)
-    assert names(tmp_path) == ["a.pth", "a.safetensors"]
+    assert without_cards(tmp_path) == ["a.pth", "a.safetensors"]

@@ -14,6 +14,7 @@ from torch import Tensor, nn
 
 import pipeline
 from pipeline.base.errors import UserError
+from pipeline.srn.network import build
 from pipeline.tools.onnx_file import Shape, largest_difference, to_onnx
 
 
@@ -127,3 +128,15 @@ def test_a_model_for_one_size_fails_the_check() -> None:
 def test_another_shape_fails_the_check() -> None:
     bigger = nn.Upsample(scale_factor=2)
     assert largest_difference(by_hand(0.0), bigger, SHAPES) == float("inf")
+
+
+@pytest.mark.slow
+def test_a_network_that_computes_its_weights_while_it_runs() -> None:
+    """SPAN ended the process that traced it; the network that is given still computes them."""
+    with torch.random.fork_rng():
+        torch.manual_seed(0)
+        options = {"num_in_ch": 3, "num_out_ch": 3, "feature_channels": 8}
+        span = build("SPAN", 2, options, 8).eval()
+    data = to_onnx(span, Shape(2, 9, 10), {})
+    assert largest_difference(data, span, [Shape(1, 8, 8), Shape(1, 7, 12)]) < 1e-5
+    assert not any("update_params" in vars(layer) for layer in span.modules())

@@ -572,6 +572,9 @@ def test_results_of_a_run(golden_run: tuple[Path, SrnTrainer], tiny: World) -> N
         "architecture": ESRGAN.model_dump(),
         "settings": srn_settings(**FULL).model_dump(mode="json"),
         "trained_on": {"hr": tiny.hr.digest, "maps": tiny.maps.digest},
+        "steps": STEPS,
+        "images": len(tiny.hr.ids),
+        "camera": None,
     }
 
 

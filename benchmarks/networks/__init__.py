@@ -1,0 +1,1 @@
+"""Every SR network of spandrel, tried once: ``python -m benchmarks --networks``."""
