@@ -71,7 +71,7 @@ CHOICES: Mapping[str, Choice] = MappingProxyType({
 Where a paper has several sizes, it is the one that a machine without a GPU would train.
 """
 MADE_FOR: Mapping[str, str] = MappingProxyType({
-    "AuraSR": "a GAN that enlarges images of 64x64 pixels",
+    "AuraSR": "images of 64x64 pixels, as a GAN",
     "DRUNet": "denoising", "DnCNN": "denoising", "FBCNN": "removal of JPEG artifacts",
     "FFTformer": "deblurring", "GFPGAN": "restoration of faces",
     "HVICIDNet": "enhancement of dark images", "IPT": "images of 48x48 pixels",
