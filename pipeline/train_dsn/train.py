@@ -150,7 +150,11 @@ class DsnTrainer:
             vgg = frozen(vgg, settings, self.accelerator)
         self.loss = DsnLoss(settings, vgg)
         self.precision = Precision(
-            settings.precision, self._passes(vgg), self.accelerator, settings.batch_size
+            settings.precision,
+            self._passes(vgg),
+            self.accelerator,
+            settings.batch_size,
+            settings.compile,
         )
         self.noise: CameraModel | None = None
         """Gives the prior scale of every pixel, if it is the camera's."""

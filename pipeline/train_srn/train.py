@@ -194,7 +194,11 @@ class SrnTrainer:
             vgg = frozen(VGG19Features(settings.perceptual_weights), settings, accelerator)
         self.loss = SrnLoss(settings, vgg)
         self.precision = Precision(
-            settings.precision, self._passes(vgg), accelerator, settings.batch_size
+            settings.precision,
+            self._passes(vgg),
+            accelerator,
+            settings.batch_size,
+            settings.compile,
         )
         first = settings.own_shares(accelerator)[0]
         self.pictured = Pair(*(part[: drawing.SHEET_ROWS] for part in stream.batch(0, first)))

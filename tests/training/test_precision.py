@@ -123,11 +123,24 @@ def test_both_formats_run_forward_and_backward() -> None:
 
 def test_a_trial_step_is_short(monkeypatch: pytest.MonkeyPatch) -> None:
     """So many crops as take a tenth of a second, at most those of a step; at least one."""
-    for crop, crops, rounds in ((0.02, 5, 5), (1e-5, 16, 5), (0.3, 1, 2), (40.0, 1, 1)):
+    for crop, crops, rounds in ((0.02, 5, 5), (1e-5, 16, 5), (0.3, 1, 3), (40.0, 1, 3)):
         clock = times(monkeypatch, 1.0, crop)
         assert speedup(passes(), CPU, 16) == pytest.approx(1.0)
         assert clock.made[:2] == [("no", 1)] * 2
         assert clock.made[2:] == [("no", crops), ("bf16", crops)] * (1 + rounds)
+
+
+def test_copies_are_compiled_where_the_networks_are(monkeypatch: pytest.MonkeyPatch) -> None:
+    """Each network once; the networks themselves stay as they are."""
+    compiled: list[nn.Module] = []
+    monkeypatch.setattr(nn.Module, "compile", lambda network: compiled.append(network))
+    network = nn.Conv2d(3, 3, 3)
+    both = [Passes(network, 8), Passes(network, 8, backward=False)]
+    Trial(both, CPU, 1)
+    assert not compiled
+    trial = Trial(both, CPU, 1, compiled=True)
+    assert len(compiled) == 1 and compiled[0] is not network
+    trial.step("bf16")
 
 
 def test_the_fastest_of_each_counts(monkeypatch: pytest.MonkeyPatch) -> None:
