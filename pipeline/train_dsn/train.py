@@ -150,11 +150,7 @@ class DsnTrainer:
             vgg = frozen(vgg, settings, self.accelerator)
         self.loss = DsnLoss(settings, vgg)
         self.precision = Precision(
-            settings.precision,
-            self._passes(vgg),
-            self.accelerator,
-            settings.batch_size,
-            settings.compile,
+            settings.precision, self._passes(vgg), self.accelerator, settings.batch_size
         )
         self.noise: CameraModel | None = None
         """Gives the prior scale of every pixel, if it is the camera's."""

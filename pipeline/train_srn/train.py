@@ -194,11 +194,7 @@ class SrnTrainer:
             vgg = frozen(VGG19Features(settings.perceptual_weights), settings, accelerator)
         self.loss = SrnLoss(settings, vgg)
         self.precision = Precision(
-            settings.precision,
-            self._passes(vgg),
-            accelerator,
-            settings.batch_size,
-            settings.compile,
+            settings.precision, self._passes(vgg), accelerator, settings.batch_size
         )
         first = settings.own_shares(accelerator)[0]
         self.pictured = Pair(*(part[: drawing.SHEET_ROWS] for part in stream.batch(0, first)))

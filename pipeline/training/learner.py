@@ -16,10 +16,11 @@ from accelerate import Accelerator, DistributedDataParallelKwargs
 from torch import Tensor, nn
 from torch.optim.swa_utils import get_ema_multi_avg_fn
 
+from pipeline.base.errors import UserError, one_line
 from pipeline.optimisation.optimisers import averaged, finish, make_optimiser, set_learning_rate
 from pipeline.optimisation.settings import StepSettings
 from pipeline.training.adversarial import discriminate, discriminator_loss
-from pipeline.training.precision import compiling, run_in_bf16
+from pipeline.training.precision import run_in_bf16
 
 T = TypeVar("T")
 
@@ -86,8 +87,14 @@ class Learner:
             images = images.contiguous(memory_format=torch.channels_last)
         if not self.settings.compile:
             return self._prepared(images, **options)
-        with compiling():
+        from torch._dynamo.exc import BackendCompilerFailed  # imported by torch.compile anyway
+
+        try:
             return self._prepared(images, **options)
+        except BackendCompilerFailed as error:
+            raise UserError(
+                f"compile is true, but a network cannot be compiled here: {one_line(error, 200)}"
+            ) from error
 
     @contextmanager
     def alone(self) -> Iterator[None]:

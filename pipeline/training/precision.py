@@ -2,8 +2,7 @@
 
 import copy
 import time
-from collections.abc import Iterator, Mapping, Sequence
-from contextlib import contextmanager, nullcontext
+from collections.abc import Mapping, Sequence
 from types import MethodType
 from typing import Literal, NamedTuple
 
@@ -11,8 +10,6 @@ import torch
 from accelerate import Accelerator
 from accelerate.utils import convert_outputs_to_fp32
 from torch import Tensor, nn
-
-from pipeline.base.errors import UserError, one_line
 
 Format = Literal["no", "bf16"]
 """Number format of convolutions and matrix products: float32, or mixed precision with bf16."""
@@ -23,8 +20,8 @@ BUDGET = 1.0
 """Seconds of the timed trial steps of both formats; they end with the round that exceeds it, from
 ``FEWEST`` on."""
 FEWEST, ROUNDS = 3, 5
-"""Timed trial steps of each format, at least and at most.  One alone decided wrongly where another
-process ran, and on a GPU whose memory had not been reserved yet."""
+"""Timed trial steps of each format, at least and at most.  One alone may decide wrongly: another
+process runs meanwhile, or the memory of a GPU is not reserved yet."""
 TRIAL = 0.1
 """Seconds of a trial step in float32 on a CPU, which is made of fewer crops than a step."""
 
@@ -36,24 +33,6 @@ def run_in_bf16(network: nn.Module, device: torch.device) -> None:
     """
     mixed = torch.autocast(device.type, torch.bfloat16)(type(network).forward)
     network.forward = MethodType(convert_outputs_to_fp32(mixed), network)
-
-
-@contextmanager
-def compiling() -> Iterator[None]:
-    """A block in which compiled networks run; the first time, they are compiled.
-
-    Raises:
-        UserError: A network cannot be compiled on this machine.
-
-    """
-    from torch._dynamo.exc import BackendCompilerFailed  # imported by torch.compile anyway
-
-    try:
-        yield
-    except BackendCompilerFailed as error:
-        raise UserError(
-            f"compile is true, but a network cannot be compiled here: {one_line(error, 200)}"
-        ) from error
 
 
 class Passes(NamedTuple):
@@ -78,17 +57,12 @@ class Trial:
         passes: The networks.
         device: Where they are.
         crops: Images of a trial step.
-        compiled: Whether the networks are compiled, as those of the training will be.
 
     """
 
-    def __init__(
-        self, passes: Sequence[Passes], device: torch.device, crops: int, compiled: bool = False
-    ) -> None:
-        self.device, self.crops, self.compiled = device, crops, compiled
+    def __init__(self, passes: Sequence[Passes], device: torch.device, crops: int) -> None:
+        self.device, self.crops = device, crops
         copies = copy.deepcopy([one.network for one in passes])  # a network twice: one copy
-        for network in dict.fromkeys(copies) if compiled else ():
-            network.compile()  # a copy is not compiled
         self._passes = [one._replace(network=own) for one, own in zip(passes, copies, strict=True)]
         self._source = torch.Generator().manual_seed(0)
 
@@ -102,8 +76,7 @@ class Trial:
 
     def _run(self, one: Passes, images: Tensor, taken: Format) -> None:
         mixed = torch.autocast(self.device.type, torch.bfloat16, enabled=taken == "bf16")
-        ready = compiling() if self.compiled else nullcontext()
-        with mixed, ready, torch.set_grad_enabled(one.backward):
+        with mixed, torch.set_grad_enabled(one.backward):
             made = one.network(images.requires_grad_(one.backward), **one.options)
         if one.backward:
             outputs = (
@@ -128,27 +101,23 @@ def _wait(device: torch.device) -> None:
         torch.accelerator.synchronize(device)
 
 
-def speedup(
-    passes: Sequence[Passes], device: torch.device, crops: int, compiled: bool = False
-) -> float:
+def speedup(passes: Sequence[Passes], device: torch.device, crops: int) -> float:
     """How many times as fast as in float32 the networks of a training are in bf16, here.
 
     The formats take turns and the fastest of each counts, so that what else the machine does meets
     both alike.  The networks themselves and torch's global generators stay as they are.  On a CPU
-    it takes about two seconds, or five trial steps of one crop in each format if these take
-    longer.  Compiling comes to that, once for each format.
+    it takes about two seconds, or four trial steps of one crop in each format if these take
+    longer.  Networks are not compiled for it, which takes minutes for each format on a GPU.
 
     Args:
         passes: The networks.
         device: Where they are.
         crops: Images of a step.
-        compiled: Whether the networks are compiled: bf16 may pay only then, since uncompiled it
-            rounds every weight in a kernel of its own.
 
     """
     cuda = [device] if device.type == "cuda" else []
     with torch.random.fork_rng(devices=cuda):  # some networks drop a part of theirs at random
-        trial = Trial(passes, device, crops if device.type != "cpu" else 1, compiled)
+        trial = Trial(passes, device, crops if device.type != "cpu" else 1)
         seconds(trial, "no")
         if device.type == "cpu":
             trial.crops = max(1, min(crops, int(TRIAL / max(seconds(trial, "no"), 1e-6))))
@@ -171,7 +140,6 @@ class Precision:
         passes: The networks, which run in float32 until bf16 is taken, or as the settings ask.
         accelerator: Device and processes.
         crops: Crops in a share of a step.
-        compiled: Whether the networks are compiled.
 
     Attributes:
         taken: The format; None under ``auto`` until it is settled.
@@ -184,10 +152,9 @@ class Precision:
         passes: Sequence[Passes],
         accelerator: Accelerator,
         crops: int,
-        compiled: bool = False,
     ) -> None:
         self.auto, self._passes = setting == "auto", passes
-        self._accelerator, self._crops, self._compiled = accelerator, crops, compiled
+        self._accelerator, self._crops = accelerator, crops
         self.taken: Format | None = None if setting == "auto" else setting
 
     def settle(self, known: Format | None) -> str | None:
@@ -204,9 +171,8 @@ class Precision:
             return None
         device, why = self._accelerator.device, "as in the checkpoint"
         if known is None:
-            times = speedup(self._passes, device, self._crops, self._compiled)
-            found = self._accelerator.gather(torch.tensor([times], device=device))
-            times = found.min().item()  # of the slowest process
+            own = torch.tensor([speedup(self._passes, device, self._crops)], device=device)
+            times = self._accelerator.gather(own).min().item()  # of the slowest process
             known = "bf16" if times >= MARGIN else "no"
             why = f"{times:.2g} times as fast as float32 here"
             if known == "no":

@@ -498,7 +498,7 @@ def test_what_is_passed_over_is_said(tmp_path: Path, caplog: pytest.LogCaptureFi
     folder = tmp_path / "in"
     folder.mkdir()
     Image.new("RGB", (4, 4)).save(folder / "a.png")
-    (folder / "b.cr2").write_bytes(b"II*\x00\x10\x00\x00\x00CR")
+    (folder / "b.psd").write_bytes(b"8BPS\x00\x01")
     with caplog.at_level("WARNING"):
         assert len(plan(folder, tmp_path / "out")) == 1
-    assert caplog.messages == [f"{folder}: one file passed over (.cr2)"]
+    assert caplog.messages == [f"{folder}: one file passed over (.psd)"]

@@ -130,19 +130,6 @@ def test_a_trial_step_is_short(monkeypatch: pytest.MonkeyPatch) -> None:
         assert clock.made[2:] == [("no", crops), ("bf16", crops)] * (1 + rounds)
 
 
-def test_copies_are_compiled_where_the_networks_are(monkeypatch: pytest.MonkeyPatch) -> None:
-    """Each network once; the networks themselves stay as they are."""
-    compiled: list[nn.Module] = []
-    monkeypatch.setattr(nn.Module, "compile", lambda network: compiled.append(network))
-    network = nn.Conv2d(3, 3, 3)
-    both = [Passes(network, 8), Passes(network, 8, backward=False)]
-    Trial(both, CPU, 1)
-    assert not compiled
-    trial = Trial(both, CPU, 1, compiled=True)
-    assert len(compiled) == 1 and compiled[0] is not network
-    trial.step("bf16")
-
-
 def test_the_fastest_of_each_counts(monkeypatch: pytest.MonkeyPatch) -> None:
     """What else the machine does makes steps longer, not shorter."""
     found = iter([9.0, 0.1, 7.0, 8.0, 0.1, 0.3, 0.2, 0.05, 0.15, 0.09, 0.3, 0.06, 0.1, 0.05])
