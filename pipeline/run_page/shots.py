@@ -9,7 +9,7 @@ import numpy as np
 from tqdm import tqdm
 
 from pipeline.base.boxes import Box
-from pipeline.base.errors import UserError
+from pipeline.base.errors import UserError, listed
 from pipeline.images.filters import bicubic_upsample
 from pipeline.images.io import Image, size_text, to_float, to_uint8, webp
 from pipeline.reading.files import read_image
@@ -68,6 +68,8 @@ class _Crops:
 def compare(val: Store, folders: Mapping[str, Path]) -> Comparison | None:
     """Cut the crops; None if no network's SR images are there.
 
+    A network without SR images of them, which was evaluated on others, is left out and named.
+
     Args:
         val: The validation images.
         folders: Folders of ``evaluate``, by the name of the network.
@@ -81,6 +83,12 @@ def compare(val: Store, folders: Mapping[str, Path]) -> Comparison | None:
         return None
     scores = {name: image_scores(folder / "images.csv") for name, folder in there.items()}
     ids, chosen = _choose(val, next(iter(scores.values())))
+    if others := [name for name, folder in there.items() if not _has(folder, ids)]:
+        there = {name: folder for name, folder in there.items() if name not in others}
+        chosen += f"; without {listed(others, 6)}: evaluated on other images, dvc repro makes these"
+    if not there:
+        return None
+    scores = {name: scores[name] for name in there}
     crops = []
     for image in tqdm(ids, "report: crops", unit="image"):
         cut = _crops(val, image, there)
@@ -93,6 +101,11 @@ def compare(val: Store, folders: Mapping[str, Path]) -> Comparison | None:
     if len(shots) < len(crops):
         chosen += f"; of these the first {len(shots)}, so that the page stays small"
     return Comparison(shots, chosen, quality)
+
+
+def _has(folder: Path, ids: Sequence[str]) -> bool:
+    """Whether a network's folder has the SR images of all ids."""
+    return all((folder / "sr" / f"{image}.png").is_file() for image in ids)
 
 
 def _choose(

@@ -128,6 +128,19 @@ def test_crops_are_those_of_the_images(
         assert np.abs(off).max() <= 1 and shot.area.shape == (24, 24)
 
 
+def test_a_network_without_pictures_of_these_images_is_left_out_and_named(
+    val: Store, tmp_path: Path
+) -> None:
+    """It was evaluated on other images, such as before the folder of the user changed."""
+    folders = {name: write_sr(val, tmp_path / name) for name in ("net", "old")}
+    for path in (folders["old"] / "sr").iterdir():
+        path.rename(path.with_stem(f"other-{path.stem}"))
+    made = shots.compare(val, folders)
+    assert made is not None and "without old: evaluated on other images" in made.chosen
+    assert {name for shot in made.shots for name in shot.pictures} == {"bicubic", "net", "HR"}
+    assert shots.compare(val, {"old": folders["old"]}) is None
+
+
 def test_the_pictures_keep_to_the_budget(
     val: Store, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:

@@ -278,7 +278,6 @@ def evaluated(data: Path) -> object:
         ("evaluate/one/metrics.json", cut, "whole", lambda d: read_evaluations(d / "evaluate")),
         ("evaluate/two/sr/pair-b.png", cut, "truncated", evaluated),
         ("evaluate/two/sr/pair-b.png", other_size, "run the evaluate stage again", evaluated),
-        ("evaluate/two/sr/pair-b.png", Path.unlink, "No such file", evaluated),
         ("evaluate/one/images.csv", cut, "cells, and the first line", evaluated),
         ("train_srn/one/srn.safetensors", cut, "whole", lambda d: read_models(d, "data")),
         ("train_srn/one/curves.csv", cut, "line", lambda d: read_logs(d / "train_srn")),
