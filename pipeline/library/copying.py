@@ -89,9 +89,7 @@ def copy_store(source: Path | str, target: Path | str) -> Copied:
 
     """
     store = Store(source, *ARRAYS)
-    if isinstance(target, str):
-        return _copied(store, _Place(target), lambda: verify(target))
-    if target.exists():
+    if isinstance(target, str) or target.exists():
         return _copied(store, _Place(target), lambda: verify(target))
     partial = partial_path(target)
     lock = claim(partial, target)

@@ -4,10 +4,8 @@ import numpy as np
 
 from pipeline.passport.passport import Passport
 from pipeline.sampling.compression import JpegMixture
-from pipeline.sampling.jpeg import JpegTables, tables_of_quality
+from pipeline.sampling.jpeg import JpegTables, nearest_quality
 
-QUALITIES = range(1, 101)
-"""Of libjpeg."""
 LEAST = 0.005
 """What is smaller is shown as zero, and is not mentioned."""
 
@@ -72,10 +70,4 @@ def _compression(passport: Passport) -> str:
 
 
 def _jpeg(tables: JpegTables) -> str:
-    """The quality of libjpeg whose table of the brightness is nearest."""
-    luma = np.asarray(tables.luma)
-
-    def distance(quality: int) -> float:
-        return float(np.abs(luma - tables_of_quality(quality, tables.subsampling).luma).sum())
-
-    return f"about quality {min(QUALITIES, key=distance)} ({tables.subsampling})"
+    return f"about quality {nearest_quality(tables)} ({tables.subsampling})"

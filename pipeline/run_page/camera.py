@@ -10,7 +10,7 @@ from pipeline.reading.files import decode
 from pipeline.report.pictures import lossless
 from pipeline.run_page.files import read_part
 from pipeline.sampling.compression import Compression, JpegMixture
-from pipeline.sampling.jpeg import JpegTables, tables_of_quality
+from pipeline.sampling.jpeg import nearest_quality
 
 FREQUENCY = 0.25
 """Cycles per LR pixel at which the contrast is named: detail of four LR pixels a period."""
@@ -101,18 +101,10 @@ def _compression(jpeg: Compression | None) -> str:
     if jpeg is None:
         return "Its images are not compressed as JPEG."
     if isinstance(jpeg, JpegMixture):
-        qualities = sorted(_quality(tables) for tables in jpeg.tables)
+        qualities = sorted(nearest_quality(tables) for tables in jpeg.tables)
         return (
             f"Its images are JPEG files of {len(qualities)} kinds, of quality {qualities[0]} to "
             f"{qualities[-1]}."
         )
-    return (
-        f"Its images are JPEG files of quality {_quality(jpeg)}, colour planes {jpeg.subsampling}."
-    )
-
-
-def _quality(tables: JpegTables) -> int:
-    """The quality of libjpeg whose tables have the same sum of steps, or nearly."""
-    total = sum(tables.luma)
-    sums = {quality: sum(tables_of_quality(quality, "4:4:4").luma) for quality in range(1, 101)}
-    return min(sums, key=lambda quality: abs(sums[quality] - total))
+    quality = nearest_quality(jpeg)
+    return f"Its images are JPEG files of quality {quality}, colour planes {jpeg.subsampling}."

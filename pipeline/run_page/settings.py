@@ -6,7 +6,7 @@ from pathlib import Path
 from typing import Any, NamedTuple
 
 from pipeline.base.hashes import file_hash
-from pipeline.base.params import flat, load_yaml
+from pipeline.base.params import Params, flat
 from pipeline.base.settings import Settings, load_section
 from pipeline.project.sections import ParamsFile
 from pipeline.run_page.files import without_folders
@@ -55,11 +55,12 @@ def read_settings(params: Path, profiles: Path) -> RunSettings | None:
     """
     if not params.is_file():
         return None
-    content = load_yaml(params)
+    source = Params(params)  # read once
+    content = source.content
     sources = {value.key: value.source for value in in_force(params, profiles)}
     changed = []
     for section, kind in SECTIONS.items():
-        own = _by_key(section, load_section(params, section, kind))
+        own = _by_key(section, load_section(source, section, kind))
         default = _by_key(section, kind())
         for key, value in own.items():
             if value != default.get(key):

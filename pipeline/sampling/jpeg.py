@@ -84,6 +84,16 @@ def tables_of_quality(quality: int, subsampling: Planes) -> JpegTables:
     return JpegTables(luma=luma, chroma=chroma, subsampling=subsampling)
 
 
+def nearest_quality(tables: JpegTables) -> int:
+    """The quality of libjpeg, 1 to 100, whose table of the brightness is nearest."""
+
+    def distance(quality: int) -> int:
+        luma = tables_of_quality(quality, tables.subsampling).luma
+        return sum(abs(own - step) for own, step in zip(tables.luma, luma, strict=True))
+
+    return min(range(1, 101), key=distance)
+
+
 class Jpeg:
     """Compresses and decompresses images; no gradient goes through it.
 
